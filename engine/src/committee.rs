@@ -1,0 +1,222 @@
+//! The committee: who orders, and every threshold that follows from how many they are.
+//!
+//! Thresholds are methods, integers, and written here only: nobody computes 2f + 1 at a call site.
+
+use crate::types::{AUTHORITIES_MAX, AuthorityIndex, ChainId, Epoch, RollupId, Round, TimestampUs};
+
+/// Sizes and thresholds of a committee of n authorities of which f < n/3 may be Byzantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    authorities: u32,
+}
+
+impl Thresholds {
+    /// For `authorities` members. Errors: none, or more than [`AUTHORITIES_MAX`].
+    pub fn new(authorities: usize) -> Result<Self, CommitteeError> {
+        match u32::try_from(authorities) {
+            Ok(n) if n > 0 && authorities <= AUTHORITIES_MAX => Ok(Self { authorities: n }),
+            _ => Err(CommitteeError::Size(authorities)),
+        }
+    }
+
+    /// n, the number of authorities.
+    pub const fn authorities(self) -> u32 {
+        self.authorities
+    }
+
+    /// f, how many may be Byzantine: floor((n - 1) / 3).
+    pub const fn faulty_max(self) -> u32 {
+        (self.authorities - 1) / 3
+    }
+
+    /// q = n - f: any two quorums share a correct authority.
+    pub const fn quorum(self) -> u32 {
+        self.authorities - self.faulty_max()
+    }
+
+    /// v = f + 1: at least one of them is correct.
+    pub const fn validity(self) -> u32 {
+        self.faulty_max() + 1
+    }
+
+    /// The members, ascending.
+    pub fn members(self) -> impl Iterator<Item = AuthorityIndex> {
+        // AUTHORITIES_MAX fits a u8, so the cast keeps the value.
+        (0..self.authorities).map(|index| AuthorityIndex(index as u8))
+    }
+
+    /// Whether `index` names a member.
+    pub const fn has_member(self, index: AuthorityIndex) -> bool {
+        (index.0 as u32) < self.authorities
+    }
+}
+
+/// What a rollup lets into its order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RollupPolicy {
+    /// Sealed envelopes only.
+    #[default]
+    Sealed,
+    /// Open envelopes only.
+    Open,
+    /// Both kinds.
+    Either,
+}
+
+/// Parameters on which every authority must agree: they are part of the committee file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Parameters {
+    /// D: anchors after which a ready entry is emitted regardless. From 1.
+    pub deferral_cap: u32,
+    /// G: rounds below the previous anchor that a sub-DAG still takes in.
+    pub gc_depth_rounds: u64,
+    /// How many entries one vertex may list.
+    pub vertex_entries_max: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            deferral_cap: 64,
+            gc_depth_rounds: 256,
+            vertex_entries_max: 1024,
+        }
+    }
+}
+
+/// A rollup that the committee orders for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rollup {
+    /// Its id.
+    pub id: RollupId,
+    /// What it lets in.
+    pub policy: RollupPolicy,
+}
+
+/// The public description of a committee in one epoch.
+#[derive(Clone, Debug)]
+pub struct Committee {
+    /// The chain it serves.
+    pub chain_id: ChainId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Consensus time before the first anchor.
+    pub epoch_start: TimestampUs,
+    /// Agreed parameters.
+    pub parameters: Parameters,
+    /// Rollups served, ascending by id.
+    pub rollups: Vec<Rollup>,
+    /// Ed25519 keys that sign vertices and share messages, one an authority.
+    pub signing_keys: Vec<ed25519_dalek::VerifyingKey>,
+    thresholds: Thresholds,
+}
+
+impl Committee {
+    /// Puts a committee together.
+    ///
+    /// Errors: a size outside 1..=[`AUTHORITIES_MAX`], a signing key that stands twice, a rollup that stands twice, or
+    /// a parameter out of range.
+    pub fn new(
+        chain_id: ChainId,
+        epoch: Epoch,
+        epoch_start: TimestampUs,
+        parameters: Parameters,
+        mut rollups: Vec<Rollup>,
+        signing_keys: Vec<ed25519_dalek::VerifyingKey>,
+    ) -> Result<Self, CommitteeError> {
+        let thresholds = Thresholds::new(signing_keys.len())?;
+        let mut seen: Vec<[u8; 32]> = signing_keys.iter().map(|key| key.to_bytes()).collect();
+        seen.sort_unstable();
+        if seen.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(CommitteeError::DuplicateKey);
+        }
+        rollups.sort_unstable_by_key(|rollup| rollup.id);
+        if rollups.windows(2).any(|pair| pair[0].id == pair[1].id) {
+            return Err(CommitteeError::DuplicateRollup);
+        }
+        let in_range = parameters.deferral_cap >= 1
+            && parameters.gc_depth_rounds >= 8
+            && (1..=VERTEX_ENTRIES_LIMIT).contains(&parameters.vertex_entries_max);
+        if !in_range {
+            return Err(CommitteeError::Parameters);
+        }
+        Ok(Self {
+            chain_id,
+            epoch,
+            epoch_start,
+            parameters,
+            rollups,
+            signing_keys,
+            thresholds,
+        })
+    }
+
+    /// Sizes and thresholds.
+    pub const fn thresholds(&self) -> Thresholds {
+        self.thresholds
+    }
+
+    /// The policy of `rollup`, if the committee serves it.
+    pub fn rollup_policy(&self, rollup: RollupId) -> Option<RollupPolicy> {
+        let at = self
+            .rollups
+            .binary_search_by_key(&rollup, |known| known.id)
+            .ok()?;
+        Some(self.rollups[at].policy)
+    }
+
+    /// The leader of `round`: one a round, round robin.
+    pub fn leader(&self, round: Round) -> AuthorityIndex {
+        AuthorityIndex((round.0 % u64::from(self.thresholds.authorities())) as u8)
+    }
+}
+
+/// Largest `vertex_entries_max` that a committee file may ask for; a decoder allocates for no more.
+pub const VERTEX_ENTRIES_LIMIT: u32 = 8192;
+
+/// Why a committee cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitteeError {
+    /// Not between 1 and [`AUTHORITIES_MAX`] authorities.
+    #[error("a committee has 1 to {AUTHORITIES_MAX} authorities, not {0}")]
+    Size(usize),
+    /// Two authorities share a signing key.
+    #[error("two authorities have the same signing key")]
+    DuplicateKey,
+    /// A rollup id stands twice.
+    #[error("a rollup id stands twice")]
+    DuplicateRollup,
+    /// A parameter is out of range.
+    #[error(
+        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}"
+    )]
+    Parameters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_hold_their_laws_from_1_to_100() {
+        for n in 1..=100usize {
+            let t = Thresholds::new(n).unwrap();
+            let (n, f, q, v) = (n as u32, t.faulty_max(), t.quorum(), t.validity());
+            assert!(n > 3 * f, "f is below a third");
+            assert!(n <= 3 * (f + 1), "f is the largest such");
+            assert_eq!(q, n - f);
+            assert!(2 * q > n + f, "two quorums share a correct authority");
+            assert!(q >= 2 * f + 1 && v == f + 1 && v <= q);
+            assert_eq!(t.members().count() as u32, n);
+        }
+    }
+
+    #[test]
+    fn committees_of_no_size_or_too_many_are_refused() {
+        assert_eq!(Thresholds::new(0), Err(CommitteeError::Size(0)));
+        assert!(Thresholds::new(AUTHORITIES_MAX).is_ok());
+        let above = AUTHORITIES_MAX + 1;
+        assert_eq!(Thresholds::new(above), Err(CommitteeError::Size(above)));
+    }
+}

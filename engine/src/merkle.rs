@@ -1,0 +1,159 @@
+//! SHA-256 Merkle trees as in RFC 6962 section 2.1: leaf prefix 0x00, node prefix 0x01, no duplicated last leaf.
+//!
+//! Used for `entries_root` of a vertex and for `order_root` and `payload_root` of a batch header, because a contract
+//! must be able to check them. The prefixes keep a node from passing as a leaf; a left-balanced split (the largest
+//! power of two below the leaf count) keeps two leaf lists from sharing a root.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::types::Sha256Hash;
+
+/// Hash of one leaf's bytes, given in parts so that callers need not join them.
+pub fn leaf_hash(parts: &[&[u8]]) -> Sha256Hash {
+    let mut hasher = Sha256::new();
+    hasher.update([0x00]);
+    for part in parts {
+        hasher.update(part);
+    }
+    Sha256Hash(hasher.finalize().into())
+}
+
+/// Root over leaf hashes; the empty list has the hash of the empty string, as in the RFC. O(leaves) hashes.
+///
+/// Works in place: `leaves` is used as scratch space and holds nothing meaningful afterwards.
+pub fn root_in_place(leaves: &mut [Sha256Hash]) -> Sha256Hash {
+    if leaves.is_empty() {
+        return Sha256Hash(Sha256::digest([]).into());
+    }
+    // Pairing neighbours level by level and carrying an odd last node up unchanged gives the RFC's split at the
+    // largest power of two, without recursion.
+    let mut len = leaves.len();
+    while len > 1 {
+        for pair in 0..len / 2 {
+            leaves[pair] = node_hash(leaves[2 * pair], leaves[2 * pair + 1]);
+        }
+        if len % 2 == 1 {
+            leaves[len / 2] = leaves[len - 1];
+        }
+        len = len.div_ceil(2);
+    }
+    leaves[0]
+}
+
+/// The sibling hashes from leaf `index` up to the root, lowest first.
+///
+/// Panics when `index` is not below the leaf count: callers ask for leaves they put in.
+pub fn path(leaves: &[Sha256Hash], index: usize) -> Vec<Sha256Hash> {
+    assert!(
+        index < leaves.len(),
+        "a Merkle path is asked for a leaf of the tree"
+    );
+    let mut level = leaves.to_vec();
+    let mut at = index;
+    let mut siblings = Vec::new();
+    while level.len() > 1 {
+        if let Some(sibling) = level.get(at ^ 1) {
+            siblings.push(*sibling);
+        }
+        level = level
+            .chunks(2)
+            .map(|pair| {
+                if let [left, right] = pair {
+                    node_hash(*left, *right)
+                } else {
+                    pair[0]
+                }
+            })
+            .collect();
+        at /= 2;
+    }
+    siblings
+}
+
+/// Whether `siblings` lead from `leaf` at `index` of `count` leaves to `root`.
+pub fn verify_path(
+    leaf: Sha256Hash,
+    index: u64,
+    count: u64,
+    siblings: &[Sha256Hash],
+    root: Sha256Hash,
+) -> bool {
+    if index >= count {
+        return false;
+    }
+    let (mut hash, mut at, mut len) = (leaf, index, count);
+    let mut rest = siblings.iter();
+    while len > 1 {
+        if at ^ 1 < len {
+            let Some(sibling) = rest.next() else {
+                return false;
+            };
+            hash = if at % 2 == 0 {
+                node_hash(hash, *sibling)
+            } else {
+                node_hash(*sibling, hash)
+            };
+        }
+        at /= 2;
+        len = len.div_ceil(2);
+    }
+    rest.next().is_none() && hash == root
+}
+
+/// Longest path in a tree of at most 2^32 leaves.
+pub const PATH_LEN_MAX: u32 = 32;
+
+fn node_hash(left: Sha256Hash, right: Sha256Hash) -> Sha256Hash {
+    let mut hasher = Sha256::new();
+    hasher.update([0x01]);
+    hasher.update(left.0);
+    hasher.update(right.0);
+    Sha256Hash(hasher.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(count: u8) -> Vec<Sha256Hash> {
+        (0..count).map(|i| leaf_hash(&[&[i]])).collect()
+    }
+
+    /// The RFC's definition, recursive, as the oracle.
+    fn rfc_root(leaves: &[Sha256Hash]) -> Sha256Hash {
+        match leaves {
+            [] => Sha256Hash(Sha256::digest([]).into()),
+            [one] => *one,
+            _ => {
+                let split = leaves.len().next_power_of_two() / 2;
+                node_hash(rfc_root(&leaves[..split]), rfc_root(&leaves[split..]))
+            }
+        }
+    }
+
+    #[test]
+    fn root_is_the_rfc_root_and_every_path_leads_to_it() {
+        for count in 0..=65u8 {
+            let leaves = leaves(count);
+            let root = root_in_place(&mut leaves.clone());
+            assert_eq!(root, rfc_root(&leaves), "{count} leaves");
+            for index in 0..leaves.len() {
+                let path = path(&leaves, index);
+                let (at, of) = (index as u64, leaves.len() as u64);
+                assert!(verify_path(leaves[index], at, of, &path, root));
+                assert!(!verify_path(leaves[index], at + 1, of, &path, root));
+                assert!(!verify_path(root, at, of, &path, root) || of == 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_too_long_or_too_short_is_refused() {
+        let leaves = leaves(5);
+        let root = root_in_place(&mut leaves.clone());
+        let mut long = path(&leaves, 2);
+        long.push(root);
+        assert!(!verify_path(leaves[2], 2, 5, &long, root));
+        assert!(!verify_path(leaves[2], 2, 5, &path(&leaves, 2)[..2], root));
+    }
+}
