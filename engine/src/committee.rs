@@ -207,7 +207,7 @@ mod tests {
             assert!(n <= 3 * (f + 1), "f is the largest such");
             assert_eq!(q, n - f);
             assert!(2 * q > n + f, "two quorums share a correct authority");
-            assert!(q >= 2 * f + 1 && v == f + 1 && v <= q);
+            assert!(q > 2 * f && v == f + 1 && v <= q);
             assert_eq!(t.members().count() as u32, n);
         }
     }

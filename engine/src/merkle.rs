@@ -40,34 +40,54 @@ pub fn root_in_place(leaves: &mut [Sha256Hash]) -> Sha256Hash {
     leaves[0]
 }
 
-/// The sibling hashes from leaf `index` up to the root, lowest first.
-///
-/// Panics when `index` is not below the leaf count: callers ask for leaves they put in.
-pub fn path(leaves: &[Sha256Hash], index: usize) -> Vec<Sha256Hash> {
-    assert!(
-        index < leaves.len(),
-        "a Merkle path is asked for a leaf of the tree"
-    );
-    let mut level = leaves.to_vec();
-    let mut at = index;
-    let mut siblings = Vec::new();
-    while level.len() > 1 {
-        if let Some(sibling) = level.get(at ^ 1) {
-            siblings.push(*sibling);
+/// All levels of a tree, kept so that many paths cost O(log leaves) each after one O(leaves) build.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Leaves first, the root's level last; never empty, and only the first level may be.
+    levels: Vec<Vec<Sha256Hash>>,
+}
+
+impl Tree {
+    /// Builds the tree over leaf hashes.
+    pub fn new(leaves: Vec<Sha256Hash>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+            let above = below
+                .chunks(2)
+                .map(|pair| {
+                    if let [l, r] = pair {
+                        node_hash(*l, *r)
+                    } else {
+                        pair[0]
+                    }
+                })
+                .collect();
+            levels.push(above);
         }
-        level = level
-            .chunks(2)
-            .map(|pair| {
-                if let [left, right] = pair {
-                    node_hash(*left, *right)
-                } else {
-                    pair[0]
-                }
-            })
-            .collect();
-        at /= 2;
+        Self { levels }
     }
-    siblings
+
+    /// The root, equal to [`root_in_place`] of the same leaves.
+    pub fn root(&self) -> Sha256Hash {
+        match self.levels.last().and_then(|level| level.first()) {
+            Some(root) => *root,
+            None => root_in_place(&mut []),
+        }
+    }
+
+    /// The sibling hashes from leaf `index` up to the root, lowest first; at most [`PATH_LEN_MAX`].
+    ///
+    /// Panics when `index` is not below the leaf count: callers ask for leaves they put in.
+    pub fn path(&self, index: usize) -> Vec<Sha256Hash> {
+        assert!(
+            index < self.levels[0].len(),
+            "a path is asked for a leaf of the tree"
+        );
+        let levels = self.levels.iter().enumerate();
+        levels
+            .filter_map(|(height, level)| level.get((index >> height) ^ 1).copied())
+            .collect()
+    }
 }
 
 /// Whether `siblings` lead from `leaf` at `index` of `count` leaves to `root`.
@@ -137,8 +157,10 @@ mod tests {
             let leaves = leaves(count);
             let root = root_in_place(&mut leaves.clone());
             assert_eq!(root, rfc_root(&leaves), "{count} leaves");
+            let tree = Tree::new(leaves.clone());
+            assert_eq!(tree.root(), root);
             for index in 0..leaves.len() {
-                let path = path(&leaves, index);
+                let path = tree.path(index);
                 let (at, of) = (index as u64, leaves.len() as u64);
                 assert!(verify_path(leaves[index], at, of, &path, root));
                 assert!(!verify_path(leaves[index], at + 1, of, &path, root));
@@ -151,9 +173,10 @@ mod tests {
     fn a_path_too_long_or_too_short_is_refused() {
         let leaves = leaves(5);
         let root = root_in_place(&mut leaves.clone());
-        let mut long = path(&leaves, 2);
+        let tree = Tree::new(leaves.clone());
+        let mut long = tree.path(2);
         long.push(root);
         assert!(!verify_path(leaves[2], 2, 5, &long, root));
-        assert!(!verify_path(leaves[2], 2, 5, &path(&leaves, 2)[..2], root));
+        assert!(!verify_path(leaves[2], 2, 5, &tree.path(2)[..2], root));
     }
 }

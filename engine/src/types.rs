@@ -156,6 +156,12 @@ impl AuthoritySet {
         self.0 & (1u128 << authority.0) != 0
     }
 
+    /// Who is in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// How many different authorities are in the set.
     pub const fn len(self) -> u32 {
         self.0.count_ones()

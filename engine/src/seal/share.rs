@@ -1,0 +1,745 @@
+//! Decryption shares: one signed message an authority and batch, with one proof for all of its shares.
+//!
+//! For the U_1..U_m of a batch the authority gives D_j = x_i U_j, and proves that one x_i did it: with 128-bit weights
+//! rho_j drawn from a hash T of everything, a Chaum-Pedersen proof that (g, X_i) and (sum rho_j U_j, sum rho_j D_j) have
+//! the same ratio. The nonce comes from x_i and T, so there is no randomness to fail.
+//!
+//! T covers key, seq, order root, author, X_i, the count, and all U and D in order: a message that is permuted, cut,
+//! stretched, or moved to another batch or author proves nothing. The message is signed, so one that is signed and does
+//! not hold is evidence against its author ([`ShareError::is_evidence`]).
+//!
+//! Bytes: version 1 | key id 16 | seq 8 | order root 32 | author 1 | count 4 | D 32 each | A 32 | B 32 | zeta 32 |
+//! signature 64. The signature is over "fairlane/1/share-message" and a hash of what precedes it.
+//!
+//! Cost for m shares: making is m + 2 constant-time multiplications (16 us each), a fixed-base one, and a multi-scalar
+//! multiplication over m points; verifying is m point decodings (4 us) and two multi-scalar multiplications.
+
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::VartimeMultiscalarMul;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use super::deal::KeyShare;
+use super::group::{EncodedPoint, Transcript, decode_scalar, next_weight};
+use super::key::SealingKey;
+use crate::types::{AuthorityIndex, BatchSeq, KeyId, Sha256Hash};
+use crate::wire::{DecodeError, Reader, Writer};
+
+/// An authority's shares for one batch, as sent; nothing about it is known to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareMessage {
+    /// The key they are shares of.
+    pub key_id: KeyId,
+    /// The batch.
+    pub seq: BatchSeq,
+    /// Merkle root over the digests of the batch, in order.
+    pub order_root: Sha256Hash,
+    /// Whose shares they are.
+    pub author: AuthorityIndex,
+    /// Encodings of the D, one for each sealed envelope of the batch, in order; 1 to [`SHARES_MAX`].
+    pub shares: Vec<[u8; 32]>,
+    /// A = k g.
+    pub a: [u8; 32],
+    /// B = k U*.
+    pub b: [u8; 32],
+    /// zeta = k + c x_i.
+    pub zeta: [u8; 32],
+    /// Ed25519, by the author's signing key.
+    pub signature: [u8; 64],
+}
+
+impl ShareMessage {
+    /// Makes the message for the U of a batch's sealed envelopes, in order, and its shares as verified ones.
+    ///
+    /// x_i and the nonce meet constant-time operations only. Errors: [`ShareError::WrongKey`] when `key_share` is not a
+    /// share of `key`, [`ShareError::Count`] for no U or more than [`SHARES_MAX`].
+    pub fn make(
+        key_share: &KeyShare,
+        key: &SealingKey,
+        signing_key: &SigningKey,
+        seq: BatchSeq,
+        order_root: Sha256Hash,
+        us: &[EncodedPoint],
+    ) -> Result<(Self, VerifiedShare), ShareError> {
+        let author = key_share.author();
+        if key_share.key_id() != key.key_id() {
+            return Err(ShareError::WrongKey);
+        }
+        if us.is_empty() || us.len() > SHARES_MAX {
+            return Err(ShareError::Count);
+        }
+        let verification_share = key.verification_share(author).ok_or(ShareError::Author)?;
+
+        let half = Zeroizing::new(key_share.secret().div_by_2());
+        let half: &Scalar = &half;
+        let halves: Vec<RistrettoPoint> = us.iter().map(|u| u.point() * half).collect();
+        let shares: Vec<[u8; 32]> = RistrettoPoint::double_and_compress_batch(&halves)
+            .iter()
+            .map(|share| share.to_bytes())
+            .collect();
+        let statement = Statement {
+            key_id: key.key_id(),
+            seq,
+            order_root,
+            author,
+            verification_share,
+            us,
+        };
+        let transcript = statement.transcript(&shares);
+        let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::point));
+        let d_star = u_star * key_share.secret();
+        let nonce = Transcript::new(TAG_NONCE)
+            .part(key_share.secret().as_bytes())
+            .part(&transcript)
+            .secret_scalar();
+        let nonce: &Scalar = &nonce;
+        let a = RistrettoPoint::mul_base(nonce).compress().to_bytes();
+        let b = (u_star * nonce).compress().to_bytes();
+        let c = challenge(&transcript, &u_star, &d_star, &a, &b);
+        let mut message = Self {
+            key_id: key.key_id(),
+            seq,
+            order_root,
+            author,
+            shares,
+            a,
+            b,
+            zeta: (nonce + c * key_share.secret()).to_bytes(),
+            signature: [0; 64],
+        };
+        message.signature = signing_key.sign(&message.signed_bytes()).to_bytes();
+        let points = halves.iter().map(|half| half + half).collect();
+        let verified = VerifiedShare(SharePoints::of(&message, points));
+        Ok((message, verified))
+    }
+
+    /// Checks only that the author signed this; `verifying_key` is that of the author.
+    ///
+    /// Errors: [`ShareError::Signature`].
+    pub fn check_signature(&self, verifying_key: &VerifyingKey) -> Result<(), ShareError> {
+        let signature = Signature::from_bytes(&self.signature);
+        verifying_key
+            .verify_strict(&self.signed_bytes(), &signature)
+            .map_err(|_| ShareError::Signature)
+    }
+
+    fn decode_shares(&self) -> Result<Vec<RistrettoPoint>, ShareError> {
+        self.shares.iter().map(decode_point).collect()
+    }
+
+    /// Checks the message against the batch as this node knows it: `us` are the U of its sealed envelopes, in order.
+    ///
+    /// Errors: see [`ShareError`]; the first that applies, in its order.
+    pub fn verify(
+        &self,
+        key: &SealingKey,
+        verifying_key: &VerifyingKey,
+        seq: BatchSeq,
+        order_root: Sha256Hash,
+        us: &[EncodedPoint],
+    ) -> Result<VerifiedShare, ShareError> {
+        if self.key_id != key.key_id() {
+            return Err(ShareError::WrongKey);
+        }
+        if self.seq != seq || self.order_root != order_root {
+            return Err(ShareError::WrongBatch);
+        }
+        let verification_share = key
+            .verification_share(self.author)
+            .ok_or(ShareError::Author)?;
+        self.check_signature(verifying_key)?;
+        if us.is_empty() || self.shares.len() != us.len() {
+            return Err(ShareError::Count);
+        }
+        let points = self.decode_shares()?;
+        let (a, b) = (decode_point(&self.a)?, decode_point(&self.b)?);
+        let zeta = decode_scalar(&self.zeta).ok_or(ShareError::Malformed)?;
+
+        let statement = Statement {
+            key_id: self.key_id,
+            seq,
+            order_root,
+            author: self.author,
+            verification_share,
+            us,
+        };
+        let transcript = statement.transcript(&self.shares);
+        let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::point));
+        let d_star = weighted_sum(&transcript, &points);
+        let c = challenge(&transcript, &u_star, &d_star, &self.a, &self.b);
+        let same_base = RistrettoPoint::vartime_double_scalar_mul_basepoint(
+            &-c,
+            verification_share.point(),
+            &zeta,
+        ) == a;
+        let same_ratio =
+            RistrettoPoint::vartime_multiscalar_mul([zeta, -c], [&u_star, &d_star]) == b;
+        if same_base && same_ratio {
+            Ok(VerifiedShare(SharePoints::of(self, points)))
+        } else {
+            Err(ShareError::Proof)
+        }
+    }
+
+    /// The message's one encoding. Panics above [`u32::MAX`] shares.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.encode_unsigned();
+        Writer::new(&mut bytes).bytes(&self.signature);
+        bytes
+    }
+
+    /// Reads a message; points and scalars are judged by [`ShareMessage::verify`].
+    ///
+    /// Errors: an unknown version, no share or more than [`SHARES_MAX`], missing or surplus bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
+        if version != SHARE_VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let key_id = reader.key_id()?;
+        let seq = BatchSeq(reader.u64()?);
+        let order_root = reader.sha256()?;
+        let author = AuthorityIndex(reader.u8()?);
+        // SHARES_MAX fits a u32, so the cast keeps the value.
+        let count = reader.count_u32("shares", SHARES_MAX as u32)?;
+        if count == 0 {
+            return Err(DecodeError::NotCanonical("share count"));
+        }
+        // Taken in one piece, so that a count that the bytes do not back allocates nothing.
+        let (shares, _) = reader.bytes(count * 32)?.as_chunks::<32>();
+        let message = Self {
+            key_id,
+            seq,
+            order_root,
+            author,
+            shares: shares.to_vec(),
+            a: reader.array()?,
+            b: reader.array()?,
+            zeta: reader.array()?,
+            signature: reader.array()?,
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+
+    fn encode_unsigned(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SHARE_MESSAGE_OVERHEAD + 32 * self.shares.len());
+        Writer::new(&mut bytes)
+            .u8(SHARE_VERSION)
+            .bytes(&self.key_id.0)
+            .u64(self.seq.0)
+            .bytes(&self.order_root.0)
+            .u8(self.author.0)
+            .count_u32(self.shares.len())
+            .bytes(self.shares.as_flattened())
+            .bytes(&self.a)
+            .bytes(&self.b)
+            .bytes(&self.zeta);
+        bytes
+    }
+
+    /// What is signed: a prefix that no other signature of an authority has, and a hash of the message.
+    fn signed_bytes(&self) -> Vec<u8> {
+        let hash = Transcript::new(TAG_MESSAGE)
+            .part(&self.encode_unsigned())
+            .hash();
+        [TAG_MESSAGE.as_bytes(), &hash].concat()
+    }
+}
+
+/// Shares of one authority for one batch whose proof holds.
+#[derive(Clone, Debug)]
+pub struct VerifiedShare(SharePoints);
+
+impl std::ops::Deref for VerifiedShare {
+    type Target = SharePoints;
+
+    fn deref(&self) -> &SharePoints {
+        &self.0
+    }
+}
+
+impl AsRef<SharePoints> for VerifiedShare {
+    fn as_ref(&self) -> &SharePoints {
+        &self.0
+    }
+}
+
+impl ShareMessage {
+    /// Decodes the shares for optimistic opening, without checking signature or proof.
+    ///
+    /// `count` is how many sealed envelopes the batch has. Errors: [`ShareError::WrongKey`], [`ShareError::WrongBatch`],
+    /// [`ShareError::Author`], [`ShareError::Count`], [`ShareError::Malformed`].
+    pub fn claim(
+        &self,
+        key: &SealingKey,
+        seq: BatchSeq,
+        order_root: Sha256Hash,
+        count: usize,
+    ) -> Result<ClaimedShare, ShareError> {
+        if self.key_id != key.key_id() {
+            return Err(ShareError::WrongKey);
+        }
+        if self.seq != seq || self.order_root != order_root {
+            return Err(ShareError::WrongBatch);
+        }
+        if key.verification_share(self.author).is_none() {
+            return Err(ShareError::Author);
+        }
+        if count == 0 || self.shares.len() != count {
+            return Err(ShareError::Count);
+        }
+        let points = self.decode_shares()?;
+        Ok(ClaimedShare {
+            points: SharePoints::of(self, points),
+            message: self.clone(),
+        })
+    }
+}
+
+/// Shares as they came, decoded, neither signature nor proof checked: for optimistic opening only, where a reveal is
+/// checked against r itself.
+#[derive(Clone, Debug)]
+pub struct ClaimedShare {
+    points: SharePoints,
+    message: ShareMessage,
+}
+
+impl ClaimedShare {
+    /// Checks signature and proof after all. Errors: as [`ShareMessage::verify`].
+    pub fn prove(
+        &self,
+        key: &SealingKey,
+        verifying_key: &VerifyingKey,
+        us: &[EncodedPoint],
+    ) -> Result<VerifiedShare, ShareError> {
+        let (seq, order_root) = (self.message.seq, self.message.order_root);
+        self.message.verify(key, verifying_key, seq, order_root, us)
+    }
+}
+
+impl AsRef<SharePoints> for ClaimedShare {
+    fn as_ref(&self) -> &SharePoints {
+        &self.points
+    }
+}
+
+/// The decoded D of one authority for one batch, whatever is known of them.
+#[derive(Clone, Debug)]
+pub struct SharePoints {
+    key_id: KeyId,
+    seq: BatchSeq,
+    order_root: Sha256Hash,
+    author: AuthorityIndex,
+    points: Vec<RistrettoPoint>,
+}
+
+impl SharePoints {
+    fn of(message: &ShareMessage, points: Vec<RistrettoPoint>) -> Self {
+        Self {
+            key_id: message.key_id,
+            seq: message.seq,
+            order_root: message.order_root,
+            author: message.author,
+            points,
+        }
+    }
+
+    /// The key they are shares of.
+    pub const fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// The batch.
+    pub const fn seq(&self) -> BatchSeq {
+        self.seq
+    }
+
+    /// The batch's Merkle root over digests.
+    pub const fn order_root(&self) -> Sha256Hash {
+        self.order_root
+    }
+
+    /// Whose shares they are.
+    pub const fn author(&self) -> AuthorityIndex {
+        self.author
+    }
+
+    /// The D, in the batch's order.
+    pub(super) fn points(&self) -> &[RistrettoPoint] {
+        &self.points
+    }
+}
+
+/// Why shares are refused; checked in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareError {
+    /// Shares of another key or epoch.
+    #[error("shares of another key")]
+    WrongKey,
+    /// Shares for another batch, or for another order of this one.
+    #[error("shares for another batch or order")]
+    WrongBatch,
+    /// The author is no member.
+    #[error("the author is no member of the committee")]
+    Author,
+    /// The author did not sign this.
+    #[error("the signature does not hold")]
+    Signature,
+    /// Not one share for each sealed envelope of the batch.
+    #[error("not one share for each sealed envelope")]
+    Count,
+    /// A point or scalar that is not canonical, or the identity.
+    #[error("a point or scalar is not canonical")]
+    Malformed,
+    /// The proof does not hold.
+    #[error("the proof does not hold")]
+    Proof,
+}
+
+impl ShareError {
+    /// Whether the signed message shows anyone who knows the batch that its author is faulty.
+    pub const fn is_evidence(self) -> bool {
+        matches!(self, Self::Count | Self::Malformed | Self::Proof)
+    }
+}
+
+fn decode_point(bytes: &[u8; 32]) -> Result<RistrettoPoint, ShareError> {
+    let point = EncodedPoint::decode(bytes).ok_or(ShareError::Malformed)?;
+    Ok(*point.point())
+}
+
+/// What the proof is about, but for the D.
+struct Statement<'a> {
+    key_id: KeyId,
+    seq: BatchSeq,
+    order_root: Sha256Hash,
+    author: AuthorityIndex,
+    verification_share: &'a EncodedPoint,
+    us: &'a [EncodedPoint],
+}
+
+impl Statement<'_> {
+    /// T, for the encodings of the D.
+    fn transcript(&self, shares: &[[u8; 32]]) -> [u8; 32] {
+        Transcript::new(TAG_SHARE)
+            .part(&self.key_id.0)
+            .part(&self.seq.0.to_be_bytes())
+            .part(&self.order_root.0)
+            .part(&[self.author.0])
+            .part(self.verification_share.bytes())
+            .part(&(self.us.len() as u64).to_be_bytes())
+            .parts(self.us.iter().map(EncodedPoint::bytes))
+            .parts(shares)
+            .hash()
+    }
+}
+
+/// The sum of rho_j P_j with the weights that T gives.
+fn weighted_sum<'a>(
+    transcript: &[u8; 32],
+    points: impl IntoIterator<Item = &'a RistrettoPoint>,
+) -> RistrettoPoint {
+    let mut stream = Transcript::new(TAG_WEIGHTS).part(transcript).stream();
+    let points: Vec<&RistrettoPoint> = points.into_iter().collect();
+    let weights: Vec<Scalar> = points.iter().map(|_| next_weight(&mut stream)).collect();
+    RistrettoPoint::vartime_multiscalar_mul(weights, points)
+}
+
+/// c, for the aggregates and the commitments.
+fn challenge(
+    transcript: &[u8; 32],
+    u_star: &RistrettoPoint,
+    d_star: &RistrettoPoint,
+    a: &[u8; 32],
+    b: &[u8; 32],
+) -> Scalar {
+    Transcript::new(TAG_PROOF)
+        .part(transcript)
+        .part(u_star.compress().as_bytes())
+        .part(d_star.compress().as_bytes())
+        .part(a)
+        .part(b)
+        .scalar()
+}
+
+/// The most shares in one message: the most entries in a batch.
+pub const SHARES_MAX: usize = 4096;
+/// What a message has beside its shares, in bytes.
+pub const SHARE_MESSAGE_OVERHEAD: usize = 1 + 16 + 8 + 32 + 1 + 4 + 3 * 32 + 64;
+const SHARE_VERSION: u8 = 1;
+const TAG_SHARE: &str = "fairlane/1/share";
+const TAG_WEIGHTS: &str = "fairlane/1/share-weights";
+const TAG_NONCE: &str = "fairlane/1/share-nonce";
+const TAG_PROOF: &str = "fairlane/1/share-proof";
+const TAG_MESSAGE: &str = "fairlane/1/share-message";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::fixture::{Net, ROOT, SEQ, us};
+    use crate::types::Epoch;
+
+    fn batch_us(net: &Net, count: u8) -> Vec<EncodedPoint> {
+        let verified: Vec<_> = (0..count)
+            .map(|i| net.check(net.sealed(b"payload", i)).unwrap())
+            .collect();
+        us(&verified)
+    }
+
+    /// As a faulty author would: changed, then signed again.
+    fn resigned(
+        net: &Net,
+        message: &ShareMessage,
+        change: impl FnOnce(&mut ShareMessage),
+    ) -> ShareMessage {
+        let mut changed = message.clone();
+        change(&mut changed);
+        let signing_key = &net.signing_keys[changed.author.as_usize()];
+        changed.signature = signing_key.sign(&changed.signed_bytes()).to_bytes();
+        changed
+    }
+
+    #[test]
+    fn a_message_verifies_and_gives_x_i_u() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 3);
+        for author in 0..5 {
+            let (message, own) = net.make(author, &us);
+            let verified = net.verify(&message, &us).unwrap();
+            assert_eq!(verified.points(), own.points());
+            for (u, point) in us.iter().zip(verified.points()) {
+                assert_eq!(*point, u.point() * net.key_shares[author].secret());
+            }
+            assert_eq!(verified.author(), AuthorityIndex(author as u8));
+            assert_eq!((verified.seq(), verified.order_root()), (SEQ, ROOT));
+        }
+    }
+
+    #[test]
+    fn a_message_survives_its_bytes_and_they_are_these() {
+        let net = Net::new(0, 5, 4);
+        let message = net.make(2, &batch_us(&net, 2)).0;
+        let bytes = message.encode();
+        assert_eq!(bytes.len(), SHARE_MESSAGE_OVERHEAD + 64);
+        assert_eq!(ShareMessage::decode(&bytes), Ok(message.clone()));
+        assert_eq!(bytes[..17], [&[1][..], &net.key.key_id().0].concat());
+        assert_eq!(bytes[17..25], 12u64.to_be_bytes());
+        assert_eq!(bytes[25..57], [0x77; 32]);
+        assert_eq!(bytes[57..62], [2, 0, 0, 0, 2]);
+        assert_eq!(bytes[62..94], message.shares[0]);
+        assert_eq!(
+            blake3::hash(&bytes).to_hex().as_str(),
+            "212ded474e9a3820e58b7ac06e7203a4be9314fdf9b978fedb4c4de2de7a5ce6"
+        );
+    }
+
+    #[test]
+    fn a_message_with_any_bit_flipped_is_refused() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 1);
+        let bytes = net.make(2, &us).0.encode();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                if let Ok(message) = ShareMessage::decode(&flipped) {
+                    let author = net.verifying_key(AuthorityIndex(2));
+                    let verdict = message.verify(&net.key, &author, SEQ, ROOT, &us);
+                    assert!(verdict.is_err(), "byte {at} bit {bit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn missing_surplus_and_oversized_bytes_are_refused_before_allocation() {
+        let net = Net::new(0, 5, 4);
+        let bytes = net.make(0, &batch_us(&net, 2)).0.encode();
+        for len in 0..bytes.len() {
+            let refused = ShareMessage::decode(&bytes[..len]);
+            assert!(
+                matches!(refused, Err(DecodeError::Truncated { .. })),
+                "{len}"
+            );
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(ShareMessage::decode(&longer), Err(DecodeError::Trailing(1)));
+        let with_count = |count: u32| {
+            let mut bytes = bytes.clone();
+            bytes[58..62].copy_from_slice(&count.to_be_bytes());
+            ShareMessage::decode(&bytes).unwrap_err()
+        };
+        assert_eq!(with_count(0), DecodeError::NotCanonical("share count"));
+        assert!(matches!(with_count(4096), DecodeError::Truncated { .. }));
+        assert!(matches!(with_count(4097), DecodeError::TooLarge { .. }));
+        assert!(matches!(with_count(u32::MAX), DecodeError::TooLarge { .. }));
+    }
+
+    #[test]
+    fn permuted_short_and_long_messages_are_evidence() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 3);
+        let message = net.make(1, &us).0;
+        let verdict = |change: fn(&mut ShareMessage)| {
+            net.verify(&resigned(&net, &message, change), &us)
+                .unwrap_err()
+        };
+        assert_eq!(verdict(|m| m.shares.swap(0, 1)), ShareError::Proof);
+        assert_eq!(verdict(|m| m.shares.truncate(2)), ShareError::Count);
+        assert_eq!(verdict(|m| m.shares.push(m.shares[0])), ShareError::Count);
+        assert_eq!(verdict(|m| m.shares[2] = m.shares[0]), ShareError::Proof);
+        assert_eq!(verdict(|m| m.shares[0] = [0; 32]), ShareError::Malformed);
+        assert_eq!(verdict(|m| m.a = [0xff; 32]), ShareError::Malformed);
+        assert_eq!(verdict(|m| m.b = [0; 32]), ShareError::Malformed);
+        assert_eq!(verdict(|m| m.zeta = [0xff; 32]), ShareError::Malformed);
+        assert_eq!(
+            verdict(|m| m.zeta = Scalar::ONE.to_bytes()),
+            ShareError::Proof
+        );
+        assert_eq!(
+            verdict(|m| std::mem::swap(&mut m.a, &mut m.b)),
+            ShareError::Proof
+        );
+        for evidence in [ShareError::Proof, ShareError::Count, ShareError::Malformed] {
+            assert!(evidence.is_evidence());
+        }
+    }
+
+    #[test]
+    fn the_same_shares_for_permuted_envelopes_are_refused() {
+        let net = Net::new(0, 5, 4);
+        let mut us = batch_us(&net, 3);
+        let message = net.make(1, &us).0;
+        us.swap(1, 2);
+        assert_eq!(net.verify(&message, &us).unwrap_err(), ShareError::Proof);
+        us.pop();
+        assert_eq!(net.verify(&message, &us).unwrap_err(), ShareError::Count);
+        assert_eq!(net.verify(&message, &[]).unwrap_err(), ShareError::Count);
+    }
+
+    #[test]
+    fn errors_that_cancel_in_a_plain_sum_do_not_pass() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 2);
+        let message = net.make(1, &us).0;
+        let moved = |share: &[u8; 32], by: RistrettoPoint| {
+            let point = *EncodedPoint::decode(share).unwrap().point() + by;
+            point.compress().to_bytes()
+        };
+        let by = *us[0].point();
+        let bad = resigned(&net, &message, |m| {
+            m.shares = vec![moved(&m.shares[0], by), moved(&m.shares[1], -by)];
+        });
+        assert_eq!(net.verify(&bad, &us).unwrap_err(), ShareError::Proof);
+    }
+
+    #[test]
+    fn another_batch_order_key_or_author_is_refused_and_no_evidence() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 2);
+        let message = net.make(1, &us).0;
+        let verifying_key = net.verifying_key(AuthorityIndex(1));
+        let verify = |message: &ShareMessage, seq, root| {
+            message
+                .verify(&net.key, &verifying_key, seq, root, &us)
+                .unwrap_err()
+        };
+        let refused = [
+            (verify(&message, SEQ.next(), ROOT), ShareError::WrongBatch),
+            (
+                verify(&message, SEQ, Sha256Hash([0; 32])),
+                ShareError::WrongBatch,
+            ),
+            (
+                net.verify(&Net::new(1, 5, 4).make(1, &us).0, &us)
+                    .unwrap_err(),
+                ShareError::WrongKey,
+            ),
+            (
+                verify(
+                    &resigned(&net, &message, |m| m.author = AuthorityIndex(2)),
+                    SEQ,
+                    ROOT,
+                ),
+                ShareError::Signature,
+            ),
+            (
+                verify(
+                    &ShareMessage {
+                        author: AuthorityIndex(5),
+                        ..message.clone()
+                    },
+                    SEQ,
+                    ROOT,
+                ),
+                ShareError::Author,
+            ),
+            (
+                verify(
+                    &ShareMessage {
+                        signature: [0; 64],
+                        ..message.clone()
+                    },
+                    SEQ,
+                    ROOT,
+                ),
+                ShareError::Signature,
+            ),
+        ];
+        for (found, expected) in refused {
+            assert_eq!(found, expected);
+            assert!(!found.is_evidence());
+        }
+    }
+
+    #[test]
+    fn a_message_moved_to_another_batch_or_author_proves_nothing_there() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 2);
+        let message = net.make(1, &us).0;
+        let moved = [
+            resigned(&net, &message, |m| m.seq = SEQ.next()),
+            resigned(&net, &message, |m| m.order_root = Sha256Hash([1; 32])),
+            resigned(&net, &message, |m| m.author = AuthorityIndex(2)),
+        ];
+        for message in moved {
+            let verifying_key = net.verifying_key(message.author);
+            let (seq, root) = (message.seq, message.order_root);
+            let verdict = message.verify(&net.key, &verifying_key, seq, root, &us);
+            assert_eq!(verdict.unwrap_err(), ShareError::Proof);
+        }
+    }
+
+    #[test]
+    fn messages_that_nobody_could_verify_are_not_made() {
+        let net = Net::new(0, 5, 4);
+        let us = batch_us(&net, 1);
+        let make = |key: &SealingKey, us: &[EncodedPoint]| {
+            let (share, signing_key) = (&net.key_shares[0], &net.signing_keys[0]);
+            ShareMessage::make(share, key, signing_key, SEQ, ROOT, us).map(|(m, _)| m.shares.len())
+        };
+        let next = Net::new(1, 5, 4).key;
+        assert_eq!(next.epoch(), Epoch(1));
+        assert_eq!(make(&next, &us), Err(ShareError::WrongKey));
+        assert_eq!(make(&net.key, &[]), Err(ShareError::Count));
+        assert_eq!(
+            make(&net.key, &vec![us[0]; SHARES_MAX + 1]),
+            Err(ShareError::Count)
+        );
+    }
+
+    #[test]
+    fn a_full_message_fits_its_bounds() {
+        let net = Net::new(0, 1, 1);
+        let us = vec![batch_us(&net, 1)[0]; SHARES_MAX];
+        let bytes = net.make(0, &us).0.encode();
+        assert_eq!(bytes.len(), SHARE_MESSAGE_OVERHEAD + 32 * SHARES_MAX);
+        assert!(
+            net.verify(&ShareMessage::decode(&bytes).unwrap(), &us)
+                .is_ok()
+        );
+    }
+}
