@@ -1,0 +1,204 @@
+//! What an anchor commits: its history that no earlier anchor committed, as lists of entries and a consensus time.
+//!
+//! Invariants. I1: a vertex is in one sub-DAG at most. I2: a sub-DAG leaves out rounds at or below the round of the
+//! previous anchor less G, the same on every node, whatever a node has pruned. I3: consensus time never falls. I4: in
+//! the anchor whose committed history first shows a fork of an author, and ever after, that author adds no entries
+//! and no timestamps; what earlier anchors counted stays counted.
+//!
+//! I4 judges by committed vertices alone, so it is a function of the committed sequence: an author's committed
+//! vertices, ascending, must each continue the chain of those before.
+
+use std::collections::BTreeSet;
+
+use crate::committee::Committee;
+use crate::dag::evidence::continues_chain;
+use crate::dag::header::{VertexRef, genesis};
+use crate::dag::store::Dag;
+use crate::dag::vertex::VerifiedVertex;
+use crate::types::{AuthorityIndex, AuthoritySet, Digest, Entry, Round, TimestampUs};
+
+/// What one anchor newly commits; the one input of the fair order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubDag {
+    /// How many anchors were committed before this one in the epoch.
+    pub index: u64,
+    /// The anchor.
+    pub anchor: VertexRef,
+    /// The anchor's round.
+    pub leader_round: Round,
+    /// Newly committed vertices, the anchor among them, ascending by (round, author, digest): parents first.
+    pub vertices: Vec<VertexRef>,
+    /// For each authority what its committed local order grows by; empty for one that forked.
+    pub appends: Vec<Vec<Entry>>,
+    /// Digests of the anchor's parents of the round before by other authors than the leader, ascending.
+    pub tie_parents: Vec<Digest>,
+    /// max(previous, lower median over all authorities of the newest committed vertex timestamp), microseconds.
+    pub consensus_time: TimestampUs,
+    /// Authorities whose fork the committed history shows from this anchor on, ascending.
+    pub new_forks: Vec<AuthorityIndex>,
+}
+
+/// What has been committed so far, as far as later anchors need to know.
+#[derive(Debug)]
+pub(crate) struct History {
+    gc_depth_rounds: u64,
+    anchors: u64,
+    floor: Round,
+    /// Committed vertices above the floor.
+    committed: BTreeSet<VertexRef>,
+    tips: Vec<VertexRef>,
+    timestamps: Vec<TimestampUs>,
+    forked: AuthoritySet,
+    consensus_time: TimestampUs,
+}
+
+impl History {
+    /// Nothing committed: genesis tips, all clocks at the epoch's start.
+    pub(crate) fn new(committee: &Committee) -> Self {
+        let thresholds = committee.thresholds();
+        Self {
+            gc_depth_rounds: committee.parameters.gc_depth_rounds,
+            anchors: 0,
+            floor: Round(0),
+            committed: BTreeSet::new(),
+            tips: thresholds
+                .members()
+                .map(|author| genesis(committee, author))
+                .collect(),
+            timestamps: vec![committee.epoch_start; thresholds.authorities() as usize],
+            forked: AuthoritySet::EMPTY,
+            consensus_time: committee.epoch_start,
+        }
+    }
+
+    /// Round at and below which no later sub-DAG takes a vertex: the last anchor's less G.
+    pub(crate) const fn floor(&self) -> Round {
+        self.floor
+    }
+
+    /// Consensus time of the last anchor.
+    pub(crate) const fn consensus_time(&self) -> TimestampUs {
+        self.consensus_time
+    }
+
+    /// Who forked in committed history.
+    pub(crate) const fn forked(&self) -> AuthoritySet {
+        self.forked
+    }
+
+    /// Whether a vertex above the floor is committed.
+    pub(crate) fn contains(&self, reference: &VertexRef) -> bool {
+        self.committed.contains(reference)
+    }
+
+    /// Commits `anchor`. O(m n log w) for m newly committed vertices and w committed above the floor.
+    ///
+    /// Panics: when the store was pruned above [`History::floor`] or lacks a parent, or the anchor is committed
+    /// already. Each would be our bug, and going on would let nodes part.
+    pub(crate) fn commit(&mut self, dag: &Dag, anchor: VertexRef) -> SubDag {
+        assert!(
+            dag.floor() <= self.floor,
+            "the store keeps all that anchors may commit"
+        );
+        let vertices = self.collect(dag, anchor);
+        let new_forks = self.extend_chains(&vertices);
+        let appends = self.append(&vertices);
+        let median = lower_median(&self.timestamps);
+        self.consensus_time = self.consensus_time.max(median);
+        let index = self.anchors;
+        self.anchors += 1;
+        self.floor = anchor.round.minus(self.gc_depth_rounds);
+        while self
+            .committed
+            .first()
+            .is_some_and(|first| first.round <= self.floor)
+        {
+            self.committed.pop_first();
+        }
+        SubDag {
+            index,
+            anchor,
+            leader_round: anchor.round,
+            vertices: vertices.iter().map(|vertex| vertex.reference()).collect(),
+            appends,
+            tie_parents: tie_parents(dag, &anchor),
+            consensus_time: self.consensus_time,
+            new_forks,
+        }
+    }
+
+    /// The uncommitted history of `anchor` above the floor, ascending; committed from now on.
+    fn collect(&mut self, dag: &Dag, anchor: VertexRef) -> Vec<VerifiedVertex> {
+        assert!(
+            self.committed.insert(anchor),
+            "an anchor of a higher round is in no earlier history"
+        );
+        let mut stack = vec![anchor];
+        let mut vertices = Vec::new();
+        while let Some(reference) = stack.pop() {
+            let vertex = dag
+                .vertex(&reference)
+                .expect("parents above the floor of an accepted vertex are accepted");
+            for parent in vertex.parents() {
+                if parent.round > self.floor && self.committed.insert(*parent) {
+                    stack.push(*parent);
+                }
+            }
+            vertices.push(vertex.clone());
+        }
+        vertices.sort_unstable_by_key(|vertex| vertex.reference());
+        vertices
+    }
+
+    /// Moves each author's tip along; gives the authors whose fork shows for the first time.
+    fn extend_chains(&mut self, vertices: &[VerifiedVertex]) -> Vec<AuthorityIndex> {
+        let mut new_forks = AuthoritySet::EMPTY;
+        for vertex in vertices {
+            let author = vertex.author();
+            if self.forked.contains(author) {
+                continue;
+            }
+            let tip = &mut self.tips[author.as_usize()];
+            if continues_chain(tip, vertex) {
+                *tip = vertex.reference();
+            } else {
+                self.forked.insert(author);
+                new_forks.insert(author);
+            }
+        }
+        new_forks.iter().collect()
+    }
+
+    /// The new entries of each author that has not forked, in its local order; its newest timestamp on the way.
+    fn append(&mut self, vertices: &[VerifiedVertex]) -> Vec<Vec<Entry>> {
+        let mut appends = vec![Vec::new(); self.tips.len()];
+        for vertex in vertices {
+            let author = vertex.author();
+            if !self.forked.contains(author) {
+                appends[author.as_usize()].extend_from_slice(vertex.entries());
+                self.timestamps[author.as_usize()] = vertex.timestamp();
+            }
+        }
+        appends
+    }
+}
+
+fn tie_parents(dag: &Dag, anchor: &VertexRef) -> Vec<Digest> {
+    let before = anchor.round.minus(1);
+    let mut digests: Vec<Digest> = dag
+        .vertex(anchor)
+        .map_or(&[][..], |vertex| vertex.parents())
+        .iter()
+        .filter(|parent| parent.round == before && parent.author != anchor.author)
+        .map(|parent| parent.digest)
+        .collect();
+    digests.sort_unstable();
+    digests
+}
+
+/// The middle value, of an even number the lower one: with f < n/3 liars it lies between two correct clocks.
+fn lower_median(timestamps: &[TimestampUs]) -> TimestampUs {
+    let mut sorted = timestamps.to_vec();
+    sorted.sort_unstable();
+    sorted[(sorted.len() - 1) / 2]
+}

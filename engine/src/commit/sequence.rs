@@ -1,0 +1,173 @@
+//! All leader slots together: decided from the highest round down, output from the lowest up.
+//!
+//! Source: Mysticeti, NDSS 2025, section 3.2. Output stops at the first undecided slot, so every node outputs a
+//! prefix of one sequence.
+//!
+//! Decisions are kept: a slot is judged by its own wave only again when that wave has grown, and never once decided.
+//! So a call at every accepted vertex costs O(undecided slots) plus O(n^2 log n) for each wave that grew, typically
+//! two or three; it never goes back over what was output.
+
+use std::collections::VecDeque;
+
+use crate::commit::decide::{Decision, decide_directly, decide_through};
+use crate::commit::history::{History, SubDag};
+use crate::commit::schedule::{
+    FIRST_LED_ROUND, certifying_round, first_deciding_anchor, voting_round,
+};
+use crate::committee::Committee;
+use crate::dag::header::VertexRef;
+use crate::dag::store::Dag;
+use crate::types::{AuthoritySet, Round, TimestampUs};
+
+/// Turns a growing DAG into the sequence of sub-DAGs.
+#[derive(Debug)]
+pub struct Committer {
+    /// The lowest slot that is not output.
+    next: Round,
+    /// Slots from `next` on.
+    slots: VecDeque<Slot>,
+    history: History,
+    commits: u64,
+    skips: u64,
+}
+
+/// How far the sequence has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitCounters {
+    /// Anchors output.
+    pub commits: u64,
+    /// Leader slots output as skipped.
+    pub skips: u64,
+    /// The lowest round whose slot is not output: output waits for it.
+    pub undecided_round: Round,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    decision: Decision,
+    /// Sizes of the voting and certifying rounds when they were last judged.
+    judged: (u64, u64),
+}
+
+impl Committer {
+    /// At the start of the epoch of `committee`.
+    pub fn new(committee: &Committee) -> Self {
+        Self {
+            next: FIRST_LED_ROUND,
+            slots: VecDeque::new(),
+            history: History::new(committee),
+            commits: 0,
+            skips: 0,
+        }
+    }
+
+    /// Decides what can be decided and gives the sub-DAGs that are now next in the sequence, in order.
+    ///
+    /// `dag` must be the same one at every call, grown, and pruned at most up to [`Committer::floor`].
+    ///
+    /// Panics: when it was pruned further, which would be a bug of the caller.
+    pub fn advance(&mut self, dag: &Dag) -> Vec<SubDag> {
+        self.decide(dag);
+        let mut output = Vec::new();
+        while let Some(slot) = self.slots.front() {
+            match slot.decision {
+                Decision::Undecided => break,
+                Decision::Skip => self.skips += 1,
+                Decision::Commit(anchor) => {
+                    self.commits += 1;
+                    output.push(self.history.commit(dag, anchor));
+                }
+            }
+            self.slots.pop_front();
+            self.next = self.next.next();
+        }
+        output
+    }
+
+    /// The decision so far for the slot of `round`; undecided for those not looked at. None for those output.
+    pub fn decision(&self, round: Round) -> Option<Decision> {
+        let at = round.0.checked_sub(self.next.0)?;
+        let slot = usize::try_from(at).ok().and_then(|at| self.slots.get(at));
+        Some(slot.map_or(Decision::Undecided, |slot| slot.decision))
+    }
+
+    /// The round at and below which no later sub-DAG takes a vertex; what the store may be pruned up to.
+    pub const fn floor(&self) -> Round {
+        self.history.floor()
+    }
+
+    /// Consensus time of the last anchor; the epoch's start before the first.
+    pub const fn consensus_time(&self) -> TimestampUs {
+        self.history.consensus_time()
+    }
+
+    /// Authorities whose fork committed history shows.
+    pub const fn forked(&self) -> AuthoritySet {
+        self.history.forked()
+    }
+
+    /// Whether a vertex is in some sub-DAG. Only for rounds above [`Committer::floor`]; false below.
+    pub fn is_committed(&self, reference: &VertexRef) -> bool {
+        self.history.contains(reference)
+    }
+
+    /// How far the sequence has come.
+    pub const fn counters(&self) -> CommitCounters {
+        CommitCounters {
+            commits: self.commits,
+            skips: self.skips,
+            undecided_round: self.next,
+        }
+    }
+
+    /// Judges every undecided slot that has voters, from the highest down.
+    fn decide(&mut self, dag: &Dag) {
+        // The highest slot with a voting round: skips need no more.
+        let slots_wanted = dag.highest_round().0.saturating_sub(self.next.0);
+        while (self.slots.len() as u64) < slots_wanted {
+            self.slots.push_back(Slot::new());
+        }
+        let distance = (first_deciding_anchor(self.next).0 - self.next.0) as usize;
+        let mut decider = None;
+        for at in (0..self.slots.len()).rev() {
+            let led = self.next.plus(at as u64);
+            // Going down, this ends as the lowest slot from three rounds above that is not skipped.
+            if let Some(slot) = self.slots.get(at + distance)
+                && slot.decision != Decision::Skip
+            {
+                decider = Some(slot.decision);
+            }
+            let slot = &mut self.slots[at];
+            slot.judge(dag, led);
+            if let (Decision::Undecided, Some(Decision::Commit(anchor))) = (slot.decision, decider)
+            {
+                slot.decision = decide_through(dag, led, &anchor);
+            }
+        }
+    }
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self {
+            decision: Decision::Undecided,
+            judged: (0, 0),
+        }
+    }
+
+    /// Judges the slot by its own wave if that grew since the last time.
+    fn judge(&mut self, dag: &Dag, led: Round) {
+        let wave = (
+            dag.count_of(voting_round(led)),
+            dag.count_of(certifying_round(led)),
+        );
+        if self.decision == Decision::Undecided && wave != self.judged {
+            self.judged = wave;
+            self.decision = decide_directly(dag, led);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sequence_tests.rs"]
+mod tests;

@@ -1,0 +1,467 @@
+//! The accepted part of the DAG.
+//!
+//! A vertex is accepted when all its parents are. What waits for parents is kept in `pending` and follows by itself.
+//! Acceptance also checks what needs the author's previous vertex: positions without a gap, time that does not run
+//! backwards. Forks are accepted (others may build on either side) and kept as evidence.
+//!
+//! Invariants. I1: the parents of an accepted vertex are accepted, or at or below the floor. I2: which vertices are
+//! accepted follows from which were inserted, not from their order, while no slot has more than [`TWINS_UNASKED_MAX`]
+//! and no bound on waiting is met. I3: the floor only rises.
+//!
+//! Cost of `insert`: O(n log w) for n authorities and w vertices above the floor, and O(n^2) amortized in `coverage`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::committee::Committee;
+use crate::dag::coverage::{Coverage, cover};
+use crate::dag::evidence::{ForkEvidence, continues_chain};
+use crate::dag::header::{VertexRef, genesis};
+use crate::dag::pending::{MissingVertex, Pending};
+use crate::dag::vertex::VerifiedVertex;
+use crate::types::{AuthorityIndex, AuthoritySet, Position, Round, TimestampUs};
+
+/// The vertices that this node has accepted, by slot, and what waits to be.
+#[derive(Debug)]
+pub struct Dag {
+    committee: Arc<Committee>,
+    genesis: Vec<VertexRef>,
+    rounds: BTreeMap<Round, RoundTable>,
+    floor: Round,
+    newest: Vec<Option<VerifiedVertex>>,
+    forks: BTreeMap<AuthorityIndex, ForkEvidence>,
+    forked: AuthoritySet,
+    pending: Pending,
+    coverage: Coverage,
+    counters: DagCounters,
+}
+
+/// What became of an inserted vertex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It and perhaps some that waited for it are accepted: all of them, parents before children.
+    Accepted(Vec<VerifiedVertex>),
+    /// It waits for parents.
+    Pending {
+        /// Those not accepted yet; [`Dag::missing`] says which of them are to be fetched.
+        missing: Vec<VertexRef>,
+    },
+    /// It was accepted or waits already.
+    Known,
+    /// Its round is at or below the floor.
+    BelowFloor,
+    /// It is refused and forgotten, and so is what waited for it.
+    Refused(VertexFault),
+}
+
+/// Why a vertex was refused although it is well formed and signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VertexFault {
+    /// Its first position is not where the author's previous vertex ended.
+    #[error("first position {} where {} is next", .found.0, .expected.0)]
+    PositionGap {
+        /// Where the previous vertex ended.
+        expected: Position,
+        /// What the vertex says.
+        found: Position,
+    },
+    /// Its timestamp is below that of the author's previous vertex.
+    #[error("timestamp {} us after {} us", .found.0, .previous.0)]
+    TimestampRegress {
+        /// The previous vertex's.
+        previous: TimestampUs,
+        /// The vertex's.
+        found: TimestampUs,
+    },
+    /// More than [`ROUNDS_AHEAD_MAX`] rounds above anything accepted. Not the author's fault: we are behind.
+    #[error("more than {ROUNDS_AHEAD_MAX} rounds ahead")]
+    TooFarAhead,
+    /// The author has too many vertices waiting.
+    #[error("too many vertices of the author wait")]
+    PendingFull,
+    /// The slot holds twins enough and nobody cites this one.
+    #[error("the slot holds {TWINS_UNASKED_MAX} vertices and nobody cites this one")]
+    UnaskedTwin,
+}
+
+/// What the store has seen, for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DagCounters {
+    /// Vertices accepted.
+    pub accepted: u64,
+    /// Refused for a gap in positions or time running backwards: proof of a faulty author.
+    pub refused_faulty: u64,
+    /// Refused as too far ahead of us.
+    pub refused_far_ahead: u64,
+    /// Refused as one too many to wait or to share a slot.
+    pub refused_bounds: u64,
+    /// Dropped while waiting because a parent was refused.
+    pub dropped_with_parent: u64,
+    /// Came at or below the floor.
+    pub below_floor: u64,
+}
+
+#[derive(Debug)]
+struct RoundTable {
+    /// One slot an authority, each ascending by digest.
+    slots: Vec<Vec<VerifiedVertex>>,
+    authors: AuthoritySet,
+    vertices: u64,
+}
+
+impl Dag {
+    /// An empty DAG above the implicit genesis vertices.
+    pub fn new(committee: Arc<Committee>) -> Self {
+        let authors = committee.thresholds().authorities() as usize;
+        Self {
+            genesis: committee
+                .thresholds()
+                .members()
+                .map(|author| genesis(&committee, author))
+                .collect(),
+            rounds: BTreeMap::new(),
+            floor: Round(0),
+            newest: vec![None; authors],
+            forks: BTreeMap::new(),
+            forked: AuthoritySet::EMPTY,
+            pending: Pending::new(authors),
+            coverage: Coverage::new(authors),
+            counters: DagCounters::default(),
+            committee,
+        }
+    }
+
+    /// Takes in a vertex; see [`Inserted`] for what becomes of it.
+    pub fn insert(&mut self, vertex: VerifiedVertex) -> Inserted {
+        let reference = vertex.reference();
+        if reference.round <= self.floor {
+            self.counters.below_floor += 1;
+            return Inserted::BelowFloor;
+        }
+        if self.vertex(&reference).is_some() || self.pending.contains(&reference) {
+            return Inserted::Known;
+        }
+        if reference.round > self.highest_round().plus(ROUNDS_AHEAD_MAX) {
+            self.counters.refused_far_ahead += 1;
+            return Inserted::Refused(VertexFault::TooFarAhead);
+        }
+        let missing = self.missing_parents(&vertex);
+        if missing.is_empty() {
+            let (accepted, fault) = self.accept_all(vec![vertex]);
+            return match fault {
+                Some(fault) if accepted.is_empty() => Inserted::Refused(fault),
+                _ => Inserted::Accepted(accepted),
+            };
+        }
+        if !self.pending.try_insert(vertex, &missing) {
+            self.counters.refused_bounds += 1;
+            return Inserted::Refused(VertexFault::PendingFull);
+        }
+        Inserted::Pending { missing }
+    }
+
+    /// Forgets vertices of round `floor` and below; parents there are no longer needed for acceptance.
+    ///
+    /// Gives the vertices that are accepted by that, parents before children. A lower floor changes nothing.
+    pub fn raise_floor(&mut self, floor: Round) -> Vec<VerifiedVertex> {
+        if floor <= self.floor {
+            return Vec::new();
+        }
+        self.floor = floor;
+        self.rounds = self.rounds.split_off(&floor.next());
+        self.coverage.raise_floor(floor);
+        let complete = self.pending.raise_floor(floor);
+        self.accept_all(complete).0
+    }
+
+    /// The committee.
+    pub fn committee(&self) -> &Committee {
+        &self.committee
+    }
+
+    /// The implicit vertex of `author` in round 0.
+    pub fn genesis(&self, author: AuthorityIndex) -> VertexRef {
+        self.genesis[author.as_usize()]
+    }
+
+    /// The round at and below which nothing is kept; 0 at the start.
+    pub const fn floor(&self) -> Round {
+        self.floor
+    }
+
+    /// The highest round with an accepted vertex; the floor when there is none.
+    pub fn highest_round(&self) -> Round {
+        self.rounds
+            .last_key_value()
+            .map_or(self.floor, |(round, _)| *round)
+    }
+
+    /// An accepted vertex above the floor.
+    pub fn vertex(&self, reference: &VertexRef) -> Option<&VerifiedVertex> {
+        vertex_in(&self.rounds, reference)
+    }
+
+    /// The accepted vertices of `author` in `round`, ascending by digest: several when it forked.
+    pub fn slot(&self, round: Round, author: AuthorityIndex) -> &[VerifiedVertex] {
+        self.rounds
+            .get(&round)
+            .and_then(|table| table.slots.get(author.as_usize()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The accepted vertices of `round`, by author, then digest.
+    pub fn vertices_of(&self, round: Round) -> impl Iterator<Item = &VerifiedVertex> {
+        self.rounds
+            .get(&round)
+            .into_iter()
+            .flat_map(|table| table.slots.iter().flatten())
+    }
+
+    /// How many vertices `round` has, twins included: changes exactly when the round does.
+    pub fn count_of(&self, round: Round) -> u64 {
+        self.rounds.get(&round).map_or(0, |table| table.vertices)
+    }
+
+    /// Who has a vertex in `round`; everybody in round 0.
+    pub fn authors_of(&self, round: Round) -> AuthoritySet {
+        if round == Round(0) {
+            let mut all = AuthoritySet::EMPTY;
+            for author in self.committee.thresholds().members() {
+                all.insert(author);
+            }
+            return all;
+        }
+        self.rounds
+            .get(&round)
+            .map_or(AuthoritySet::EMPTY, |table| table.authors)
+    }
+
+    /// The accepted vertex of the highest round by `author`, kept also below the floor; none before its first.
+    pub fn newest(&self, author: AuthorityIndex) -> Option<&VerifiedVertex> {
+        self.newest[author.as_usize()].as_ref()
+    }
+
+    /// What to fetch, ascending.
+    pub fn missing(&self) -> impl Iterator<Item = MissingVertex> {
+        self.pending.missing()
+    }
+
+    /// Whether this vertex is here and waits for parents.
+    pub fn is_waiting(&self, reference: &VertexRef) -> bool {
+        self.pending.contains(reference)
+    }
+
+    /// How many vertices wait for parents.
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Who has forked, as far as this node has seen (the commit rule judges by committed history instead).
+    pub const fn forked(&self) -> AuthoritySet {
+        self.forked
+    }
+
+    /// One proof for each author that forked, by author.
+    pub fn forks(&self) -> impl Iterator<Item = &ForkEvidence> {
+        self.forks.values()
+    }
+
+    /// What was accepted, refused and dropped since the start.
+    pub const fn counters(&self) -> DagCounters {
+        self.counters
+    }
+
+    /// The accepted vertices that no vertex of `authority` reaches, ascending by round: the history it may lack.
+    pub fn unknown_to(
+        &self,
+        authority: AuthorityIndex,
+    ) -> impl DoubleEndedIterator<Item = &VerifiedVertex> {
+        self.coverage
+            .unknown_to(authority)
+            .iter()
+            .filter_map(|reference| self.vertex(reference))
+    }
+
+    /// [`Dag::unknown_to`] less what `citing` and their history cover. O(size of the former times parents).
+    pub(crate) fn uncovered_by(
+        &self,
+        authority: AuthorityIndex,
+        citing: &[VertexRef],
+    ) -> Vec<VertexRef> {
+        let mut uncovered = self.coverage.unknown_to(authority).clone();
+        for parent in citing {
+            cover(&mut uncovered, *parent, |reference| self.parents(reference));
+        }
+        uncovered.into_iter().collect()
+    }
+
+    fn parents(&self, reference: &VertexRef) -> &[VertexRef] {
+        self.vertex(reference)
+            .map_or(&[], |vertex| vertex.parents())
+    }
+
+    fn missing_parents(&self, vertex: &VerifiedVertex) -> Vec<VertexRef> {
+        vertex
+            .parents()
+            .iter()
+            .filter(|parent| parent.round > self.floor && self.vertex(parent).is_none())
+            .copied()
+            .collect()
+    }
+
+    /// Accepts `complete`, whose parents are all here, and what follows from them.
+    ///
+    /// Gives what was accepted and why the last refused one was; those that waited for a refused one are dropped.
+    fn accept_all(
+        &mut self,
+        complete: Vec<VerifiedVertex>,
+    ) -> (Vec<VerifiedVertex>, Option<VertexFault>) {
+        let mut accepted = complete;
+        let mut fault = None;
+        let mut at = 0;
+        while let Some(vertex) = accepted.get(at).cloned() {
+            let reference = vertex.reference();
+            if let Err(found) = self.judge(&vertex) {
+                self.count_refused(found);
+                self.counters.dropped_with_parent += self.pending.refused(&reference);
+                accepted.remove(at);
+                fault = Some(found);
+                continue;
+            }
+            self.link(vertex);
+            accepted.extend(self.pending.arrived(&reference));
+            at += 1;
+        }
+        (accepted, fault)
+    }
+
+    /// The checks that need the author's previous vertex, and the bound on twins.
+    ///
+    /// A previous vertex below the floor is not here any more (unless it is the author's newest): then positions and
+    /// time are taken as they come, and lists go on from there.
+    fn judge(&self, vertex: &VerifiedVertex) -> Result<(), VertexFault> {
+        let reference = vertex.reference();
+        let slot_len = self.slot(reference.round, reference.author).len();
+        if slot_len >= TWINS_UNASKED_MAX && !self.pending.is_wanted(&reference) {
+            return Err(VertexFault::UnaskedTwin);
+        }
+        let link = vertex.own_previous();
+        let newest = self.newest(link.author);
+        let (expected, previous) = if link.round == Round(0) {
+            (Position(0), self.committee.epoch_start)
+        } else if let Some(before) = self
+            .vertex(&link)
+            .or(newest.filter(|newest| newest.reference() == link))
+        {
+            (before.end_position(), before.timestamp())
+        } else {
+            return Ok(());
+        };
+        if vertex.first_position() != expected {
+            let found = vertex.first_position();
+            return Err(VertexFault::PositionGap { expected, found });
+        }
+        if vertex.timestamp() < previous {
+            let found = vertex.timestamp();
+            return Err(VertexFault::TimestampRegress { previous, found });
+        }
+        Ok(())
+    }
+
+    fn count_refused(&mut self, fault: VertexFault) {
+        match fault {
+            VertexFault::PositionGap { .. } | VertexFault::TimestampRegress { .. } => {
+                self.counters.refused_faulty += 1;
+            }
+            VertexFault::TooFarAhead => self.counters.refused_far_ahead += 1,
+            VertexFault::PendingFull | VertexFault::UnaskedTwin => {
+                self.counters.refused_bounds += 1;
+            }
+        }
+    }
+
+    /// Puts a judged vertex into its slot and brings evidence, newest and coverage up to date.
+    fn link(&mut self, vertex: VerifiedVertex) {
+        let reference = vertex.reference();
+        let author = reference.author;
+        self.note_fork(&vertex);
+        let authors = self.genesis.len();
+        let table = self
+            .rounds
+            .entry(reference.round)
+            .or_insert_with(|| RoundTable::new(authors));
+        table.insert(vertex.clone());
+        let newest = &mut self.newest[author.as_usize()];
+        if newest
+            .as_ref()
+            .is_none_or(|newest| newest.round() < reference.round)
+        {
+            *newest = Some(vertex);
+        }
+        self.counters.accepted += 1;
+        let rounds = &self.rounds;
+        self.coverage.accept(reference, |reference| {
+            vertex_in(rounds, reference).map_or(&[], |vertex| vertex.parents())
+        });
+    }
+
+    /// Keeps evidence when `vertex`, not linked yet, does not continue its author's chain. Once an author.
+    fn note_fork(&mut self, vertex: &VerifiedVertex) {
+        let author = vertex.author();
+        if self.forked.contains(author) {
+            return;
+        }
+        let Some(tip) = self.newest(author) else {
+            return;
+        };
+        if continues_chain(&tip.reference(), vertex) {
+            return;
+        }
+        let evidence = ForkEvidence::find(tip, vertex, |reference| self.vertex(reference));
+        self.forked.insert(author);
+        if let Some(evidence) = evidence {
+            self.forks.insert(author, evidence);
+        }
+    }
+}
+
+impl RoundTable {
+    fn new(authors: usize) -> Self {
+        Self {
+            slots: vec![Vec::new(); authors],
+            authors: AuthoritySet::EMPTY,
+            vertices: 0,
+        }
+    }
+
+    fn insert(&mut self, vertex: VerifiedVertex) {
+        let reference = vertex.reference();
+        let slot = &mut self.slots[reference.author.as_usize()];
+        let at = slot.partition_point(|other| other.reference() < reference);
+        slot.insert(at, vertex);
+        self.authors.insert(reference.author);
+        self.vertices += 1;
+    }
+}
+
+fn vertex_in<'a>(
+    rounds: &'a BTreeMap<Round, RoundTable>,
+    reference: &VertexRef,
+) -> Option<&'a VerifiedVertex> {
+    rounds
+        .get(&reference.round)?
+        .slots
+        .get(reference.author.as_usize())?
+        .iter()
+        .find(|vertex| vertex.reference() == *reference)
+}
+
+/// How far above the highest accepted round a vertex may be to wait for its parents.
+pub const ROUNDS_AHEAD_MAX: u64 = 512;
+
+/// How many vertices a slot takes that nobody cites: two prove a fork, more only cost memory.
+pub const TWINS_UNASKED_MAX: usize = 2;
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
