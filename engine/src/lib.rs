@@ -6,7 +6,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admit;
+pub mod batch;
+pub mod commit;
 pub mod committee;
+pub mod config;
+pub mod counters;
+pub mod dag;
+pub mod effect;
+pub mod engine;
+pub mod fair;
+pub mod fetch;
+pub mod input;
 pub mod merkle;
+pub mod message;
+pub mod pace;
+pub mod reveal;
+pub mod seal;
 pub mod types;
 pub mod wire;

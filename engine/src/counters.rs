@@ -1,0 +1,79 @@
+//! What an engine counts: everything refused, recovered or out of the ordinary has a number here.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counts since start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters { $($(#[$doc])* pub $name: u64),* }
+
+        impl Counters {
+            /// Name and value of each, in order of declaration.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Envelopes given a position.
+    accepted,
+    /// Submissions of an envelope that is held already.
+    resubmitted,
+    /// Submissions refused after their label was read.
+    refused,
+    /// Envelopes first met in a peer's vertex and fetched.
+    fetched,
+    /// Envelopes from peers that are not admissible by bytes, label or consensus time.
+    peer_envelopes_refused,
+    /// Own vertices made.
+    vertices_made,
+    /// Own vertices made because a timeout passed.
+    vertices_by_timeout,
+    /// Own vertices made because a quorum was ahead.
+    vertices_behind,
+    /// Peers' vertices accepted.
+    vertices_accepted,
+    /// Peers' vertices refused for what they say about the DAG.
+    vertices_refused,
+    /// Requests for missing vertices sent.
+    vertex_requests,
+    /// Requests for missing envelopes sent.
+    envelope_requests,
+    /// Requests for missing shares sent.
+    share_requests,
+    /// Vertices pushed to peers that seemed to lack them.
+    vertices_pushed,
+    /// Anchors committed.
+    anchors,
+    /// Entries emitted by the fair order.
+    emitted,
+    /// Entries that expired before q authorities listed them.
+    dropped,
+    /// Entries whose group stopped waiting for unready members.
+    group_wait_cut,
+    /// Entries for which the deferral cap fired.
+    cap_fired,
+    /// Groups (Condorcet cycles) of more than one entry emitted.
+    cycles,
+    /// Own entries listed again after their vertex was left out of every sub-DAG.
+    relisted,
+    /// Batches opened.
+    batches,
+    /// Void entries in them.
+    void,
+    /// Share messages that came late or twice.
+    shares_late,
+    /// Share messages too far ahead, or not of this committee.
+    shares_refused,
+    /// Batches that optimistic opening did not decide: a void entry, or a share that does not hold.
+    open_fallbacks,
+    /// Share messages whose proof failed: evidence.
+    shares_bad_proof,
+    /// Forks seen: evidence.
+    forks,
+    /// Peers' vertices that name another header hash than ours for the same batch: alarm.
+    divergence,
+    /// Missing items not noted because too many are missing.
+    wants_refused,
+}

@@ -1,0 +1,80 @@
+//! Everything an engine asks of its shell, in order.
+//!
+//! Order is a promise: what a later effect relies on was asked for by an earlier one. The shell may batch, never reorder.
+//! An own vertex is not even emitted before [`crate::input::Input::Durable`] covers its record.
+
+use std::sync::Arc;
+
+use crate::admit::refusal::Refusal;
+use crate::dag::SignedHeader;
+use crate::input::ClientTag;
+use crate::message::PeerMessage;
+use crate::types::{AuthorityIndex, BatchSeq, Sha256Hash};
+
+/// One effect of [`crate::engine::Engine::handle`].
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Append to the journal. Records are counted from 1 since start.
+    Persist(Record),
+    /// Send to one peer; lost messages are recovered by fetching.
+    Send {
+        /// To whom.
+        to: AuthorityIndex,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Send to every peer.
+    Broadcast(PeerMessage),
+    /// Answer a submission: accepted, or refused with a reason.
+    Ack {
+        /// To whom.
+        client: ClientTag,
+        /// `Ok` when accepted.
+        outcome: Result<(), Refusal>,
+    },
+    /// Receipts for entries of one own vertex that is durable.
+    Receipts {
+        /// The signed header, the same for all of them.
+        header: Arc<SignedHeader>,
+        /// One an entry and client.
+        items: Vec<ReceiptItem>,
+    },
+    /// Places in a batch are final.
+    Ordered {
+        /// The batch.
+        seq: BatchSeq,
+        /// Whose entry got which index in it.
+        items: Vec<(ClientTag, u32)>,
+    },
+    /// [`crate::engine::Engine::open_next`] can write this batch.
+    BatchReady {
+        /// The batch.
+        seq: BatchSeq,
+    },
+}
+
+/// A receipt without its header: the place of an entry in the vertex and the path from `entries_root`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptItem {
+    /// Whose.
+    pub client: ClientTag,
+    /// Index of the entry in the vertex.
+    pub index: u32,
+    /// Sibling hashes, lowest first.
+    pub path: Vec<Sha256Hash>,
+}
+
+/// A journal record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An accepted envelope's bytes.
+    Envelope(Arc<[u8]>),
+    /// An own vertex, before it is sent.
+    OwnVertex(Arc<[u8]>),
+    /// A peer's vertex, accepted.
+    Vertex(Arc<[u8]>),
+    /// A committed anchor: index u64, round u64, author u8, digest 32, consensus time u64.
+    Anchor(Arc<[u8]>),
+    /// The header of an opened batch.
+    Batch(Arc<[u8]>),
+}

@@ -1,0 +1,86 @@
+//! Everything that can happen to an engine.
+
+use crate::dag::{VerifiedVertex, VertexRef};
+use crate::seal::proof::VerifiedEnvelope;
+use crate::seal::share::ShareMessage;
+use crate::types::{AuthorityIndex, BatchSeq, Digest};
+
+/// Where to answer a client: the connection, and the tag that the client gave the submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientTag {
+    /// The shell's name for the connection; never reused.
+    pub connection: u64,
+    /// The client's name for the submission, echoed in every answer.
+    pub tag: u64,
+}
+
+/// One input of [`crate::engine::Engine::handle`].
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client submitted an envelope whose proof holds.
+    Submission {
+        /// Who submitted it.
+        client: ClientTag,
+        /// The envelope.
+        envelope: VerifiedEnvelope,
+    },
+    /// A peer sent an envelope whose proof holds, usually because it was asked for.
+    PeerEnvelope {
+        /// Who sent it.
+        from: AuthorityIndex,
+        /// The envelope.
+        envelope: VerifiedEnvelope,
+    },
+    /// A peer sent a vertex whose signature and roots hold.
+    Vertex {
+        /// Who sent it; not necessarily its author.
+        from: AuthorityIndex,
+        /// The vertex.
+        vertex: VerifiedVertex,
+    },
+    /// A peer sent a share message; whether it holds is found out when its batch opens.
+    Share {
+        /// Over whose link it came.
+        from: AuthorityIndex,
+        /// The message.
+        message: Box<ShareMessage>,
+    },
+    /// A peer asks for vertices.
+    WantVertices {
+        /// Who asks.
+        from: AuthorityIndex,
+        /// Which.
+        vertices: Vec<VertexRef>,
+    },
+    /// A peer asks for envelopes.
+    WantEnvelopes {
+        /// Who asks.
+        from: AuthorityIndex,
+        /// Which.
+        digests: Vec<Digest>,
+    },
+    /// A peer asks for the own share message of a batch.
+    WantShare {
+        /// Who asks.
+        from: AuthorityIndex,
+        /// Which.
+        seq: BatchSeq,
+    },
+    /// A link to a peer was established: what it missed is pushed again.
+    PeerUp {
+        /// Who.
+        peer: AuthorityIndex,
+    },
+    /// The first `records` records of all [`crate::effect::Effect::Persist`] so far are durable.
+    Durable {
+        /// Count since start.
+        records: u64,
+    },
+    /// A link to a peer was lost.
+    PeerDown {
+        /// Who.
+        peer: AuthorityIndex,
+    },
+    /// Time passed.
+    Tick,
+}

@@ -1,0 +1,462 @@
+//! From a final order to opened batches: cut, share, collect, combine, open.
+//!
+//! A share message leaves only after this node has decided the anchor that *emits* the batch: the only caller of
+//! [`Reveal::start`] is the engine, with what the fair order emitted. Batches are cut by label payload lengths before
+//! anything is opened, so every node cuts alike.
+//!
+//! Opening is optimistic: t share messages, the own one among them, are combined without checking signatures or proofs,
+//! and what comes out counts if it checks against r itself (see [`crate::seal::open`]). Else signatures and proofs are
+//! checked, what does not hold is dropped and asked for again, and t proven shares decide. Which t they are makes no
+//! difference (Shoup and Gennaro, TDH2: the combined value is unique).
+//!
+//! A message is taken unchecked only over its author's own link, and only while its author is no suspect. Whoever's
+//! message failed once, by itself or forged by somebody who got hold of its link, is checked before use from then on; so
+//! each authority can cost a correct one a single fallback.
+//!
+//! I1: batches open in order of seq, each once. I2: Void is an outcome of the envelope's bytes and the true D, never of
+//! something missing: a plan holds every envelope before it starts, and proven shares decide. I3: what peers send ahead
+//! of us is bounded by [`EARLY_AUTHOR_MAX`]. I4: only what an author signed is held against it.
+
+pub mod collect;
+pub mod plan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::batch::archive::{
+    self, BatchEntry, BatchWriter, Outcome as EntryOutcome, PAYLOAD_SLACK_LEN,
+};
+use crate::batch::header::BatchHeader;
+use crate::committee::Committee;
+use crate::reveal::collect::{Collect, Collected};
+use crate::reveal::plan::BatchPlan;
+use crate::seal::deal::KeyShare;
+use crate::seal::envelope::Envelope;
+use crate::seal::group::EncodedPoint;
+use crate::seal::key::SealingKey;
+use crate::seal::open::{self, ClaimedPoint, ClaimedReveal, SharedPoint};
+use crate::seal::share::{ShareError, ShareMessage};
+use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Digest, Sha256Hash};
+
+/// Share messages kept for a peer that is behind, in batches.
+pub const SHARES_KEPT_MAX: usize = 4096;
+/// Share messages kept for a peer that is behind, in bytes.
+pub const SHARES_KEPT_BYTES_MAX: usize = 32 << 20;
+/// Share messages of one author for batches not cut here yet; each at most some 131 KB.
+pub const EARLY_AUTHOR_MAX: usize = 64;
+
+/// What an engine reveals with, secrets among it.
+pub struct RevealKeys {
+    /// The committee's public sealing key.
+    pub sealing: Arc<SealingKey>,
+    /// This authority's share of the secret one.
+    pub share: KeyShare,
+    /// Signs share messages.
+    pub signing: ed25519_dalek::SigningKey,
+    /// 32 uniformly random bytes that nobody else knows, for the weights of batched checks.
+    pub process_secret: [u8; 32],
+}
+
+/// A batch that was opened into a caller's buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedBatch {
+    /// Its place in the chain.
+    pub seq: BatchSeq,
+    /// Its header.
+    pub header: BatchHeader,
+    /// SHA-256 of the encoded header.
+    pub header_hash: Sha256Hash,
+    /// Length of the archive, from the start of the buffer, in bytes.
+    pub archive_len: usize,
+    /// Digests in order.
+    pub digests: Vec<Digest>,
+}
+
+/// Why a share message was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShareFault {
+    /// For a batch that is opened already, or a second one of its author: normal traffic.
+    Late,
+    /// Too far ahead of this node.
+    TooEarly,
+    /// Its author or its key are not of this committee.
+    Foreign,
+    /// It does not hold for the batch as this node knows it.
+    Refused(AuthorityIndex, ShareError),
+}
+
+/// The reveal stage of one authority.
+pub struct Reveal {
+    committee: Arc<Committee>,
+    own: AuthorityIndex,
+    keys: RevealKeys,
+    /// Started, not yet opened; keys are consecutive from `open_next_seq`.
+    active: BTreeMap<BatchSeq, Active>,
+    early: BTreeMap<(BatchSeq, AuthorityIndex), Box<ShareMessage>>,
+    early_count: Vec<usize>,
+    own_messages: BTreeMap<BatchSeq, Arc<[u8]>>,
+    own_bytes: usize,
+    next_seq: BatchSeq,
+    open_next_seq: BatchSeq,
+    previous_hash: Sha256Hash,
+    /// In whose name a message came that did not hold: checked before use.
+    suspects: AuthoritySet,
+    /// Failed proofs since they were last taken.
+    failed: Vec<(AuthorityIndex, ShareError)>,
+    fallbacks: u64,
+}
+
+struct Active {
+    plan: BatchPlan,
+    collect: Collect,
+}
+
+impl Reveal {
+    /// Nothing revealed yet.
+    pub fn new(committee: Arc<Committee>, own: AuthorityIndex, keys: RevealKeys) -> Self {
+        let early_count = vec![0; committee.thresholds().authorities() as usize];
+        Self {
+            committee,
+            own,
+            keys,
+            active: BTreeMap::new(),
+            early: BTreeMap::new(),
+            early_count,
+            own_messages: BTreeMap::new(),
+            own_bytes: 0,
+            next_seq: BatchSeq(0),
+            open_next_seq: BatchSeq(0),
+            previous_hash: Sha256Hash([0; 32]),
+            suspects: AuthoritySet::EMPTY,
+            failed: Vec::new(),
+            fallbacks: 0,
+        }
+    }
+
+    /// The seq that the next plan gets.
+    pub const fn next_seq(&self) -> BatchSeq {
+        self.next_seq
+    }
+
+    /// How many batches are opened, and the header hash of the last (zero before the first).
+    pub const fn settled(&self) -> (u64, Sha256Hash) {
+        (self.open_next_seq.0, self.previous_hash)
+    }
+
+    /// Batches whose order is final and that are not opened yet.
+    pub fn active_len(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Starts the reveal of a batch whose order is final; gives the own share message to broadcast, if it has sealed
+    /// entries. One variable-base multiplication a sealed entry.
+    ///
+    /// Panics when plans do not come in order of seq.
+    pub fn start(&mut self, plan: BatchPlan) -> Option<Arc<[u8]>> {
+        let seq = plan.seq;
+        assert_eq!(seq, self.next_seq, "batches start in order");
+        self.next_seq = seq.next();
+        let us = plan.sealed_points();
+        let mut collect = Collect::new(us, self.keys.sealing.threshold());
+        let mut message = None;
+        if !collect.is_complete() {
+            let (made, own_share) = ShareMessage::make(
+                &self.keys.share,
+                &self.keys.sealing,
+                &self.keys.signing,
+                seq,
+                plan.order_root,
+                collect.points(),
+            )
+            .expect("the own share is of the own key, and a batch is within its bounds");
+            let bytes: Arc<[u8]> = made.encode().into();
+            collect.add_proven(own_share);
+            self.own_messages.insert(seq, bytes.clone());
+            self.own_bytes += bytes.len();
+            while self.own_messages.len() > SHARES_KEPT_MAX
+                || self.own_bytes > SHARES_KEPT_BYTES_MAX
+            {
+                let (_, dropped) = self
+                    .own_messages
+                    .pop_first()
+                    .expect("it holds what it counts");
+                self.own_bytes -= dropped.len();
+            }
+            message = Some(bytes);
+        }
+        self.active.insert(seq, Active { plan, collect });
+        message
+    }
+
+    /// Share messages that arrived before their batch was cut here; to be given to [`Self::on_share`].
+    pub fn take_early(&mut self, seq: BatchSeq) -> Vec<Box<ShareMessage>> {
+        let mut taken = Vec::new();
+        for author in self.committee.thresholds().members() {
+            if let Some(message) = self.early.remove(&(seq, author)) {
+                self.early_count[author.as_usize()] -= 1;
+                taken.push(message);
+            }
+        }
+        taken
+    }
+
+    /// A share message that came over the link of `from`. `Ok(true)` when its batch just became ready to open.
+    ///
+    /// Costs one decoded point an entry; for an author that is a suspect, also signature and proof.
+    pub fn on_share(
+        &mut self,
+        from: AuthorityIndex,
+        message: Box<ShareMessage>,
+    ) -> Result<bool, ShareFault> {
+        let (author, seq) = (message.author, message.seq);
+        let known = self.committee.thresholds().has_member(author) && author != self.own;
+        if !known || message.key_id != self.keys.sealing.key_id() {
+            return Err(ShareFault::Foreign);
+        }
+        if seq < self.open_next_seq {
+            return Err(ShareFault::Late);
+        }
+        let signing_key = &self.committee.signing_keys[author.as_usize()];
+        let Some(active) = self.active.get_mut(&seq) else {
+            return self.keep_early(from, message);
+        };
+        if active.collect.is_complete() || active.collect.is_done_with(author) {
+            return Err(ShareFault::Late);
+        }
+        let (order_root, key) = (active.plan.order_root, &self.keys.sealing);
+        let us = active.collect.points();
+        let taken = if from == author && !self.suspects.contains(author) {
+            match message.claim(key, seq, order_root, us.len()) {
+                Ok(claimed) => Ok(active.collect.add_claimed(claimed)),
+                // What is wrong with it says something of its author only if that signed it.
+                Err(error) => Err(message.check_signature(signing_key).err().unwrap_or(error)),
+            }
+        } else {
+            let verified = message.verify(key, signing_key, seq, order_root, us);
+            verified.map(|verified| active.collect.add_proven(verified))
+        };
+        match taken {
+            Ok(collected) => Ok(collected == Collected::Complete),
+            Err(error) => {
+                if error.is_evidence() {
+                    // Checking costs as much as using: an author gets one attempt a batch.
+                    active.collect.refuse(author);
+                }
+                Err(ShareFault::Refused(author, error))
+            }
+        }
+    }
+
+    /// Share messages that optimistic opening has used and whose proof then failed, since this was last called.
+    pub fn take_failed(&mut self) -> Vec<(AuthorityIndex, ShareError)> {
+        std::mem::take(&mut self.failed)
+    }
+
+    fn keep_early(
+        &mut self,
+        from: AuthorityIndex,
+        message: Box<ShareMessage>,
+    ) -> Result<bool, ShareFault> {
+        let key = (message.seq, message.author);
+        let count = &mut self.early_count[message.author.as_usize()];
+        if self.early.contains_key(&key) {
+            return Err(ShareFault::Late);
+        }
+        if *count >= EARLY_AUTHOR_MAX {
+            return Err(ShareFault::TooEarly);
+        }
+        let author = message.author;
+        if from != author || self.suspects.contains(author) {
+            // Unsigned, it would take its supposed author's places.
+            message
+                .check_signature(&self.committee.signing_keys[author.as_usize()])
+                .map_err(|error| ShareFault::Refused(author, error))?;
+        }
+        *count += 1;
+        self.early.insert(key, message);
+        Ok(false)
+    }
+
+    /// The own share message of a batch, while it is kept.
+    pub fn own_message(&self, seq: BatchSeq) -> Option<Arc<[u8]>> {
+        self.own_messages.get(&seq).cloned()
+    }
+
+    /// Batches that optimistic opening did not decide, since the start.
+    pub const fn fallbacks(&self) -> u64 {
+        self.fallbacks
+    }
+
+    /// The lowest batch that still lacks shares, and from whom nothing more is needed for it.
+    pub fn lacking(&self) -> Option<(BatchSeq, AuthoritySet)> {
+        let (seq, active) = self
+            .active
+            .iter()
+            .find(|(_, active)| !active.collect.is_complete())?;
+        Some((*seq, active.collect.done_with()))
+    }
+
+    /// Bytes that the next batch takes at most, when it is ready to open.
+    pub fn ready_len_max(&self) -> Option<usize> {
+        let (_, active) = self.active.first_key_value()?;
+        active
+            .collect
+            .is_complete()
+            .then(|| active.plan.archive_len_max())
+    }
+
+    /// Opens the next batch into `out`: plaintext goes straight to its place, entries and root follow behind it.
+    ///
+    /// Gives `None` when no batch is ready. `out` must have [`Self::ready_len_max`] bytes and be 16-byte aligned.
+    ///
+    /// Panics when `out` is too short: the caller has just asked for the length.
+    pub fn open_next(&mut self, out: &mut [u8]) -> Option<OpenedBatch> {
+        let len_max = self.ready_len_max()?;
+        assert!(out.len() >= len_max, "the buffer holds the batch");
+        let (seq, mut active) = self.active.pop_first()?;
+        let Some(entries) = self.open_active(&mut active, out) else {
+            // Shares that do not hold were dropped, and more are needed.
+            self.active.insert(seq, active);
+            return None;
+        };
+        self.open_next_seq = seq.next();
+        let plan = active.plan;
+        let writer = BatchWriter::new(out, plan.payload_len())
+            .expect("a plan is cut to the payload bound, and the buffer holds it");
+        let header = self.header(&plan, &entries, writer.payload());
+        let archive_len = writer.finish(&header, &entries).expect(
+            "archive_len_max bounds what the writer needs, and the header counts its entries",
+        );
+        let header_hash = header.hash();
+        let digests = plan
+            .envelopes
+            .iter()
+            .map(|envelope| envelope.digest())
+            .collect();
+        self.previous_hash = header_hash;
+        Some(OpenedBatch {
+            seq,
+            header,
+            header_hash,
+            archive_len,
+            digests,
+        })
+    }
+
+    /// Decides every entry; none when proofs failed and shares are lacking now.
+    fn open_active(&mut self, active: &mut Active, out: &mut [u8]) -> Option<Vec<BatchEntry>> {
+        let Active { plan, collect } = active;
+        let key = &self.keys.sealing;
+        let region = &mut out[..PAYLOAD_SLACK_LEN + plan.payload_len()];
+        if !collect.is_proven() {
+            let points = collect.combine_claimed(key);
+            if let Some((entries, reveals)) = open_claimed(plan, &points, region)
+                && open::reveals_hold(key, &self.keys.process_secret, &reveals)
+            {
+                return Some(entries);
+            }
+            self.fallbacks += 1;
+            for (author, error) in collect.prove_all(key, &self.committee.signing_keys) {
+                self.suspects.insert(author);
+                self.failed.push((author, error));
+            }
+            if !collect.is_complete() {
+                return None;
+            }
+        }
+        Some(open_proven(plan, &collect.combine_proven(key), region))
+    }
+
+    fn header(&self, plan: &BatchPlan, entries: &[BatchEntry], payload: &[u8]) -> BatchHeader {
+        let void = entries
+            .iter()
+            .filter(|entry| entry.outcome == EntryOutcome::Void)
+            .count();
+        BatchHeader {
+            chain_id: self.committee.chain_id,
+            epoch: self.committee.epoch,
+            seq: plan.seq,
+            previous: self.previous_hash,
+            anchor_round: plan.anchor_round,
+            time_us: plan.time,
+            order_root: plan.order_root,
+            payload_root: archive::payload_root(entries, payload)
+                .expect("every range was written inside the payload"),
+            state_root: Sha256Hash([0; 32]),
+            entries: entries.len() as u32,
+            void: void as u32,
+            group_wait_cut: plan.group_wait_cut,
+            cap_fired: plan.cap_fired,
+        }
+    }
+}
+
+/// A reveal that is still to be checked: U, D, and what the envelope held.
+type Unchecked<'a> = (&'a EncodedPoint, &'a ClaimedPoint, ClaimedReveal);
+
+/// Decrypts every entry under unproven points, to be taken if the reveals hold; none when one shows no reveal at all.
+fn open_claimed<'a>(
+    plan: &'a BatchPlan,
+    points: &'a [ClaimedPoint],
+    out: &mut [u8],
+) -> Option<(Vec<BatchEntry>, Vec<Unchecked<'a>>)> {
+    let mut points = points.iter().rev();
+    let mut unchecked = Vec::with_capacity(points.len());
+    let entries = open_entries(plan, out, |envelope, u, out| {
+        let d = points.next().expect("one combined point a sealed entry");
+        let reveal = open::open_claimed(envelope, d, out)?;
+        unchecked.push((u, d, reveal));
+        Some(open::Outcome::Revealed { r: reveal.r })
+    })?;
+    Some((entries, unchecked))
+}
+
+/// Decides every entry under proven points.
+fn open_proven(plan: &BatchPlan, points: &[SharedPoint], out: &mut [u8]) -> Vec<BatchEntry> {
+    let mut points = points.iter().rev();
+    let entries = open_entries(plan, out, |envelope, u, out| {
+        let d = points.next().expect("one combined point a sealed entry");
+        Some(open::open_into(envelope, u, d, out))
+    });
+    entries.expect("proven points decide every entry")
+}
+
+/// Puts every payload to its place in `out`, the last one first; `open` does it for a sealed entry, or gives up on all.
+///
+/// The AEAD writes r (32 bytes) directly before a payload, over the tail of the payload before it; going backwards that
+/// tail is written afterwards, so payloads end up contiguous and no byte is moved. The first r lies in the slack.
+fn open_entries<'a>(
+    plan: &'a BatchPlan,
+    out: &mut [u8],
+    mut open: impl FnMut(&Envelope, &'a EncodedPoint, &mut [u8]) -> Option<open::Outcome>,
+) -> Option<Vec<BatchEntry>> {
+    let mut offset = plan.payload_len();
+    let mut entries = Vec::with_capacity(plan.envelopes.len());
+    for envelope in plan.envelopes.iter().rev() {
+        let label = envelope.label();
+        let len = label.payload_len as usize;
+        offset -= len;
+        let (start, end) = (PAYLOAD_SLACK_LEN + offset, PAYLOAD_SLACK_LEN + offset + len);
+        let (offset, len) = (offset as u32, label.payload_len);
+        let outcome = if let Some(u) = envelope.u() {
+            match open(envelope, u, &mut out[start - PAYLOAD_SLACK_LEN..end])? {
+                open::Outcome::Revealed { r } => EntryOutcome::Revealed { r, offset, len },
+                open::Outcome::Void => EntryOutcome::Void,
+            }
+        } else {
+            let payload = envelope
+                .open_payload()
+                .expect("an open envelope has a payload");
+            out[start..end].copy_from_slice(payload);
+            EntryOutcome::Open { offset, len }
+        };
+        let digest = envelope.digest().0;
+        entries.push(BatchEntry {
+            digest,
+            rollup_id: label.rollup.0,
+            outcome,
+        });
+    }
+    entries.reverse();
+    Some(entries)
+}

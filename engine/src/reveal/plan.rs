@@ -1,0 +1,86 @@
+//! A batch before it is opened: whose envelopes, in what order, and how long the result may get.
+
+use crate::batch::archive::{self, BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX};
+use crate::seal::group::EncodedPoint;
+use crate::seal::proof::VerifiedEnvelope;
+use crate::types::{BatchSeq, Round, Sha256Hash, TimestampUs};
+
+/// A batch whose order is final.
+#[derive(Clone, Debug)]
+pub struct BatchPlan {
+    /// Its place in the chain.
+    pub seq: BatchSeq,
+    /// Round of the anchor that emitted it.
+    pub anchor_round: Round,
+    /// Consensus time of that anchor.
+    pub time: TimestampUs,
+    /// The envelopes in order.
+    pub envelopes: Vec<VerifiedEnvelope>,
+    /// Merkle root of their digests.
+    pub order_root: Sha256Hash,
+    /// Entries of the emission that a group-wait cut let go; stands in the emission's first batch.
+    pub group_wait_cut: u32,
+    /// Entries of the emission for which the deferral cap fired; stands in the emission's first batch.
+    pub cap_fired: u32,
+}
+
+impl BatchPlan {
+    /// Length of the contiguous payload region, voids included (their places are zeroed).
+    pub fn payload_len(&self) -> usize {
+        self.envelopes
+            .iter()
+            .map(|envelope| envelope.label().payload_len as usize)
+            .sum()
+    }
+
+    /// Bytes that the archive takes at most, slack included.
+    pub fn archive_len_max(&self) -> usize {
+        archive::archive_len_max(self.envelopes.len(), self.payload_len())
+    }
+
+    /// The points U of the sealed entries, in order.
+    pub fn sealed_points(&self) -> Vec<EncodedPoint> {
+        self.envelopes
+            .iter()
+            .filter_map(|envelope| envelope.u().copied())
+            .collect()
+    }
+}
+
+/// Cuts payload lengths into runs of at most [`BATCH_ENTRIES_MAX`] entries and [`BATCH_PAYLOAD_MAX`] bytes; gives the
+/// length of each run. Only lengths count, so every node cuts alike before anything is opened.
+///
+/// A payload is always below [`BATCH_PAYLOAD_MAX`] (an envelope has at most 16 KiB), so no run is empty.
+pub fn cut_lens(payload_lens: impl Iterator<Item = u32>) -> Vec<usize> {
+    let (mut runs, mut entries, mut bytes) = (Vec::new(), 0usize, 0usize);
+    for len in payload_lens {
+        let len = len as usize;
+        if entries == BATCH_ENTRIES_MAX || (entries > 0 && bytes + len > BATCH_PAYLOAD_MAX) {
+            runs.push(entries);
+            (entries, bytes) = (0, 0);
+        }
+        entries += 1;
+        bytes += len;
+    }
+    if entries > 0 {
+        runs.push(entries);
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emission_is_cut_at_either_bound_and_nothing_is_lost() {
+        assert_eq!(cut_lens(std::iter::empty()), Vec::<usize>::new());
+        let (entries, bytes) = (BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX as u32);
+        assert_eq!(
+            cut_lens(std::iter::repeat_n(1, entries + 1)),
+            vec![entries, 1]
+        );
+        assert_eq!(cut_lens([bytes - 1, 1, 1].into_iter()), vec![2, 1]);
+        assert_eq!(cut_lens([bytes, bytes].into_iter()), vec![1, 1]);
+    }
+}

@@ -1,0 +1,369 @@
+//! A committee in one thread on virtual time: every message goes through its encoding, every link has a fixed delay.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses the parts that it needs"
+)]
+
+pub mod hostile;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use fairlane_engine::batch::archive::{Outcome, validate};
+use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::config::EngineConfig;
+use fairlane_engine::dag::Vertex;
+use fairlane_engine::effect::{Effect, Record};
+use fairlane_engine::engine::Engine;
+use fairlane_engine::input::{ClientTag, Input};
+use fairlane_engine::message::PeerMessage;
+use fairlane_engine::reveal::RevealKeys;
+use fairlane_engine::seal::{
+    Envelope, EnvelopeVerifier, LabelFields, SealingKey, ShareMessage, deal, open_envelope, seal,
+};
+use fairlane_engine::types::{
+    AuthorityIndex, ChainId, Digest, Epoch, RollupId, Sha256Hash, TimestampUs,
+};
+
+pub const START: TimestampUs = TimestampUs(1_700_000_000_000_000);
+pub const ROLLUP: RollupId = RollupId(7);
+const DEAL: [u8; 32] = [9; 32];
+
+/// What one node has settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub hashes: Vec<Sha256Hash>,
+    pub digests: Vec<Digest>,
+    pub payloads: Vec<Option<Vec<u8>>>,
+}
+
+pub struct Node {
+    pub engine: Engine,
+    pub settled: Settled,
+    pub acks: Vec<(ClientTag, bool)>,
+    pub receipts: usize,
+    pub ordered: usize,
+    pub journal: Vec<Record>,
+    verifier: EnvelopeVerifier,
+    alive: bool,
+}
+
+enum Happening {
+    Message {
+        to: usize,
+        from: usize,
+        message: PeerMessage,
+    },
+    Durable {
+        at: usize,
+        records: u64,
+    },
+    Submit {
+        to: usize,
+        tag: u64,
+        bytes: Arc<[u8]>,
+    },
+}
+
+pub struct World {
+    pub nodes: Vec<Node>,
+    pub committee: Arc<Committee>,
+    pub key: Arc<SealingKey>,
+    pub now: TimestampUs,
+    pub delay_us: u64,
+    pub disk_us: u64,
+    /// Whose shares are wrong, if anybody's.
+    pub corrupt_shares_of: Option<usize>,
+    /// Messages from one to the other are lost.
+    pub cut: BTreeSet<(usize, usize)>,
+    queue: BTreeMap<(TimestampUs, u64), Happening>,
+    serial: u64,
+}
+
+impl World {
+    pub fn new(n: u8, parameters: Parameters, config: EngineConfig) -> Self {
+        let signing: Vec<SigningKey> = (0..n)
+            .map(|index| SigningKey::from_bytes(&[index + 1; 32]))
+            .collect();
+        let keys = signing.iter().map(SigningKey::verifying_key).collect();
+        let rollups = vec![Rollup {
+            id: ROLLUP,
+            policy: RollupPolicy::Either,
+        }];
+        let committee =
+            Committee::new(ChainId(1), Epoch(0), START, parameters, rollups, keys).unwrap();
+        let committee = Arc::new(committee);
+        let thresholds = committee.thresholds();
+        let (key, shares) = deal(
+            ChainId(1),
+            Epoch(0),
+            u32::from(n),
+            thresholds.quorum(),
+            &DEAL,
+        )
+        .unwrap();
+        let key = Arc::new(key);
+        let nodes = shares
+            .into_iter()
+            .zip(signing)
+            .enumerate()
+            .map(|(index, (share, signing))| {
+                let process_secret = [index as u8; 32];
+                let keys = RevealKeys {
+                    sealing: key.clone(),
+                    share,
+                    signing,
+                    process_secret,
+                };
+                let own = AuthorityIndex(index as u8);
+                Node {
+                    engine: Engine::new(committee.clone(), own, keys, config),
+                    settled: Settled::default(),
+                    acks: Vec::new(),
+                    receipts: 0,
+                    ordered: 0,
+                    journal: Vec::new(),
+                    verifier: EnvelopeVerifier::new((*key).clone(), [index as u8; 32]),
+                    alive: true,
+                }
+            })
+            .collect();
+        let mut world = Self {
+            nodes,
+            committee,
+            key,
+            now: START,
+            delay_us: 500,
+            disk_us: 100,
+            corrupt_shares_of: None,
+            cut: BTreeSet::new(),
+            queue: BTreeMap::new(),
+            serial: 0,
+        };
+        for at in 0..n as usize {
+            for peer in 0..n {
+                if peer as usize != at {
+                    world.input(
+                        at,
+                        Input::PeerUp {
+                            peer: AuthorityIndex(peer),
+                        },
+                    );
+                }
+            }
+        }
+        world
+    }
+
+    pub fn sealed(&self, id: u64, valid_for_us: u64) -> Arc<[u8]> {
+        let mut entropy = [3; 64];
+        entropy[..8].copy_from_slice(&id.to_be_bytes());
+        seal(
+            &self.key,
+            &self.fields(valid_for_us),
+            &id.to_be_bytes(),
+            &entropy,
+        )
+        .unwrap()
+        .into()
+    }
+
+    fn fields(&self, valid_for_us: u64) -> LabelFields {
+        LabelFields {
+            rollup: ROLLUP,
+            valid_until: self.now.plus_us(valid_for_us),
+            sender_tag: [0; 16],
+            padded_len: None,
+        }
+    }
+
+    pub fn kill(&mut self, index: usize) {
+        self.nodes[index].alive = false;
+    }
+
+    pub fn submit(&mut self, to: usize, tag: u64, bytes: Arc<[u8]>, after_us: u64) {
+        self.schedule(after_us, Happening::Submit { to, tag, bytes });
+    }
+
+    fn schedule(&mut self, after_us: u64, happening: Happening) {
+        self.serial += 1;
+        self.queue
+            .insert((self.now.plus_us(after_us), self.serial), happening);
+    }
+
+    /// Runs until `us` microseconds have passed.
+    pub fn run_for(&mut self, us: u64) {
+        let end = self.now.plus_us(us);
+        loop {
+            let now = self.now;
+            let deadline = |node: &Node| node.engine.next_deadline(now);
+            let alive = self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
+            let timer = alive
+                .filter_map(|(at, node)| Some((deadline(node)?.max(now), at)))
+                .min();
+            let event = self.queue.first_key_value().map(|(key, _)| *key);
+            let event_first = match (event, timer) {
+                (Some((at, _)), Some((due, _))) => at <= due,
+                (Some(_), None) => true,
+                _ => false,
+            };
+            let next = if event_first {
+                event.map(|(at, _)| at)
+            } else {
+                timer.map(|(at, _)| at)
+            };
+            let Some(next) = next.filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = next;
+            if event_first {
+                let (_, happening) = self.queue.pop_first().unwrap();
+                self.happen(happening);
+            } else if let Some((_, at)) = timer {
+                self.input(at, Input::Tick);
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Durable { at, records } => self.input(at, Input::Durable { records }),
+            Happening::Message { to, from, message } => self.deliver(to, from, message),
+            Happening::Submit { to, tag, bytes } => {
+                let Ok(envelope) = Envelope::decode(bytes) else {
+                    return;
+                };
+                let client = ClientTag { connection: 1, tag };
+                let mut verdicts = self.nodes[to].verifier.check(vec![envelope]);
+                if let Ok(envelope) = verdicts.remove(0) {
+                    self.input(to, Input::Submission { client, envelope });
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: usize, from: usize, message: PeerMessage) {
+        let mut body = Vec::new();
+        message.encode_body(&mut body);
+        let message = PeerMessage::decode(message.kind(), &body).unwrap();
+        let from = AuthorityIndex(from as u8);
+        let input = match message {
+            PeerMessage::Vertex(bytes) => Input::Vertex {
+                from,
+                vertex: Vertex::verify(&bytes, &self.committee).unwrap(),
+            },
+            PeerMessage::Envelope(bytes) => {
+                let envelope = Envelope::decode(bytes).unwrap();
+                let mut verdicts = self.nodes[to].verifier.check(vec![envelope]);
+                Input::PeerEnvelope {
+                    from,
+                    envelope: verdicts.remove(0).unwrap(),
+                }
+            }
+            PeerMessage::Share(bytes) => {
+                let message = Box::new(ShareMessage::decode(&bytes).unwrap());
+                Input::Share { from, message }
+            }
+            PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
+            PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
+            PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+        };
+        self.input(to, input);
+    }
+
+    fn input(&mut self, at: usize, input: Input) {
+        if !self.nodes[at].alive {
+            return;
+        }
+        let mut effects = Vec::new();
+        let engine = &mut self.nodes[at].engine;
+        engine.handle(self.now, input, &mut effects);
+        engine.advance_reveal(self.now, &mut effects);
+        for effect in effects {
+            self.apply(at, effect);
+        }
+    }
+
+    fn apply(&mut self, at: usize, effect: Effect) {
+        match effect {
+            Effect::Persist(record) => {
+                self.nodes[at].journal.push(record);
+                let records = self.nodes[at].journal.len() as u64;
+                self.schedule(self.disk_us, Happening::Durable { at, records });
+            }
+            Effect::Send { to, message } => self.send(at, to.as_usize(), message),
+            Effect::Broadcast(message) => {
+                for to in (0..self.nodes.len()).filter(|to| *to != at) {
+                    self.send(at, to, message.clone());
+                }
+            }
+            Effect::Ack { client, outcome } => {
+                self.nodes[at].acks.push((client, outcome.is_ok()));
+            }
+            Effect::Receipts { header, items } => {
+                header.verify(&self.committee).unwrap();
+                self.nodes[at].receipts += items.len();
+            }
+            Effect::Ordered { items, .. } => self.nodes[at].ordered += items.len(),
+            Effect::BatchReady { .. } => self.open(at),
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
+        if !self.nodes[to].alive || self.cut.contains(&(from, to)) {
+            return;
+        }
+        let message = match message {
+            PeerMessage::Share(bytes) if self.corrupt_shares_of == Some(from) => {
+                let honest = ShareMessage::decode(&bytes).unwrap();
+                PeerMessage::Share(self.wrong_shares(from, &honest).encode().into())
+            }
+            other => other,
+        };
+        self.schedule(self.delay_us, Happening::Message { to, from, message });
+    }
+
+    fn wrong_shares(&self, author: usize, honest: &ShareMessage) -> ShareMessage {
+        let thresholds = self.committee.thresholds();
+        let (n, t) = (thresholds.authorities(), thresholds.quorum());
+        let (key, shares) = deal(ChainId(1), Epoch(0), n, t, &DEAL).unwrap();
+        let signing = SigningKey::from_bytes(&[author as u8 + 1; 32]);
+        hostile::wrong_shares(honest, &shares[author], &key, &signing)
+    }
+
+    pub fn garbage(&self, id: u64, valid_for_us: u64) -> Arc<[u8]> {
+        let valid_until = self.now.plus_us(valid_for_us);
+        hostile::garbage_envelope(&self.key, ROLLUP, valid_until, id).into()
+    }
+
+    fn open(&mut self, at: usize) {
+        let mut effects = Vec::new();
+        let node = &mut self.nodes[at];
+        while let Some(len) = node.engine.ready_len_max() {
+            let mut bytes = rkyv::util::AlignedVec::<16>::new();
+            bytes.resize(len, 0);
+            let Some(opened) = node.engine.open_next(&mut bytes, &mut effects) else {
+                break;
+            };
+            let view = validate(&bytes[..opened.archive_len]).unwrap();
+            node.settled.hashes.push(opened.header_hash);
+            for entry in view.entries() {
+                let payload = (entry.outcome != Outcome::Void).then(|| entry.payload.to_vec());
+                node.settled.digests.push(entry.digest);
+                node.settled.payloads.push(payload);
+            }
+        }
+        for effect in effects {
+            self.apply(at, effect);
+        }
+    }
+
+    pub fn open_envelope(&self, id: u64, valid_for_us: u64) -> Arc<[u8]> {
+        open_envelope(&self.key, &self.fields(valid_for_us), &id.to_be_bytes())
+            .unwrap()
+            .into()
+    }
+}

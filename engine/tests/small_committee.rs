@@ -1,0 +1,253 @@
+//! A small committee in one process, from submission to opened batch.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, an unwrap that fails is the finding"
+)]
+
+mod common;
+
+use common::World;
+use fairlane_engine::committee::Parameters;
+use fairlane_engine::config::EngineConfig;
+
+const SECOND: u64 = 1_000_000;
+
+fn world(n: u8) -> World {
+    World::new(n, Parameters::default(), EngineConfig::default())
+}
+
+/// Submits `count` envelopes to everybody, one every `gap_us`, and gives their payload ids.
+fn load(world: &mut World, count: u64, gap_us: u64) {
+    for id in 0..count {
+        let envelope = world.sealed(id, 30 * SECOND);
+        for to in 0..world.nodes.len() {
+            world.submit(to, id, envelope.clone(), id * gap_us + to as u64 % 3);
+        }
+    }
+}
+
+fn assert_agreement(world: &World, alive: &[usize]) {
+    let first = &world.nodes[alive[0]].settled;
+    for at in alive {
+        assert_eq!(&world.nodes[*at].settled, first, "node {at}");
+    }
+}
+
+#[test]
+fn every_committee_size_settles_all_it_accepted_in_the_same_batches() {
+    for n in [1, 2, 3, 4, 5, 7] {
+        let mut world = world(n);
+        load(&mut world, 60, 700);
+        world.run_for(2 * SECOND);
+        let all: Vec<usize> = (0..n as usize).collect();
+        assert_agreement(&world, &all);
+        let settled = &world.nodes[0].settled;
+        assert_eq!(settled.digests.len(), 60, "n = {n}");
+        let ids: Vec<u64> = settled
+            .payloads
+            .iter()
+            .map(|payload| u64::from_be_bytes(payload.as_deref().unwrap().try_into().unwrap()))
+            .collect();
+        assert_eq!(
+            ids,
+            (0..60).collect::<Vec<_>>(),
+            "received 700 us apart, so in that order"
+        );
+        for node in &world.nodes {
+            assert_eq!(
+                node.acks.iter().filter(|(_, accepted)| *accepted).count(),
+                60
+            );
+            assert_eq!((node.receipts, node.ordered), (60, 60));
+            assert!(node.engine.is_drained());
+        }
+    }
+}
+
+#[test]
+fn open_and_sealed_envelopes_share_batches_and_each_keeps_its_place() {
+    let mut world = world(4);
+    for id in 0..20 {
+        let envelope = if id % 2 == 0 {
+            world.open_envelope(id, 30 * SECOND)
+        } else {
+            world.sealed(id, 30 * SECOND)
+        };
+        for to in 0..4 {
+            world.submit(to, id, envelope.clone(), id * 2_000);
+        }
+    }
+    world.run_for(SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3]);
+    let payloads = &world.nodes[0].settled.payloads;
+    let ids: Vec<u64> = payloads
+        .iter()
+        .map(|payload| u64::from_be_bytes(payload.as_deref().unwrap().try_into().unwrap()))
+        .collect();
+    assert_eq!(ids, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn f_crashed_authorities_stop_nothing() {
+    for (n, crashed) in [(4, vec![1]), (5, vec![4]), (7, vec![0, 3])] {
+        let mut world = world(n);
+        load(&mut world, 100, 3_000);
+        world.run_for(100_000);
+        for at in &crashed {
+            world.kill(*at);
+        }
+        world.run_for(4 * SECOND);
+        let alive: Vec<usize> = (0..n as usize).filter(|at| !crashed.contains(at)).collect();
+        assert_agreement(&world, &alive);
+        assert_eq!(world.nodes[alive[0]].settled.digests.len(), 100, "n = {n}");
+    }
+}
+
+#[test]
+fn an_envelope_given_to_one_authority_is_fetched_by_the_others_and_settled_everywhere() {
+    let mut world = world(5);
+    let envelope = world.sealed(1, 30 * SECOND);
+    world.submit(3, 1, envelope, 0);
+    world.run_for(SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3, 4]);
+    assert_eq!(world.nodes[0].settled.digests.len(), 1);
+    assert_eq!(world.nodes[0].engine.counters().fetched, 1);
+}
+
+#[test]
+fn a_resent_envelope_gets_its_receipt_again_and_a_settled_one_is_a_duplicate() {
+    let mut world = world(4);
+    let envelope = world.sealed(1, 30 * SECOND);
+    world.submit(0, 1, envelope.clone(), 0);
+    world.submit(0, 2, envelope.clone(), 3_000);
+    world.run_for(SECOND);
+    world.submit(0, 3, envelope, 0);
+    world.run_for(SECOND);
+    let node = &world.nodes[0];
+    assert_eq!(node.receipts, 2);
+    let accepted: Vec<bool> = node.acks.iter().map(|(_, accepted)| *accepted).collect();
+    assert_eq!(accepted, [true, true, false]);
+    assert_eq!(node.settled.digests.len(), 1);
+}
+
+#[test]
+fn lost_messages_are_recovered_by_fetching() {
+    let mut world = world(4);
+    // What 0 sends never reaches 2 directly, nor what 1 sends 3.
+    world.cut.extend([(0, 2), (1, 3)]);
+    load(&mut world, 50, 2_000);
+    world.run_for(5 * SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3]);
+    assert_eq!(world.nodes[2].settled.digests.len(), 50);
+}
+
+#[test]
+fn a_partitioned_authority_catches_up_after_it_heals() {
+    let mut world = world(4);
+    load(&mut world, 200, 5_000);
+    let links: Vec<(usize, usize)> = (0..3).flat_map(|peer| [(peer, 3), (3, peer)]).collect();
+    world.run_for(100_000);
+    world.cut.extend(&links);
+    world.run_for(SECOND / 2);
+    assert!(world.nodes[3].settled.digests.len() < world.nodes[0].settled.digests.len());
+    world.cut.clear();
+    world.run_for(5 * SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3]);
+    assert_eq!(world.nodes[3].settled.digests.len(), 200);
+}
+
+#[test]
+fn an_idle_committee_only_beats_its_heart() {
+    let mut world = world(4);
+    world.run_for(10 * SECOND);
+    for node in &world.nodes {
+        let made = node.engine.counters().vertices_made;
+        assert!(
+            (5..=20).contains(&made),
+            "{made} vertices in ten idle seconds"
+        );
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_batches_byte_for_byte() {
+    let run = || {
+        let mut world = world(4);
+        load(&mut world, 40, 900);
+        world.run_for(SECOND);
+        (
+            world.nodes[1].settled.clone(),
+            world.nodes[1].journal.clone(),
+        )
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn an_envelope_that_expires_before_a_quorum_lists_it_is_dropped_everywhere() {
+    let mut world = world(4);
+    // Only node 3 has it, and nobody hears of it from node 3 in time.
+    let links: Vec<(usize, usize)> = (0..3).flat_map(|peer| [(peer, 3), (3, peer)]).collect();
+    world.cut.extend(&links);
+    let envelope = world.sealed(1, 3 * SECOND);
+    world.submit(3, 1, envelope, 0);
+    world.run_for(5 * SECOND);
+    world.cut.clear();
+    world.run_for(5 * SECOND);
+    for node in &world.nodes {
+        assert_eq!(node.settled.digests.len(), 0);
+    }
+    assert_agreement(&world, &[0, 1, 2, 3]);
+}
+
+#[test]
+fn wrong_shares_of_f_authorities_change_no_outcome_and_are_found() {
+    let mut world = world(4);
+    // Authority 3 gives shares of another secret: well formed, and signed.
+    world.corrupt_shares_of = Some(3);
+    load(&mut world, 40, 3_000);
+    let garbage = world.garbage(99, 30 * SECOND);
+    for to in 0..4 {
+        world.submit(to, 99, garbage.clone(), 10_000);
+    }
+    world.run_for(3 * SECOND);
+    assert_agreement(&world, &[0, 1, 2]);
+    let payloads = &world.nodes[0].settled.payloads;
+    assert_eq!(payloads.len(), 41);
+    assert_eq!(
+        payloads.iter().filter(|payload| payload.is_none()).count(),
+        1,
+        "one is void"
+    );
+    let found: u64 = (0..3)
+        .map(|at| world.nodes[at].engine.counters().shares_bad_proof)
+        .sum();
+    assert!(found >= 1, "somebody used one of them");
+}
+
+#[test]
+fn an_envelope_whose_content_is_garbage_is_void_on_every_node_and_stalls_nothing() {
+    let mut world = world(5);
+    load(&mut world, 20, 1_000);
+    for id in 0..3 {
+        let garbage = world.garbage(1_000 + id, 30 * SECOND);
+        for to in 0..5 {
+            world.submit(to, 1_000 + id, garbage.clone(), 5_000 * id);
+        }
+    }
+    world.run_for(2 * SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3, 4]);
+    let payloads = &world.nodes[0].settled.payloads;
+    assert_eq!(
+        (payloads.len(), payloads.iter().flatten().count()),
+        (23, 20)
+    );
+    for node in &world.nodes {
+        assert_eq!(
+            node.engine.counters().shares_bad_proof,
+            0,
+            "nobody is blamed for it"
+        );
+    }
+}
