@@ -1,1 +1,82 @@
-//! Placeholder header, replaced with the first module.
+//! The Fairlane client library: seal, submit to every authority, follow what becomes of it.
+//!
+//! What this crate must never know: what a node does inside. It knows the committee file, the wire protocol between
+//! clients and nodes (defined here, in [`protocol`]; nodes use this very definition), and how to check what a node
+//! says. It starts no thread and reads no configuration but the committee file that it is given.
+//!
+//! - [`committee_file`]: who the authorities are and which key to seal to;
+//! - [`sealing`]: makes envelopes;
+//! - [`client`]: submits them to all authorities and hears what becomes of them; [`connection`] is one of its sockets;
+//! - [`receipt`]: the signed proof that an authority listed an envelope;
+//! - [`protocol`]: the bytes on the wire.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::time::{Duration, SystemTime};
+//!
+//! use fairlane_client::committee_file::Directory;
+//! use fairlane_client::sealing::{Sealer, entry_of};
+//! use fairlane_client::{Client, ClientOptions, Event, Observer};
+//! use fairlane_engine::seal::EnvelopeKind;
+//! use fairlane_engine::types::{AuthorityIndex, Entry, RollupId, TimestampUs};
+//!
+//! /// Waits for the first receipt of one envelope.
+//! struct FirstReceipt {
+//!     wanted: Option<Entry>,
+//! }
+//!
+//! impl Observer for FirstReceipt {
+//!     fn receipt_wanted(&self, _tag: u64) -> Option<Entry> {
+//!         self.wanted
+//!     }
+//!
+//!     fn on_event(&mut self, authority: AuthorityIndex, event: Event) {
+//!         match event {
+//!             Event::Ack(ack) => println!("{authority}: {}", ack.code.name()),
+//!             Event::Receipt { receipt, .. } => {
+//!                 println!("{authority} listed it in round {}", receipt.signed_header.header.round.0);
+//!                 self.wanted = None;
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//!
+//! let directory = Directory::load(Path::new("committee.json"))?;
+//! let addresses = directory.client_addresses();
+//! let sealer = Sealer {
+//!     key: directory.sealing_key.clone(),
+//!     rollup: RollupId(1),
+//!     kind: EnvelopeKind::Sealed,
+//!     sender_tag: [0; 16],
+//!     padded_len: Some(128),
+//! };
+//! let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+//! let valid_until = TimestampUs(now.as_micros() as u64).plus_us(30_000_000);
+//! let envelope = sealer.make(b"buy 1 at 100", valid_until)?;
+//!
+//! let key_id = directory.sealing_key.key_id();
+//! let mut client = Client::new(directory.committee, key_id, &addresses, ClientOptions::default());
+//! let mut observer = FirstReceipt { wanted: Some(entry_of(&envelope)) };
+//! client.connect_all(Duration::from_secs(5), &mut observer)?;
+//! client.submit(0, envelope.bytes())?;
+//! while observer.wanted.is_some() {
+//!     client.poll(Duration::from_millis(100), &mut observer)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod committee_file;
+pub mod connection;
+mod link;
+pub mod protocol;
+pub mod receipt;
+pub mod sealing;
+
+pub use client::{Client, ClientOptions, Event, Observer};
+pub use connection::CloseReason;
+pub use link::LinkCounts;
+pub use receipt::{Receipt, ReceiptError};

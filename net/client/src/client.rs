@@ -1,0 +1,277 @@
+//! A client of a whole committee: every envelope to every authority, every notice in one place.
+//!
+//! Sans thread: the caller's thread does all the work inside [`Client::poll`] and [`Client::submit`]. Fair order
+//! rests on many authorities receiving an envelope, so `submit` goes to all that are live, at once.
+//!
+//! What is queued for a node that dies is lost with its connection; the client does not re-send by itself. A caller
+//! that lacks an answer submits the same bytes again: the digest is the same, so the order holds it once.
+//!
+//! Cost: `submit` copies the envelope once for each authority; `poll` is one system call plus a read or write for
+//! each socket that is ready.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use fairlane_engine::committee::Committee;
+use fairlane_engine::types::{AuthorityIndex, AuthoritySet, BatchSeq, Entry, KeyId};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::connection::CloseReason;
+use crate::link::{Link, LinkCounts, Shared};
+use crate::protocol::{Ack, EnvelopeLenError, Hello, encode_submit};
+use crate::receipt::{Receipt, ReceiptError};
+
+/// Takes what a client hears.
+pub trait Observer {
+    /// The entry (digest and expiry) of `tag` if a receipt for it is still of interest, else `None`.
+    ///
+    /// Asked before anything is verified, so a caller that is content with the first receipt pays for one.
+    fn receipt_wanted(&self, tag: u64) -> Option<Entry>;
+
+    /// Something happened on the link to `authority`.
+    fn on_event(&mut self, authority: AuthorityIndex, event: Event);
+}
+
+/// What a client hears from one authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The node is live: submissions reach it from now on.
+    Connected,
+    /// The node was live and is not any more; the client tries again by itself.
+    Disconnected {
+        /// Why.
+        reason: CloseReason,
+    },
+    /// An attempt to connect failed; the client tries again by itself.
+    ConnectFailed {
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The node's unsigned answer to a submission.
+    Ack(Ack),
+    /// A receipt that was wanted and verifies.
+    Receipt {
+        /// The caller's tag.
+        tag: u64,
+        /// The proof, to be kept by whoever may need it.
+        receipt: Receipt,
+    },
+    /// A receipt that was wanted and does not verify: the node is faulty.
+    ReceiptRefused {
+        /// The caller's tag.
+        tag: u64,
+        /// What does not hold.
+        reason: ReceiptError,
+    },
+    /// The node says where the envelope stands in the order.
+    Ordered {
+        /// The caller's tag.
+        tag: u64,
+        /// The batch.
+        seq: BatchSeq,
+        /// The index in it.
+        index: u32,
+    },
+    /// The settlement worker has synced all batches with a seq below `count`.
+    Settled {
+        /// How many batches that is.
+        count: u64,
+    },
+}
+
+/// What a client asks of its nodes, and how much it keeps for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// Wants receipts.
+    pub receipts: bool,
+    /// Wants places in the order.
+    pub ordered: bool,
+    /// Wants to hear of settlement.
+    pub settled: bool,
+    /// Bytes that may wait for one node; beyond them its submissions are undelivered. At least 64 KiB is kept.
+    pub outgoing_len_max: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            receipts: true,
+            ordered: true,
+            settled: true,
+            outgoing_len_max: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// Connections to all authorities of a committee.
+#[derive(Debug)]
+pub struct Client {
+    shared: Shared,
+    links: Vec<Link>,
+    frame: Vec<u8>,
+}
+
+impl Client {
+    /// A client of `committee`, whose authorities listen at `addresses`, in their order; connects at the first poll.
+    ///
+    /// Panics unless there is one address an authority: a committee file has them together.
+    pub fn new(
+        committee: Committee,
+        key_id: KeyId,
+        addresses: &[SocketAddr],
+        options: ClientOptions,
+    ) -> Self {
+        assert_eq!(
+            addresses.len(),
+            committee.thresholds().authorities() as usize,
+            "one address an authority"
+        );
+        let now = Instant::now();
+        let links = committee
+            .thresholds()
+            .members()
+            .zip(addresses)
+            .map(|(authority, address)| Link::new(authority, *address, now))
+            .collect();
+        let hello = Hello {
+            chain_id: committee.chain_id,
+            receipts: options.receipts,
+            ordered: options.ordered,
+            settled: options.settled,
+        };
+        Self {
+            shared: Shared {
+                committee,
+                key_id,
+                hello,
+                outgoing_len_max: options.outgoing_len_max.max(OUTGOING_LEN_MIN),
+            },
+            links,
+            frame: Vec::new(),
+        }
+    }
+
+    /// Authorities that are connected and greeted.
+    pub fn live(&self) -> AuthoritySet {
+        self.set_where(Link::is_live)
+    }
+
+    /// What the link to `authority` has counted; `None` if it is no member.
+    pub fn counts(&self, authority: AuthorityIndex) -> Option<LinkCounts> {
+        self.links.get(authority.as_usize()).map(|link| link.counts)
+    }
+
+    /// Polls until all authorities are live or `timeout` has passed; gives those that are.
+    ///
+    /// Errors: as [`Client::poll`].
+    pub fn connect_all(
+        &mut self,
+        timeout: Duration,
+        observer: &mut dyn Observer,
+    ) -> io::Result<AuthoritySet> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.links.iter().all(Link::is_live) || left.is_zero() {
+                return Ok(self.live());
+            }
+            self.poll(left, observer)?;
+        }
+    }
+
+    /// Queues an envelope for every live authority and gives the set that it will reach.
+    ///
+    /// Notices repeat `tag`; the caller keeps tags apart. The envelope leaves at the next [`Client::poll`], together with
+    /// what else is queued by then. An authority that is not live, or does not keep up with its queue, is not in the set.
+    /// Errors: an envelope that is empty or longer than any node takes.
+    pub fn submit(&mut self, tag: u64, envelope: &[u8]) -> Result<AuthoritySet, EnvelopeLenError> {
+        self.frame.clear();
+        encode_submit(&mut self.frame, tag, envelope)?;
+        let mut reached = AuthoritySet::EMPTY;
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if link.queue(&self.frame) {
+                // A committee has at most 128 members, so the cast keeps the value.
+                reached.insert(AuthorityIndex(index as u8));
+            }
+        }
+        Ok(reached)
+    }
+
+    /// Writes what is queued, waits up to `timeout` for something to happen, and tells `observer` what did.
+    ///
+    /// Returns early after events, a signal, or work of its own. Errors: the host refuses to poll, which is no node's
+    /// fault and does not pass.
+    pub fn poll(&mut self, timeout: Duration, observer: &mut dyn Observer) -> io::Result<()> {
+        let now = Instant::now();
+        for link in &mut self.links {
+            link.on_time(&self.shared, now, observer);
+            link.flush(now, observer);
+        }
+        let ready = self.wait(self.shorten(timeout, now))?;
+        let now = Instant::now();
+        for authority in ready.iter() {
+            self.links[authority.as_usize()].on_ready(&self.shared, now, observer);
+        }
+        Ok(())
+    }
+
+    /// `timeout`, or less if a link has something to do before.
+    fn shorten(&self, timeout: Duration, now: Instant) -> Duration {
+        let deadlines = self.links.iter().filter_map(Link::deadline);
+        deadlines
+            .map(|deadline| deadline.saturating_duration_since(now))
+            .fold(timeout, Duration::min)
+    }
+
+    /// Waits for any socket; gives the links whose socket is ready.
+    fn wait(&self, timeout: Duration) -> io::Result<AuthoritySet> {
+        let mut polled = Vec::with_capacity(self.links.len());
+        let mut owners = Vec::with_capacity(self.links.len());
+        for (index, link) in self.links.iter().enumerate() {
+            if let Some((connection, wants_write)) = link.interest() {
+                let write = if wants_write {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::empty()
+                };
+                polled.push(PollFd::from_borrowed_fd(
+                    connection.as_fd(),
+                    PollFlags::IN | write,
+                ));
+                owners.push(AuthorityIndex(index as u8));
+            }
+        }
+        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        });
+        match rustix::event::poll(&mut polled, Some(&timeout)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(AuthoritySet::EMPTY),
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = AuthoritySet::EMPTY;
+        for (fd, owner) in polled.iter().zip(owners) {
+            if !fd.revents().is_empty() {
+                ready.insert(owner);
+            }
+        }
+        Ok(ready)
+    }
+
+    fn set_where(&self, is_in: impl Fn(&Link) -> bool) -> AuthoritySet {
+        let mut set = AuthoritySet::EMPTY;
+        let members = self.shared.committee.thresholds().members();
+        for (authority, link) in members.zip(&self.links) {
+            if is_in(link) {
+                set.insert(authority);
+            }
+        }
+        set
+    }
+}
+
+/// Room for a hello and one envelope at the very least.
+const OUTGOING_LEN_MIN: usize = 64 * 1024;

@@ -1,0 +1,374 @@
+//! The committee file: who the authorities are, where they listen, and the key that envelopes are sealed to.
+//!
+//! One JSON object, public, the same for clients, nodes and workers:
+//! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max},
+//! reveal_threshold, committee_key, key_id, rollups: [{id, policy}], authorities: [{index, signing_key,
+//! verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
+//!
+//! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
+//! the key id is theirs, indices count from 0, no key, rollup or address stands twice. Unknown fields are refused: a
+//! misspelt parameter must not quietly become its default.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use ed25519_dalek::VerifyingKey;
+use fairlane_engine::committee::{Committee, CommitteeError, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::seal::{KeyError, SealingKey};
+use fairlane_engine::types::{ChainId, Epoch, RollupId, TimestampUs};
+use serde::{Deserialize, Serialize};
+
+/// The file as it is written; [`CommitteeFile::resolve`] checks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitteeFile {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// The chain.
+    pub chain_id: u64,
+    /// The epoch that the keys are for.
+    pub epoch: u32,
+    /// Consensus time before the first anchor, microseconds since the Unix epoch.
+    pub epoch_start_us: u64,
+    /// What every authority must agree on.
+    pub parameters: ParametersPart,
+    /// How many authorities open envelopes together.
+    pub reveal_threshold: u32,
+    /// X, 32 bytes in hexadecimal.
+    pub committee_key: String,
+    /// Name of X, 16 bytes in hexadecimal.
+    pub key_id: String,
+    /// The rollups served.
+    pub rollups: Vec<RollupPart>,
+    /// The authorities, by index.
+    pub authorities: Vec<AuthorityPart>,
+}
+
+/// See [`Parameters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParametersPart {
+    /// D, from 1.
+    pub deferral_cap: u32,
+    /// G, from 8.
+    pub gc_depth_rounds: u64,
+    /// Entries one vertex may list.
+    pub vertex_entries_max: u32,
+}
+
+/// One rollup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollupPart {
+    /// Its id.
+    pub id: u64,
+    /// `sealed`, `open` or `either`.
+    pub policy: RollupPolicy,
+}
+
+/// One authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityPart {
+    /// Its index, which is its place in the list.
+    pub index: u8,
+    /// Ed25519 key, 32 bytes in hexadecimal.
+    pub signing_key: String,
+    /// X_i, 32 bytes in hexadecimal.
+    pub verification_share: String,
+    /// Where clients reach it.
+    pub client_address: String,
+    /// Where the other authorities reach it.
+    pub peer_address: String,
+}
+
+/// Where one authority listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// For clients.
+    pub client: SocketAddr,
+    /// For the other authorities.
+    pub peer: SocketAddr,
+}
+
+/// A committee file that was checked.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// Members, thresholds, parameters, rollups.
+    pub committee: Committee,
+    /// What envelopes are sealed to and shares are checked with.
+    pub sealing_key: SealingKey,
+    /// Where the authorities listen, by index.
+    pub addresses: Vec<Addresses>,
+}
+
+impl Directory {
+    /// Reads and checks the file at `path`. Errors: one sentence that names file and field.
+    pub fn load(path: &Path) -> Result<Self, CommitteeFileError> {
+        let name = path.display().to_string();
+        let read = std::fs::read_to_string(path).map_err(|error| CommitteeFileError::Read {
+            path: name.clone(),
+            reason: error.to_string(),
+        })?;
+        CommitteeFile::parse(&read)
+            .and_then(|file| file.resolve())
+            .map_err(|error| CommitteeFileError::InFile {
+                path: name,
+                error: Box::new(error),
+            })
+    }
+
+    /// Where clients reach the authorities, by index.
+    pub fn client_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses
+            .iter()
+            .map(|address| address.client)
+            .collect()
+    }
+}
+
+impl CommitteeFile {
+    /// Reads JSON; checks its shape only. Errors: not JSON, or a field missing, unknown or of another type.
+    pub fn parse(json: &str) -> Result<Self, CommitteeFileError> {
+        let mut input = serde_json::Deserializer::from_str(json);
+        let parsed = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+            let path = error.path().to_string();
+            let reason = error.into_inner().to_string();
+            field_error(if path == "." { "the object" } else { &path }, reason)
+        })?;
+        input
+            .end()
+            .map_err(|error| field_error("the end of the object", error.to_string()))?;
+        Ok(parsed)
+    }
+
+    /// The file of `directory`: what [`CommitteeFile::resolve`] turns back into it.
+    pub fn describe(directory: &Directory) -> Self {
+        let (committee, key) = (&directory.committee, &directory.sealing_key);
+        let parameters = &committee.parameters;
+        let authorities = committee
+            .thresholds()
+            .members()
+            .zip(&committee.signing_keys)
+            .zip(key.verification_shares())
+            .zip(&directory.addresses);
+        Self {
+            version: FILE_VERSION,
+            chain_id: committee.chain_id.0,
+            epoch: committee.epoch.0,
+            epoch_start_us: committee.epoch_start.0,
+            parameters: ParametersPart {
+                deferral_cap: parameters.deferral_cap,
+                gc_depth_rounds: parameters.gc_depth_rounds,
+                vertex_entries_max: parameters.vertex_entries_max,
+            },
+            reveal_threshold: key.threshold(),
+            committee_key: hex::encode(key.committee_key().bytes()),
+            key_id: hex::encode(key.key_id().0),
+            rollups: committee
+                .rollups
+                .iter()
+                .map(|rollup| RollupPart {
+                    id: rollup.id.0,
+                    policy: rollup.policy,
+                })
+                .collect(),
+            authorities: authorities
+                .map(|(((index, signing_key), share), addresses)| AuthorityPart {
+                    index: index.0,
+                    signing_key: hex::encode(signing_key.to_bytes()),
+                    verification_share: hex::encode(share.bytes()),
+                    client_address: addresses.client.to_string(),
+                    peer_address: addresses.peer.to_string(),
+                })
+                .collect(),
+        }
+    }
+
+    /// As indented JSON with a line end.
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self)
+            .expect("numbers, strings and lists of them always become JSON");
+        json.push('\n');
+        json
+    }
+
+    /// Checks everything. Errors: the first field that does not hold, and why.
+    pub fn resolve(&self) -> Result<Directory, CommitteeFileError> {
+        if self.version != FILE_VERSION {
+            let reason = format!(
+                "is {}, but this build knows version {FILE_VERSION}",
+                self.version
+            );
+            return Err(field_error("version", reason));
+        }
+        let committee = self.committee()?;
+        let sealing_key = self.sealing_key()?;
+        let addresses = self.addresses()?;
+        Ok(Directory {
+            committee,
+            sealing_key,
+            addresses,
+        })
+    }
+
+    fn committee(&self) -> Result<Committee, CommitteeFileError> {
+        let mut signing_keys = Vec::new();
+        for (place, authority) in self.authorities.iter().enumerate() {
+            if usize::from(authority.index) != place {
+                let reason = format!("is {}, but indices count from 0 in order", authority.index);
+                return Err(field_error(&in_authority(place, "index"), reason));
+            }
+            let field = in_authority(place, "signing_key");
+            let bytes = from_hex(&field, &authority.signing_key)?;
+            let key = VerifyingKey::from_bytes(&bytes)
+                .ok()
+                .filter(|key| !key.is_weak())
+                .ok_or_else(|| field_error(&field, "is not an Ed25519 key".to_owned()))?;
+            signing_keys.push(key);
+        }
+        let rollups = self.rollups.iter().map(|rollup| Rollup {
+            id: RollupId(rollup.id),
+            policy: rollup.policy,
+        });
+        let parameters = Parameters {
+            deferral_cap: self.parameters.deferral_cap,
+            gc_depth_rounds: self.parameters.gc_depth_rounds,
+            vertex_entries_max: self.parameters.vertex_entries_max,
+        };
+        Committee::new(
+            ChainId(self.chain_id),
+            Epoch(self.epoch),
+            TimestampUs(self.epoch_start_us),
+            parameters,
+            rollups.collect(),
+            signing_keys,
+        )
+        .map_err(|error| {
+            let field = match error {
+                CommitteeError::Size(_) | CommitteeError::DuplicateKey => "authorities",
+                CommitteeError::DuplicateRollup => "rollups",
+                CommitteeError::Parameters => "parameters",
+            };
+            field_error(field, error.to_string())
+        })
+    }
+
+    fn sealing_key(&self) -> Result<SealingKey, CommitteeFileError> {
+        let mut shares = Vec::new();
+        for (place, authority) in self.authorities.iter().enumerate() {
+            let field = in_authority(place, "verification_share");
+            shares.push(from_hex(&field, &authority.verification_share)?);
+        }
+        let key = SealingKey::from_parts(
+            ChainId(self.chain_id),
+            Epoch(self.epoch),
+            // `committee` has bounded the list.
+            u32::try_from(shares.len()).unwrap_or(u32::MAX),
+            self.reveal_threshold,
+            from_hex("committee_key", &self.committee_key)?,
+            &shares,
+        )
+        .map_err(|error| {
+            let field = match error {
+                KeyError::VerificationShare(author) => {
+                    in_authority(author.as_usize(), "verification_share")
+                }
+                KeyError::Threshold { .. } => "reveal_threshold".to_owned(),
+                _ => "committee_key".to_owned(),
+            };
+            field_error(&field, error.to_string())
+        })?;
+        if from_hex("key_id", &self.key_id)? != key.key_id().0 {
+            let reason = format!(
+                "is not that of the committee key, which is {}",
+                key.key_id()
+            );
+            return Err(field_error("key_id", reason));
+        }
+        Ok(key)
+    }
+
+    fn addresses(&self) -> Result<Vec<Addresses>, CommitteeFileError> {
+        let mut seen: Vec<SocketAddr> = Vec::new();
+        let mut read = |place, name, text: &str| {
+            let field = in_authority(place, name);
+            let Ok(address) = text.parse::<SocketAddr>() else {
+                let reason = format!("{text:?} is not an address such as 127.0.0.1:7000");
+                return Err(field_error(&field, reason));
+            };
+            if seen.contains(&address) {
+                let reason = format!("{address} stands twice, but each listener needs its own");
+                return Err(field_error(&field, reason));
+            }
+            seen.push(address);
+            Ok(address)
+        };
+        let authorities = self.authorities.iter().enumerate();
+        authorities
+            .map(|(place, authority)| {
+                Ok(Addresses {
+                    client: read(place, "client_address", &authority.client_address)?,
+                    peer: read(place, "peer_address", &authority.peer_address)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Why a committee file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitteeFileError {
+    /// The file cannot be read.
+    #[error("cannot read the committee file {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A field does not hold.
+    #[error("{field}: {reason}")]
+    Field {
+        /// Where it stands.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A field of this file does not hold.
+    #[error("the committee file {path} cannot be used: {error}")]
+    InFile {
+        /// The file.
+        path: String,
+        /// The field and what is wrong.
+        error: Box<CommitteeFileError>,
+    },
+}
+
+fn field_error(field: &str, reason: String) -> CommitteeFileError {
+    CommitteeFileError::Field {
+        field: field.to_owned(),
+        reason,
+    }
+}
+
+fn in_authority(place: usize, name: &str) -> String {
+    format!("authorities[{place}].{name}")
+}
+
+fn from_hex<const N: usize>(field: &str, text: &str) -> Result<[u8; N], CommitteeFileError> {
+    let mut bytes = [0; N];
+    match hex::decode_to_slice(text, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(field_error(
+            field,
+            format!("is not {N} bytes in hexadecimal"),
+        )),
+    }
+}
+
+const FILE_VERSION: u32 = 1;
+
+#[cfg(test)]
+#[path = "committee_file_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! A file round trip, and one refusal for each thing that can be wrong.
+
+use ed25519_dalek::SigningKey;
+use fairlane_engine::seal::deal;
+
+use super::*;
+
+fn directory() -> Directory {
+    let (sealing_key, _) = deal(ChainId(7), Epoch(2), 4, 3, &[1; 32]).unwrap();
+    let keys = (0..4u8).map(|index| SigningKey::from_bytes(&[index; 32]).verifying_key());
+    let rollup = Rollup {
+        id: RollupId(1),
+        policy: RollupPolicy::Sealed,
+    };
+    let committee = Committee::new(
+        ChainId(7),
+        Epoch(2),
+        TimestampUs(123),
+        Parameters::default(),
+        vec![rollup],
+        keys.collect(),
+    );
+    let addresses = (0..4u16).map(|index| Addresses {
+        client: SocketAddr::from(([127, 0, 0, 1], 7_000 + index)),
+        peer: SocketAddr::from(([127, 0, 0, 1], 8_000 + index)),
+    });
+    Directory {
+        committee: committee.unwrap(),
+        sealing_key,
+        addresses: addresses.collect(),
+    }
+}
+
+fn file() -> CommitteeFile {
+    CommitteeFile::describe(&directory())
+}
+
+/// Parses and resolves the file after `change`; gives the refusal.
+fn refusal(change: impl FnOnce(&mut serde_json::Value)) -> String {
+    let mut json = serde_json::to_value(file()).unwrap();
+    change(&mut json);
+    CommitteeFile::parse(&json.to_string())
+        .and_then(|file| file.resolve())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_file_reads_back_as_the_same_directory() {
+    let written = directory();
+    let read = CommitteeFile::parse(&file().to_json())
+        .unwrap()
+        .resolve()
+        .unwrap();
+    assert_eq!(read.sealing_key, written.sealing_key);
+    assert_eq!(read.addresses, written.addresses);
+    assert_eq!(read.committee.signing_keys, written.committee.signing_keys);
+    assert_eq!(read.committee.parameters, written.committee.parameters);
+    assert_eq!(read.committee.epoch_start, written.committee.epoch_start);
+    assert_eq!(CommitteeFile::describe(&read), file());
+}
+
+#[test]
+fn every_field_that_does_not_hold_is_named() {
+    type Change = fn(&mut serde_json::Value);
+    let cases: Vec<(&str, Change)> = vec![
+        ("version: is 2", |json| json["version"] = 2.into()),
+        ("missing field `chain_id`", |json| {
+            json.as_object_mut().unwrap().remove("chain_id");
+        }),
+        ("epoch: invalid type", |json| json["epoch"] = "x".into()),
+        ("unknown field `deferal_cap`", |json| {
+            json["parameters"]["deferal_cap"] = 3.into()
+        }),
+        ("parameters: a parameter is out of range", |json| {
+            json["parameters"]["deferral_cap"] = 0.into();
+        }),
+        ("reveal_threshold: a reveal threshold of 4", |json| {
+            json["reveal_threshold"] = 4.into()
+        }),
+        ("committee_key: is not 32 bytes", |json| {
+            json["committee_key"] = "zz".into()
+        }),
+        (
+            "committee_key: the committee key is not a valid point",
+            |json| {
+                json["committee_key"] = "ff".repeat(32).into();
+            },
+        ),
+        ("committee_key: the verification shares", |json| {
+            json["committee_key"] = json["authorities"][0]["verification_share"].clone();
+        }),
+        ("key_id: is not that of the committee key", |json| {
+            json["key_id"] = "00".repeat(16).into()
+        }),
+        ("key_id: is not 16 bytes", |json| {
+            json["key_id"] = "00".into()
+        }),
+        ("rollups[0].policy: unknown variant", |json| {
+            json["rollups"][0]["policy"] = "shut".into()
+        }),
+        ("rollups: a rollup id stands twice", |json| {
+            let rollup = json["rollups"][0].clone();
+            json["rollups"].as_array_mut().unwrap().push(rollup);
+        }),
+        ("authorities[1].index: is 3", |json| {
+            json["authorities"][1]["index"] = 3.into()
+        }),
+        (
+            "authorities[2].signing_key: is not an Ed25519 key",
+            |json| {
+                // The identity: a key of small order, under which anyone can sign.
+                json["authorities"][2]["signing_key"] = format!("01{}", "00".repeat(31)).into();
+            },
+        ),
+        (
+            "authorities: two authorities have the same signing key",
+            |json| {
+                json["authorities"][2]["signing_key"] =
+                    json["authorities"][1]["signing_key"].clone();
+            },
+        ),
+        (
+            "authorities[3].verification_share: the verification share",
+            |json| {
+                json["authorities"][3]["verification_share"] = "00".repeat(32).into();
+            },
+        ),
+        (
+            "authorities[0].client_address: \"localhost\" is not an address",
+            |json| {
+                json["authorities"][0]["client_address"] = "localhost".into();
+            },
+        ),
+        (
+            "authorities[1].peer_address: 127.0.0.1:7000 stands twice",
+            |json| {
+                json["authorities"][1]["peer_address"] = "127.0.0.1:7000".into();
+            },
+        ),
+        ("authorities: a committee has 1 to 128", |json| {
+            json["authorities"] = serde_json::Value::Array(Vec::new());
+        }),
+        ("authorities[0]: unknown field `secret`", |json| {
+            json["authorities"][0]["secret"] = 1.into();
+        }),
+    ];
+    for (words, change) in cases {
+        let message = refusal(change);
+        let named = message
+            .replace(".secret:", ":")
+            .replace(".deferal_cap:", ":");
+        assert!(named.contains(words), "{message:?} should say {words:?}");
+        assert!(!message.contains('\n'), "one sentence: {message:?}");
+    }
+}
+
+#[test]
+fn text_that_is_no_object_is_refused() {
+    for text in ["", "[]", "{", "nonsense"] {
+        assert!(CommitteeFile::parse(text).is_err(), "{text:?}");
+    }
+    let two = file().to_json() + "{}";
+    let message = CommitteeFile::parse(&two).unwrap_err().to_string();
+    assert!(message.contains("trailing characters"), "{message}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let message = Directory::load(Path::new("/nonexistent.json"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("cannot read the committee file /nonexistent.json"),
+        "{message}"
+    );
+}

@@ -1,0 +1,351 @@
+//! The link to one authority: connect, greet, follow; after a fault, wait and begin again.
+//!
+//! States: Waiting -> Connecting -> Greeting -> Live, and from any of them back to Waiting with the reason. The wait
+//! doubles from 50 ms to 2 s and starts over after a second of being live, so a node that comes back is found soon and
+//! a broken one is not hammered.
+//!
+//! Invariants:
+//! - I1: live means that the node proved to be the authority's by chain, epoch, key and index (a name, not a proof of
+//!   identity: receipts carry the proof).
+//! - I2: a header is verified at most once a frame, and only if somebody wants a receipt that it carries.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fairlane_engine::committee::Committee;
+use fairlane_engine::dag::SignedHeader;
+use fairlane_engine::types::{AuthorityIndex, KeyId};
+
+use crate::client::{Event, Observer};
+use crate::connection::{CloseReason, Connection};
+use crate::protocol::{Hello, Notice, Receipts, Welcome, encode_hello};
+use crate::receipt::{Receipt, ReceiptError, verify_header, verify_path};
+
+/// What every link of a client shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) committee: Committee,
+    pub(crate) key_id: KeyId,
+    pub(crate) hello: Hello,
+    pub(crate) outgoing_len_max: usize,
+}
+
+/// What a link has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Submissions that found the link down or its queue full.
+    pub undelivered: u64,
+    /// Times the link went live.
+    pub connects: u64,
+    /// Times it was live and broke.
+    pub disconnects: u64,
+    /// Receipts that did not verify.
+    pub receipts_refused: u64,
+    /// Headers verified.
+    pub headers_verified: u64,
+}
+
+/// One authority's link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    authority: AuthorityIndex,
+    address: SocketAddr,
+    state: State,
+    wait: Duration,
+    pub(crate) counts: LinkCounts,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting {
+        until: Instant,
+    },
+    Connecting {
+        connection: Connection,
+        until: Instant,
+    },
+    Greeting {
+        connection: Connection,
+        until: Instant,
+    },
+    Live {
+        connection: Connection,
+        since: Instant,
+    },
+}
+
+impl Link {
+    pub(crate) fn new(authority: AuthorityIndex, address: SocketAddr, now: Instant) -> Self {
+        Self {
+            authority,
+            address,
+            state: State::Waiting { until: now },
+            wait: WAIT_MIN,
+            counts: LinkCounts::default(),
+        }
+    }
+
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
+    /// When [`Link::on_time`] has something to do; `None` while live.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting { until }
+            | State::Connecting { until, .. }
+            | State::Greeting { until, .. } => Some(until),
+            State::Live { .. } => None,
+        }
+    }
+
+    /// The connection to wait on, and whether to wait until it can be written.
+    pub(crate) fn interest(&self) -> Option<(&Connection, bool)> {
+        match &self.state {
+            State::Waiting { .. } => None,
+            State::Connecting { connection, .. } => Some((connection, true)),
+            State::Greeting { connection, .. } | State::Live { connection, .. } => {
+                Some((connection, connection.outgoing_len() > 0))
+            }
+        }
+    }
+
+    /// Queues a frame for a live node; false, and counted, when it is not live or does not keep up.
+    pub(crate) fn queue(&mut self, frame: &[u8]) -> bool {
+        let is_queued = match &mut self.state {
+            State::Live { connection, .. } => {
+                // A burst between two polls may fill the queue though the socket has room. A write error shows again
+                // at the next flush, which reports it.
+                let is_long = connection.outgoing_len() >= FLUSH_LEN;
+                (!is_long || connection.flush().is_ok()) && connection.queue(frame)
+            }
+            _ => false,
+        };
+        self.counts.undelivered += u64::from(!is_queued);
+        is_queued
+    }
+
+    /// Starts to connect when the wait is over, and gives up what took too long.
+    pub(crate) fn on_time(&mut self, shared: &Shared, now: Instant, observer: &mut dyn Observer) {
+        match &self.state {
+            State::Waiting { until } if *until <= now => {
+                match Connection::start(self.address, shared.outgoing_len_max) {
+                    Ok(connection) => {
+                        let until = now + GREETING_TIME_MAX;
+                        self.state = State::Connecting { connection, until };
+                    }
+                    Err(error) => self.close(CloseReason::Connect(error.kind()), now, observer),
+                }
+            }
+            State::Connecting { until, .. } | State::Greeting { until, .. } if *until <= now => {
+                self.close(CloseReason::Timeout, now, observer);
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes what is queued.
+    pub(crate) fn flush(&mut self, now: Instant, observer: &mut dyn Observer) {
+        if let State::Greeting { connection, .. } | State::Live { connection, .. } = &mut self.state
+            && let Err(reason) = connection.flush()
+        {
+            self.close(reason, now, observer);
+        }
+    }
+
+    /// The socket is readable, writable or broken: take the next step.
+    pub(crate) fn on_ready(&mut self, shared: &Shared, now: Instant, observer: &mut dyn Observer) {
+        if let State::Connecting { connection, .. } = &self.state {
+            match connection.connected() {
+                Ok(()) => self.greet(shared, now),
+                Err(error) => {
+                    return self.close(CloseReason::Connect(error.kind()), now, observer);
+                }
+            }
+        }
+        self.flush(now, observer);
+        if let Err(reason) = self.receive(shared, now, observer) {
+            self.close(reason, now, observer);
+        }
+    }
+
+    fn greet(&mut self, shared: &Shared, now: Instant) {
+        let state = std::mem::replace(&mut self.state, State::Waiting { until: now });
+        let State::Connecting {
+            mut connection,
+            until,
+        } = state
+        else {
+            unreachable!("the caller matched this state");
+        };
+        let mut frame = Vec::new();
+        encode_hello(&mut frame, &shared.hello);
+        assert!(
+            connection.queue(&frame),
+            "an empty queue has room for a hello"
+        );
+        self.state = State::Greeting { connection, until };
+    }
+
+    fn receive(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        observer: &mut dyn Observer,
+    ) -> Result<(), CloseReason> {
+        let (connection, mut is_live) = match &mut self.state {
+            State::Greeting { connection, .. } => (connection, false),
+            State::Live { connection, .. } => (connection, true),
+            _ => return Ok(()),
+        };
+        let was_live = is_live;
+        let (authority, counts) = (self.authority, &mut self.counts);
+        let received = connection.receive(&mut |notice| match notice {
+            Notice::Welcome(_) if is_live => Err(CloseReason::OutOfPlace("a second welcome")),
+            Notice::Welcome(welcome) => {
+                check_welcome(&welcome, authority, shared)?;
+                is_live = true;
+                counts.connects += 1;
+                observer.on_event(authority, Event::Connected);
+                Ok(())
+            }
+            Notice::Goodbye { code, text } => Err(CloseReason::Goodbye {
+                code,
+                text: text.to_owned(),
+            }),
+            _ if !is_live => Err(CloseReason::OutOfPlace("a notice before its welcome")),
+            notice => {
+                report(notice, authority, shared, counts, observer);
+                Ok(())
+            }
+        });
+        if is_live && !was_live {
+            let state = std::mem::replace(&mut self.state, State::Waiting { until: now });
+            if let State::Greeting { connection, .. } = state {
+                let since = now;
+                self.state = State::Live { connection, since };
+            }
+        }
+        received
+    }
+
+    fn close(&mut self, reason: CloseReason, now: Instant, observer: &mut dyn Observer) {
+        let was_live = match self.state {
+            State::Live { since, .. } => {
+                if now.duration_since(since) >= LIVE_TIME_MIN {
+                    self.wait = WAIT_MIN;
+                }
+                true
+            }
+            _ => false,
+        };
+        self.state = State::Waiting {
+            until: now + self.wait,
+        };
+        self.wait = (2 * self.wait).min(WAIT_MAX);
+        let event = if was_live {
+            self.counts.disconnects += 1;
+            Event::Disconnected { reason }
+        } else {
+            Event::ConnectFailed { reason }
+        };
+        observer.on_event(self.authority, event);
+    }
+}
+
+fn check_welcome(
+    welcome: &Welcome,
+    authority: AuthorityIndex,
+    shared: &Shared,
+) -> Result<(), CloseReason> {
+    let committee = &shared.committee;
+    let differs = if welcome.chain_id != committee.chain_id {
+        "chain id"
+    } else if welcome.epoch != committee.epoch {
+        "epoch"
+    } else if welcome.key_id != shared.key_id {
+        "key id"
+    } else if welcome.authority != authority {
+        "authority index"
+    } else {
+        return Ok(());
+    };
+    Err(CloseReason::WrongNode(differs))
+}
+
+/// Turns a notice of a live node into events.
+fn report(
+    notice: Notice<'_>,
+    authority: AuthorityIndex,
+    shared: &Shared,
+    counts: &mut LinkCounts,
+    observer: &mut dyn Observer,
+) {
+    match notice {
+        Notice::Acks(acks) => {
+            for ack in acks.iter() {
+                observer.on_event(authority, Event::Ack(ack));
+            }
+        }
+        Notice::Ordered(ordered) => {
+            for item in ordered.iter() {
+                let (seq, tag, index) = (ordered.seq, item.tag, item.index);
+                observer.on_event(authority, Event::Ordered { tag, seq, index });
+            }
+        }
+        Notice::Settled { count } => observer.on_event(authority, Event::Settled { count }),
+        Notice::Receipts(receipts) => {
+            report_receipts(receipts, authority, shared, counts, observer);
+        }
+        Notice::Welcome(_) | Notice::Goodbye { .. } => {
+            unreachable!("welcome and goodbye are the link's own business")
+        }
+    }
+}
+
+fn report_receipts(
+    receipts: Receipts<'_>,
+    authority: AuthorityIndex,
+    shared: &Shared,
+    counts: &mut LinkCounts,
+    observer: &mut dyn Observer,
+) {
+    let mut header: Option<Result<SignedHeader, ReceiptError>> = None;
+    for item in receipts.iter() {
+        let Some(entry) = observer.receipt_wanted(item.tag) else {
+            continue;
+        };
+        let header = *header.get_or_insert_with(|| {
+            counts.headers_verified += 1;
+            verify_header(receipts.signed_header, &shared.committee, authority)
+        });
+        let path = item.path.hashes();
+        let verified = header.and_then(|signed_header| {
+            verify_path(&signed_header, item.entry_index, &path, &entry)?;
+            Ok(Receipt {
+                signed_header,
+                entry_index: item.entry_index,
+                path,
+            })
+        });
+        let tag = item.tag;
+        let event = match verified {
+            Ok(receipt) => Event::Receipt { tag, receipt },
+            Err(reason) => {
+                counts.receipts_refused += 1;
+                Event::ReceiptRefused { tag, reason }
+            }
+        };
+        observer.on_event(authority, event);
+    }
+}
+
+/// First and longest wait between two attempts to connect.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a link must have been live for the wait to start over.
+const LIVE_TIME_MIN: Duration = Duration::from_secs(1);
+/// Time for connecting and being welcomed.
+const GREETING_TIME_MAX: Duration = Duration::from_secs(5);
+/// Queued bytes from which a submission writes at once.
+const FLUSH_LEN: usize = 128 * 1024;

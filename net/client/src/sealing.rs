@@ -1,0 +1,112 @@
+//! Makes envelopes for one rollup: sealed, or open where its policy allows it.
+
+use std::sync::Arc;
+
+use fairlane_engine::seal::{
+    Envelope, EnvelopeError, EnvelopeKind, LabelFields, SealError, SealingKey, open_envelope, seal,
+};
+use fairlane_engine::types::{Entry, RollupId, TimestampUs};
+use zeroize::Zeroizing;
+
+/// What stays the same from envelope to envelope. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Sealer {
+    /// The committee key.
+    pub key: SealingKey,
+    /// The rollup.
+    pub rollup: RollupId,
+    /// Sealed or open.
+    pub kind: EnvelopeKind,
+    /// 16 bytes of the sender's choice, public and authenticated by nobody.
+    pub sender_tag: [u8; 16],
+    /// Length to pad payloads to, so that theirs does not show; `None` shows it.
+    pub padded_len: Option<u32>,
+}
+
+impl Sealer {
+    /// Makes an envelope that is ordered until `valid_until`, at most 60 s ahead of the nodes' clocks.
+    ///
+    /// Fresh randomness from the operating system each time: to submit again, keep the envelope and submit its bytes.
+    /// Some 50 us if sealed. Errors: a payload that is too long, or no randomness.
+    pub fn make(&self, payload: &[u8], valid_until: TimestampUs) -> Result<Envelope, SealerError> {
+        let fields = LabelFields {
+            rollup: self.rollup,
+            valid_until,
+            sender_tag: self.sender_tag,
+            padded_len: self.padded_len,
+        };
+        let bytes = match self.kind {
+            EnvelopeKind::Sealed => {
+                let mut entropy = Zeroizing::new([0; 64]);
+                getrandom::fill(&mut *entropy)?;
+                seal(&self.key, &fields, payload, &entropy)?
+            }
+            EnvelopeKind::Open => open_envelope(&self.key, &fields, payload)?,
+        };
+        Ok(Envelope::decode(Arc::from(bytes))?)
+    }
+}
+
+/// What authorities list for `envelope`, and what its receipts are checked against.
+pub fn entry_of(envelope: &Envelope) -> Entry {
+    Entry {
+        digest: envelope.digest(),
+        valid_until: envelope.label().valid_until,
+    }
+}
+
+/// Why an envelope cannot be made.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum SealerError {
+    /// The payload does not fit.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// What was made does not read back.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness: {0}")]
+    Entropy(#[from] getrandom::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlane_engine::seal::deal;
+    use fairlane_engine::types::{ChainId, Epoch};
+
+    use super::*;
+
+    fn sealer(kind: EnvelopeKind) -> Sealer {
+        let (key, _) = deal(ChainId(7), Epoch(0), 4, 3, &[1; 32]).unwrap();
+        Sealer {
+            key,
+            rollup: RollupId(1),
+            kind,
+            sender_tag: [2; 16],
+            padded_len: None,
+        }
+    }
+
+    #[test]
+    fn an_envelope_says_what_it_was_made_for() {
+        for kind in [EnvelopeKind::Sealed, EnvelopeKind::Open] {
+            let envelope = sealer(kind).make(&[5; 128], TimestampUs(9)).unwrap();
+            let label = envelope.label();
+            assert_eq!(
+                (label.kind, label.rollup, label.payload_len),
+                (kind, RollupId(1), 128)
+            );
+            let entry = entry_of(&envelope);
+            assert_eq!(entry.digest.0, *blake3::hash(envelope.bytes()).as_bytes());
+            assert_eq!(entry.valid_until, TimestampUs(9));
+        }
+    }
+
+    #[test]
+    fn two_seals_of_one_payload_are_two_envelopes() {
+        let sealer = sealer(EnvelopeKind::Sealed);
+        let make = || sealer.make(b"same", TimestampUs(9)).unwrap();
+        assert_ne!(make().digest(), make().digest());
+        assert!(sealer.make(&[0; 20_000], TimestampUs(9)).is_err());
+    }
+}

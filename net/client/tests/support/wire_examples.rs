@@ -1,0 +1,298 @@
+//! The examples of `WIRE.md`, made by the encoders: one small committee, one envelope sealed and open, one of each frame.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use fairlane_client::committee_file::{Addresses, Directory};
+use fairlane_client::protocol::{
+    Ack, AckCode, GoodbyeCode, Hello, OrderedItem, Welcome, encode_acks, encode_goodbye,
+    encode_hello, encode_ordered, encode_receipts, encode_settled, encode_submit, encode_welcome,
+};
+use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
+use fairlane_engine::merkle::Tree;
+use fairlane_engine::seal::{Envelope, LabelFields, deal, open_envelope, seal};
+use fairlane_engine::types::{
+    AuthorityIndex, BatchSeq, ChainId, Digest, Entry, Epoch, Position, RollupId, Round, Sha256Hash,
+    TimestampUs,
+};
+
+use crate::recipe;
+
+/// Fields of a format in order, with their lengths in bytes.
+pub(crate) type Fields = &'static [(&'static str, usize)];
+
+pub(crate) const LABEL: Fields = &[
+    ("version", 1),
+    ("kind", 1),
+    ("padding", 1),
+    ("reserved", 1),
+    ("rollup_id", 8),
+    ("chain_id", 8),
+    ("key_id", 16),
+    ("valid_until_us", 8),
+    ("sender_tag", 16),
+    ("payload_len", 4),
+];
+pub(crate) const SIGNED_HEADER: Fields = &[
+    ("version", 1),
+    ("chain_id", 8),
+    ("epoch", 4),
+    ("round", 8),
+    ("author", 1),
+    ("timestamp_us", 8),
+    ("first_position", 8),
+    ("entry_count", 4),
+    ("entries_root", 32),
+    ("parent_count", 1),
+    ("parents_root", 32),
+    ("settled_count", 8),
+    ("settled_hash", 32),
+    ("signature", 64),
+];
+const FRAME_HEAD: Fields = &[("length", 4), ("version", 1), ("kind", 1)];
+const CARRIED_LEN: usize = 16;
+
+/// The committee of the page's examples.
+pub(crate) fn directory() -> Directory {
+    let (sealing_key, _) = deal(ChainId(7), Epoch(2), 4, 3, &[1; 32]).unwrap();
+    let rollup = Rollup {
+        id: RollupId(1),
+        policy: RollupPolicy::Either,
+    };
+    let committee = Committee::new(
+        ChainId(7),
+        Epoch(2),
+        TimestampUs(1_700_000_000_000_000),
+        Parameters::default(),
+        vec![rollup],
+        (0..4).map(|i| signing_key(i).verifying_key()).collect(),
+    );
+    let addresses = (0..4u16).map(|index| Addresses {
+        client: SocketAddr::from(([127, 0, 0, 1], 7_000 + index)),
+        peer: SocketAddr::from(([127, 0, 0, 1], 7_100 + index)),
+    });
+    Directory {
+        committee: committee.unwrap(),
+        sealing_key,
+        addresses: addresses.collect(),
+    }
+}
+
+pub(crate) fn signing_key(index: u8) -> SigningKey {
+    SigningKey::from_bytes(&[index + 1; 32])
+}
+
+const PAYLOAD: &[u8] = b"buy 1 at 100";
+pub(crate) const VALID_UNTIL: TimestampUs = TimestampUs(1_700_000_030_000_000);
+
+fn entropy() -> [u8; 64] {
+    std::array::from_fn(|at| at as u8)
+}
+
+fn fields(padded_len: Option<u32>) -> LabelFields {
+    LabelFields {
+        rollup: RollupId(1),
+        valid_until: VALID_UNTIL,
+        sender_tag: [0x5e; 16],
+        padded_len,
+    }
+}
+
+pub(crate) fn sealed() -> Envelope {
+    let key = directory().sealing_key;
+    let fields = fields(Some(CARRIED_LEN as u32));
+    let bytes = seal(&key, &fields, PAYLOAD, &entropy()).unwrap();
+    Envelope::decode(Arc::from(bytes)).unwrap()
+}
+
+fn opened() -> Envelope {
+    let key = directory().sealing_key;
+    let bytes = open_envelope(&key, &fields(None), PAYLOAD).unwrap();
+    Envelope::decode(Arc::from(bytes)).unwrap()
+}
+
+/// A vertex of authority 3 that lists the sealed envelope third of three.
+pub(crate) fn receipt() -> (SignedHeader, Vec<Sha256Hash>, Entry) {
+    let entry = Entry {
+        digest: sealed().digest(),
+        valid_until: VALID_UNTIL,
+    };
+    let other = |byte| Entry {
+        digest: Digest([byte; 32]),
+        valid_until: VALID_UNTIL,
+    };
+    let tree = Tree::new([other(1), other(2), entry].iter().map(entry_leaf).collect());
+    let header = VertexHeader {
+        chain_id: ChainId(7),
+        epoch: Epoch(2),
+        round: Round(41),
+        author: AuthorityIndex(3),
+        timestamp: TimestampUs(1_700_000_001_000_000),
+        first_position: Position(900),
+        entry_count: 3,
+        entries_root: tree.root(),
+        parent_count: 4,
+        parents_root: Digest([0xdd; 32]),
+        settled: Settled {
+            count: 12,
+            hash: Sha256Hash([0xee; 32]),
+        },
+    };
+    (header.sign(&signing_key(3)), tree.path(2), entry)
+}
+
+pub(crate) fn receipts_frame() -> Vec<u8> {
+    let (signed, path, _) = receipt();
+    let (mut header, mut out) = (Vec::new(), Vec::new());
+    signed.encode(&mut header);
+    let header = header.as_slice().try_into().unwrap();
+    encode_receipts(&mut out, header, &[(5, 2, &path)]);
+    out
+}
+
+/// Writes `bytes` as the page does: a line a field, longer fields 32 bytes a line.
+fn draw(bytes: &[u8], fields: &[(&str, usize)]) -> String {
+    let (mut text, mut rest) = (String::new(), bytes);
+    for (name, len) in fields {
+        let (field, after) = rest.split_at(*len);
+        let mut lines: Vec<String> = field.chunks(32).map(hex::encode).collect();
+        write!(lines[0], "  # {name}").unwrap();
+        writeln!(text, "{}", lines.join("\n")).unwrap();
+        rest = after;
+    }
+    assert!(rest.is_empty(), "the fields cover all bytes");
+    text
+}
+
+fn frame(encode: impl FnOnce(&mut Vec<u8>), body: &[(&str, usize)]) -> String {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    draw(&bytes, &[FRAME_HEAD, body].concat())
+}
+
+/// The page's blocks by name, as the code would have them.
+pub(crate) fn expected() -> BTreeMap<&'static str, String> {
+    let directory = directory();
+    let key_id = directory.sealing_key.key_id();
+    let hello = Hello {
+        chain_id: ChainId(7),
+        receipts: true,
+        ordered: true,
+        settled: true,
+    };
+    let welcome = Welcome {
+        authority: AuthorityIndex(3),
+        chain_id: ChainId(7),
+        epoch: Epoch(2),
+        key_id,
+    };
+    let acks = [
+        (5, AckCode::Accepted, 0),
+        (6, AckCode::Busy, 20_000),
+        (7, AckCode::Duplicate, 11),
+    ]
+    .map(|(tag, code, detail)| Ack { tag, code, detail });
+    let ordered = [(5, 0), (8, 1)].map(|(tag, index)| OrderedItem { tag, index });
+    let ack = [("tag", 8), ("code", 1), ("detail", 8)];
+    let place = [("tag", 8), ("index", 4)];
+    let sealed_fields = [
+        ("label", 64),
+        ("U", 32),
+        ("U2", 32),
+        ("W", 32),
+        ("W2", 32),
+        ("C", 32 + CARRIED_LEN + 16),
+        ("z", 32),
+    ];
+    let (sealed, opened) = (sealed(), opened());
+    let made = recipe_of(&sealed);
+    let secrets = [made.r, made.s, made.d, made.k, made.e].concat();
+    let secret_fields = [("r", 32), ("s", 32), ("D", 32), ("K", 32), ("e", 32)];
+    let g2 = recipe::second_generator().compress().to_bytes();
+    let receipt_fields = [
+        SIGNED_HEADER,
+        &[("count", 4), ("tag", 8), ("entry_index", 4)],
+        &[("path_len", 1), ("path", 32)],
+    ]
+    .concat();
+    BTreeMap::from([
+        (
+            "hello",
+            frame(
+                |out| encode_hello(out, &hello),
+                &[("chain_id", 8), ("flags", 1)],
+            ),
+        ),
+        (
+            "submit",
+            frame(
+                |out| encode_submit(out, 5, opened.bytes()).unwrap(),
+                &[("tag", 8), ("envelope", opened.bytes().len())],
+            ),
+        ),
+        (
+            "welcome",
+            frame(
+                |out| encode_welcome(out, &welcome),
+                &[
+                    ("authority", 1),
+                    ("chain_id", 8),
+                    ("epoch", 4),
+                    ("key_id", 16),
+                ],
+            ),
+        ),
+        (
+            "acks",
+            frame(
+                |out| encode_acks(out, &acks),
+                &[&[("count", 4)][..], &ack, &ack, &ack].concat(),
+            ),
+        ),
+        (
+            "receipts",
+            frame(|out| *out = receipts_frame(), &receipt_fields),
+        ),
+        (
+            "ordered",
+            frame(
+                |out| encode_ordered(out, BatchSeq(12), &ordered),
+                &[&[("seq", 8), ("count", 4)][..], &place, &place].concat(),
+            ),
+        ),
+        (
+            "settled",
+            frame(|out| encode_settled(out, 13), &[("count", 8)]),
+        ),
+        (
+            "goodbye",
+            frame(
+                |out| encode_goodbye(out, GoodbyeCode::BadFrame, "a second hello"),
+                &[("code", 1), ("text", 14)],
+            ),
+        ),
+        ("label", draw(&sealed.bytes()[..64], LABEL)),
+        ("sealed-envelope", draw(sealed.bytes(), &sealed_fields)),
+        ("sealing-secrets", draw(&secrets, &secret_fields)),
+        ("sealed-digest", draw(&sealed.digest().0, &[("digest", 32)])),
+        ("g2", draw(&g2, &[("g2", 32)])),
+        (
+            "open-envelope",
+            draw(opened.bytes(), &[("label", 64), ("payload", PAYLOAD.len())]),
+        ),
+        ("open-digest", draw(&opened.digest().0, &[("digest", 32)])),
+    ])
+}
+
+/// The sealed envelope of the examples, made by the page's recipe.
+pub(crate) fn recipe_of(sealed: &Envelope) -> recipe::Sealed {
+    let key = directory().sealing_key;
+    let label = sealed.bytes().first_chunk().unwrap();
+    let carried = [PAYLOAD, &[0x80, 0, 0, 0]].concat();
+    let x = key.committee_key().bytes();
+    recipe::seal(x, label, PAYLOAD, &carried, &entropy())
+}
