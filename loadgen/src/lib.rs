@@ -1,1 +1,29 @@
-//! Placeholder header, replaced with the first module.
+//! The Fairlane load generator: offers a planned load to a committee and measures what becomes of every envelope.
+//!
+//! What this crate must never know: anything of a node but its client protocol. It is a pure client.
+//!
+//! - [`workload`]: when each envelope is due and what it carries (synthetic trading, or a recorded market);
+//! - [`record`]: the layout of what it carries;
+//! - [`config`], [`control`]: what a run is made of, and the caller's hand on it;
+//! - `feed`: seals ahead of time on a thread of its own;
+//! - [`run`](mod@run): sends at the planned times and listens;
+//! - `ledger`: the state of every envelope;
+//! - [`outcome`]: the report.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod control;
+mod feed;
+mod ledger;
+pub mod outcome;
+pub mod record;
+mod rng;
+pub mod run;
+pub mod workload;
+
+pub use config::{LoadConfig, LoadError};
+pub use control::{Control, Phase, Progress};
+pub use feed::FeedError;
+pub use outcome::LoadOutcome;
+pub use run::run;

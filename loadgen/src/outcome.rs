@@ -1,0 +1,151 @@
+//! What a run reports, ready for JSON: every envelope in one class, every latency from its planned time.
+
+use std::collections::BTreeMap;
+
+use fairlane_client::LinkCounts;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// Every envelope in one class: offered = accepted + refused + unanswered, accepted = settled + lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Planned and given to the client.
+    pub offered: u64,
+    /// At least one node that was not killed accepted it.
+    pub accepted: u64,
+    /// Every node that it went to, and that was not killed, refused it.
+    pub refused: u64,
+    /// `refused` by the code heard first.
+    pub refused_by_code: BTreeMap<String, u64>,
+    /// The rest.
+    pub unanswered: u64,
+    /// Accepted, and in a batch that the settlement worker has synced.
+    pub settled: u64,
+    /// Accepted, and not settled by the end of the run.
+    pub lost: u64,
+    /// Settled, though no node that was not killed accepted it; in no other class but its own.
+    pub settled_unaccepted: u64,
+}
+
+/// One distribution, in microseconds; all 0 when nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// How many were measured.
+    pub count: u64,
+    /// Half are at or below.
+    pub p50: u64,
+    /// 90 % are at or below.
+    pub p90: u64,
+    /// 99 % are at or below.
+    pub p99: u64,
+    /// 99.9 % are at or below.
+    pub p999: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+impl Distribution {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        Self {
+            count: histogram.len(),
+            p50: histogram.value_at_quantile(0.5),
+            p90: histogram.value_at_quantile(0.9),
+            p99: histogram.value_at_quantile(0.99),
+            p999: histogram.value_at_quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+/// Microseconds from the planned time of an envelope to the first notice of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencySummary {
+    /// To the first acceptance.
+    pub ack: Distribution,
+    /// To the first receipt that verifies.
+    pub receipt: Distribution,
+    /// To the first notice of its place in the order.
+    pub ordered: Distribution,
+    /// To the notice that its batch is synced by the settlement worker.
+    pub settled: Distribution,
+}
+
+/// Whether the load that was planned is the load that was offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Offering {
+    /// From the start to the last planned envelope, in seconds.
+    pub planned_s: f64,
+    /// Envelopes a second that were planned.
+    pub planned_tps: f64,
+    /// Envelopes a second that were given to the client.
+    pub achieved_tps: f64,
+    /// How long after their planned time envelopes were given to the client, in microseconds.
+    pub send_lag_us: Distribution,
+    /// The mean of it, in microseconds.
+    pub send_lag_mean_us: f64,
+    /// Envelopes that were sealed only after their planned time.
+    pub sealed_late: u64,
+    /// The load generator itself was the limit: read no latency of this run as the committee's.
+    pub was_limited: bool,
+}
+
+/// What the link to one authority went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkOutcome {
+    /// Submissions that found the link down or its queue full.
+    pub undelivered: u64,
+    /// Times it went live.
+    pub connects: u64,
+    /// Times it was live and broke.
+    pub disconnects: u64,
+    /// Receipts that did not verify.
+    pub receipts_refused: u64,
+}
+
+impl From<LinkCounts> for LinkOutcome {
+    fn from(counts: LinkCounts) -> Self {
+        Self {
+            undelivered: counts.undelivered,
+            connects: counts.connects,
+            disconnects: counts.disconnects,
+            receipts_refused: counts.receipts_refused,
+        }
+    }
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadOutcome {
+    /// Every envelope in one class.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Settled envelopes a second, from the start to the last settlement.
+    pub throughput_tps: f64,
+    /// Latencies.
+    pub latency_us: LatencySummary,
+    /// Planned against offered.
+    pub offering: Offering,
+    /// Envelopes neither settled nor refused when the last one had been sent.
+    pub backlog: u64,
+    /// The same in seconds of the planned load.
+    pub backlog_s: f64,
+    /// Refusing answers by code, every node's counted.
+    pub refusals_by_code: BTreeMap<String, u64>,
+    /// Envelopes with a receipt that verifies.
+    pub receipts: u64,
+    /// Receipts that were wanted and do not verify.
+    pub receipts_refused: u64,
+    /// Notices that put an envelope elsewhere than an earlier notice did: 0, or two nodes disagree on the order.
+    pub order_disagreements: u64,
+    /// Notices about envelopes that the node was never sent, or had answered already.
+    pub stray_notices: u64,
+    /// By authority.
+    pub links: Vec<LinkOutcome>,
+    /// Whether every envelope came to its end before the drain timeout.
+    pub is_drained: bool,
+    /// Whether the caller stopped the run before its plan was over.
+    pub is_stopped: bool,
+}

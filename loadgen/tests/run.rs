@@ -1,0 +1,450 @@
+//! Whole runs against nodes that settle, refuse, stall, die or forget.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, in which a panic is the report"
+)]
+
+#[path = "../../net/client/tests/support/fake_node.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the client's tests, which use the rest"
+)]
+mod fake_node;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fairlane_client::committee_file::{Addresses, Directory};
+use fairlane_client::protocol::{
+    Ack, AckCode, OrderedItem, encode_acks, encode_ordered, encode_settled,
+};
+use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::seal::{Envelope, EnvelopeKind, EnvelopeVerifier, SealingKey, deal};
+use fairlane_engine::types::{AuthorityIndex, BatchSeq, Epoch, KeyId, RollupId, TimestampUs};
+use fairlane_loadgen::record::TradeRecord;
+use fairlane_loadgen::workload::synthetic::Synthetic;
+use fairlane_loadgen::{Control, LoadConfig, LoadError, LoadOutcome, Phase, run};
+use fake_node::{CHAIN, FakeNode, Peer, ROLLUP, signing_key};
+
+fn key() -> SealingKey {
+    deal(CHAIN, Epoch(0), 4, 3, &[1; 32]).unwrap().0
+}
+
+fn directory(addresses: &[SocketAddr]) -> Directory {
+    let signing_keys = (0..4).map(|index| signing_key(index).verifying_key());
+    let rollups = [
+        (ROLLUP, RollupPolicy::Either),
+        (RollupId(2), RollupPolicy::Sealed),
+    ];
+    let committee = Committee::new(
+        CHAIN,
+        Epoch(0),
+        TimestampUs(1),
+        Parameters::default(),
+        rollups.map(|(id, policy)| Rollup { id, policy }).to_vec(),
+        signing_keys.collect(),
+    );
+    let addresses = addresses.iter().map(|address| Addresses {
+        client: *address,
+        peer: *address,
+    });
+    Directory {
+        committee: committee.unwrap(),
+        sealing_key: key(),
+        addresses: addresses.collect(),
+    }
+}
+
+/// A run of `rate` a second for `ms` against `nodes`, with waits that suit a test.
+fn config(nodes: &[FakeNode], rate: f64, ms: u64) -> LoadConfig {
+    let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+    let workload = Synthetic::new(rate, ms * 1_000, 11).unwrap();
+    LoadConfig {
+        lead: Duration::from_millis(150),
+        drain_timeout: Duration::from_millis(1_500),
+        ..LoadConfig::new(directory(&addresses), ROLLUP, Box::new(workload))
+    }
+}
+
+fn run_all(config: LoadConfig) -> LoadOutcome {
+    run(config, &mut |_| {}, &Control::new()).unwrap()
+}
+
+/// Four nodes with one script, which is told the node's index and the submissions until the client goes.
+fn nodes(
+    script: impl Fn(u8, &mut Peer, &[(u64, Vec<u8>)]) -> bool + Clone + Send + 'static,
+) -> Vec<FakeNode> {
+    let key_id = key().key_id();
+    let start = |index| {
+        let script = script.clone();
+        FakeNode::start(move |peer| serve(index, key_id, peer, &script))
+    };
+    (0..4).map(start).collect()
+}
+
+/// Greets, then gives `script` submissions until it says false or the client goes.
+fn serve(
+    index: u8,
+    key_id: KeyId,
+    peer: &mut Peer,
+    script: &impl Fn(u8, &mut Peer, &[(u64, Vec<u8>)]) -> bool,
+) {
+    peer.greet(index, key_id);
+    loop {
+        let submissions = peer.submissions();
+        if submissions.is_empty() || !script(index, peer, &submissions) {
+            return;
+        }
+    }
+}
+
+fn answer(peer: &mut Peer, submissions: &[(u64, Vec<u8>)], code: AckCode) {
+    let acks: Vec<Ack> = submissions
+        .iter()
+        .map(|(tag, _)| Ack {
+            tag: *tag,
+            code,
+            detail: 0,
+        })
+        .collect();
+    peer.send(|out| encode_acks(out, &acks));
+}
+
+/// Orders as every node of this test would: by tag, ten to a batch, settled at once.
+fn order_and_settle(peer: &mut Peer, submissions: &[(u64, Vec<u8>)]) {
+    peer.send(|out| {
+        for (tag, _) in submissions {
+            let index = (tag % 10) as u32;
+            encode_ordered(out, BatchSeq(tag / 10), &[OrderedItem { tag: *tag, index }]);
+            encode_settled(out, tag / 10 + 1);
+        }
+    });
+}
+
+fn assert_adds_up(outcome: &LoadOutcome) {
+    let tally = &outcome.tally;
+    assert_eq!(
+        tally.offered,
+        tally.accepted + tally.refused + tally.unanswered
+    );
+    assert_eq!(tally.accepted, tally.settled + tally.lost);
+    assert!(tally.offered > 0, "a run without envelopes shows nothing");
+}
+
+#[test]
+fn sealed_envelopes_arrive_provably_sealed_and_every_one_settles() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let nodes = nodes(move |index, peer, submissions| {
+        if index == 0 {
+            kept.lock().unwrap().extend_from_slice(submissions);
+        }
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    let mut phases = Vec::new();
+    let outcome = run(
+        config(&nodes, 300.0, 600),
+        &mut |progress| {
+            phases.push(progress.phase);
+            assert_eq!(progress.live, 4);
+        },
+        &Control::new(),
+    )
+    .unwrap();
+    assert_adds_up(&outcome);
+    let tally = &outcome.tally;
+    assert_eq!(
+        (tally.settled, tally.lost, tally.refused),
+        (tally.offered, 0, 0)
+    );
+    assert!(outcome.is_drained && !outcome.is_stopped);
+    let latency = outcome.latency_us;
+    for measured in [latency.ack, latency.ordered, latency.settled] {
+        assert_eq!(measured.count, tally.offered);
+        assert!(measured.p50 <= measured.p99 && measured.p99 <= measured.max);
+    }
+    assert_eq!((latency.receipt.count, outcome.order_disagreements), (0, 0));
+    assert!(outcome.throughput_tps > 0.0 && outcome.links.len() == 4);
+    assert!(phases.contains(&Phase::Preparing) && phases.contains(&Phase::Sending));
+
+    let envelopes: Vec<Envelope> = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, bytes)| Envelope::decode(bytes.as_slice().into()).unwrap())
+        .collect();
+    assert_eq!(envelopes.len() as u64, tally.offered);
+    for envelope in &envelopes {
+        let label = envelope.label();
+        assert_eq!((label.kind, label.payload_len), (EnvelopeKind::Sealed, 128));
+        assert_eq!(label.rollup, ROLLUP);
+    }
+    let checked = EnvelopeVerifier::new(key(), [3; 32]).check(envelopes);
+    assert!(checked.iter().all(Result::is_ok));
+}
+
+#[test]
+fn open_envelopes_carry_readable_records_in_planned_order() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let nodes = nodes(move |index, peer, submissions| {
+        if index == 2 {
+            kept.lock().unwrap().extend_from_slice(submissions);
+        }
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    let outcome = run_all(LoadConfig {
+        open: true,
+        payload_len: 64,
+        coalesce: Duration::from_millis(5),
+        ..config(&nodes, 500.0, 300)
+    });
+    assert_eq!(outcome.tally.settled, outcome.tally.offered);
+    let mut digests = BTreeSet::new();
+    for (at, (tag, bytes)) in seen.lock().unwrap().iter().enumerate() {
+        let envelope = Envelope::decode(bytes.as_slice().into()).unwrap();
+        let payload = envelope.open_payload().unwrap();
+        assert_eq!(payload.len(), 64);
+        let record = TradeRecord::decode(payload).unwrap();
+        assert_eq!((*tag, record.sequence), (at as u64, at as u64));
+        assert!(
+            digests.insert(envelope.digest()),
+            "each is another envelope"
+        );
+    }
+    assert_eq!(digests.len() as u64, outcome.tally.offered);
+}
+
+#[test]
+fn what_every_node_refuses_is_refused_by_its_code() {
+    let nodes = nodes(|_, peer, submissions| {
+        answer(peer, submissions, AckCode::Busy);
+        true
+    });
+    let outcome = run_all(config(&nodes, 200.0, 300));
+    assert_adds_up(&outcome);
+    let offered = outcome.tally.offered;
+    assert_eq!(
+        (outcome.tally.refused, outcome.tally.accepted),
+        (offered, 0)
+    );
+    assert_eq!(outcome.tally.refused_by_code["busy"], offered);
+    assert_eq!(outcome.refusals_by_code["busy"], 4 * offered);
+    assert!(outcome.is_drained, "a refusal is an end");
+}
+
+#[test]
+fn what_never_settles_is_lost_when_the_drain_gives_up() {
+    let nodes = nodes(|_, peer, submissions| {
+        answer(peer, submissions, AckCode::Accepted);
+        true
+    });
+    let outcome = run_all(config(&nodes, 200.0, 300));
+    assert_adds_up(&outcome);
+    assert_eq!(outcome.tally.lost, outcome.tally.offered);
+    assert_eq!(outcome.backlog, outcome.tally.offered);
+    assert!(!outcome.is_drained);
+}
+
+#[test]
+fn a_killed_nodes_word_does_not_count_and_the_others_carry_the_run() {
+    // Authority 1 alone accepts the first submissions, then dies; the others accept only later ones.
+    let nodes = nodes(|index, peer, submissions| {
+        if index == 1 {
+            answer(peer, submissions, AckCode::Accepted);
+            return submissions.iter().all(|(tag, _)| *tag < 20);
+        }
+        let (early, late): (Vec<_>, Vec<_>) =
+            submissions.iter().cloned().partition(|(tag, _)| *tag < 20);
+        answer(peer, &early, AckCode::Busy);
+        answer(peer, &late, AckCode::Accepted);
+        order_and_settle(peer, &late);
+        true
+    });
+    let control = Control::new();
+    let hand = control.clone();
+    let mut outcome = run(
+        config(&nodes, 300.0, 500),
+        &mut |progress| {
+            if progress.phase == Phase::Sending && progress.offered > 30 {
+                hand.declare_killed(AuthorityIndex(1));
+            }
+        },
+        &control,
+    )
+    .unwrap();
+    assert_adds_up(&outcome);
+    let tally = &mut outcome.tally;
+    assert_eq!((tally.refused, tally.lost, tally.unanswered), (20, 0, 0));
+    assert_eq!(tally.accepted, tally.offered - 20);
+    assert!(outcome.links[1].disconnects >= 1);
+    assert_eq!(outcome.links[0].disconnects, 0);
+}
+
+#[test]
+fn a_committee_that_stalls_shows_in_the_latency_and_does_not_slow_the_offering() {
+    let nodes = nodes(|_, peer, submissions| {
+        // The first envelope finds every node asleep for longer than the plan lasts.
+        if submissions[0].0 == 0 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    let outcome = run_all(LoadConfig {
+        drain_timeout: Duration::from_secs(5),
+        ..config(&nodes, 400.0, 300)
+    });
+    assert_adds_up(&outcome);
+    assert_eq!(outcome.tally.lost, 0);
+    let ack = outcome.latency_us.ack;
+    assert!(
+        ack.p50 > 200_000,
+        "half waited for 200 ms and more, not {} us",
+        ack.p50
+    );
+    assert!(
+        outcome.offering.send_lag_us.p50 < 100_000,
+        "sending went on as planned"
+    );
+}
+
+#[test]
+fn a_load_that_cannot_be_offered_in_time_says_so() {
+    let nodes = nodes(|_, peer, submissions| {
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    // A million a second is more than one thread seals.
+    let outcome = run_all(LoadConfig {
+        lead: Duration::ZERO,
+        look_ahead: 64,
+        ..config(&nodes, 1_000_000.0, 3)
+    });
+    assert!(
+        outcome.tally.offered > 1_000,
+        "what is late is sent all the same"
+    );
+    assert!(outcome.offering.was_limited && outcome.offering.sealed_late > 0);
+    assert!(outcome.offering.achieved_tps < outcome.offering.planned_tps);
+    assert_eq!(outcome.tally.lost, 0);
+}
+
+#[test]
+fn a_stopped_run_still_accounts_for_what_it_offered() {
+    let nodes = nodes(|_, peer, submissions| {
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    let control = Control::new();
+    let hand = control.clone();
+    let outcome = run(
+        config(&nodes, 200.0, 60_000),
+        &mut |progress| {
+            if progress.offered > 20 {
+                hand.stop();
+            }
+        },
+        &control,
+    )
+    .unwrap();
+    assert_adds_up(&outcome);
+    assert!(outcome.is_stopped && outcome.tally.offered < 2_000);
+    assert_eq!(outcome.tally.lost, 0);
+}
+
+#[test]
+fn runs_that_cannot_be_are_refused_in_a_sentence() {
+    let nodes = nodes(|_, _, _| true);
+    let refusal = |config: LoadConfig| run(config, &mut |_| {}, &Control::new()).unwrap_err();
+    let base = || config(&nodes, 10.0, 100);
+    let cases: Vec<(LoadConfig, &str)> = vec![
+        (
+            LoadConfig {
+                payload_len: 55,
+                ..base()
+            },
+            "a payload has 56 to 16112 bytes, not 55",
+        ),
+        (
+            LoadConfig {
+                payload_len: 16_113,
+                ..base()
+            },
+            "not 16113",
+        ),
+        (
+            LoadConfig {
+                rollup: RollupId(9),
+                ..base()
+            },
+            "does not order for rollup 9",
+        ),
+        (
+            LoadConfig {
+                rollup: RollupId(2),
+                open: true,
+                ..base()
+            },
+            "rollup 2 takes no open envelopes",
+        ),
+    ];
+    for (config, words) in cases {
+        let message = refusal(config).to_string();
+        assert!(message.contains(words), "{message:?} should say {words:?}");
+    }
+    let mut absent = base();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    absent.directory.addresses[3].client = listener.local_addr().unwrap();
+    drop(listener);
+    absent.connect_timeout = Duration::from_millis(200);
+    let error = refusal(absent);
+    assert!(matches!(
+        error,
+        LoadError::TooFewLive {
+            live: 3,
+            wanted: 4,
+            ..
+        }
+    ));
+    assert!(
+        error.to_string().contains("authority 3 at 127.0.0.1:"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_outcome_reads_back_from_its_json() {
+    let nodes = nodes(|_, peer, submissions| {
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    let outcome = run_all(config(&nodes, 100.0, 200));
+    let json = serde_json::to_value(&outcome).unwrap();
+    for field in [
+        "offered",
+        "accepted",
+        "refused",
+        "refused_by_code",
+        "unanswered",
+        "settled",
+        "lost",
+    ] {
+        assert!(json.get(field).is_some(), "{field} stands at the top");
+    }
+    assert!(json["latency_us"]["settled"]["p999"].is_u64());
+    let read: LoadOutcome = serde_json::from_value(json).unwrap();
+    assert_eq!(read.tally, outcome.tally);
+    assert_eq!(read.latency_us, outcome.latency_us);
+}
