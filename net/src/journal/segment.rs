@@ -1,0 +1,200 @@
+//! Segment files: names, pre-allocation, appending, rolling over.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate, fdatasync, fsync};
+
+use super::record::SegmentHeader;
+use super::{JournalError, JournalIdentity};
+
+/// Where the writer's bytes go. The one implementation is [`Segments`]; tests have one whose disk fails.
+pub(super) trait Store: Send + 'static {
+    /// The current segment's salt, which its marks repeat.
+    fn salt(&self) -> u64;
+    /// Bytes that the current segment still takes.
+    fn left(&self) -> u64;
+    /// Writes `frames` behind what is there; they fit.
+    fn append(&mut self, frames: &[u8]) -> Result<(), JournalError>;
+    /// Returns when everything appended is durable.
+    fn sync(&mut self) -> Result<(), JournalError>;
+    /// Begins the next segment; everything in the current one is synced.
+    fn roll(&mut self, first_record: u64) -> Result<(), JournalError>;
+    /// A small step of preparing disk space, for an idle writer; false when nothing is left to prepare.
+    fn prepare(&mut self) -> Result<bool, JournalError>;
+}
+
+/// The segments of a folder, of which the last is written.
+#[derive(Debug)]
+pub(super) struct Segments {
+    folder: PathBuf,
+    identity: JournalIdentity,
+    segment_len: u64,
+    index: u64,
+    path: PathBuf,
+    file: File,
+    salt: u64,
+    /// Bytes written so far.
+    used: u64,
+    /// Bytes that are known to be written or zeroed on the disk: writing there changes no metadata.
+    zeroed: u64,
+}
+
+impl Segments {
+    /// Begins segment `index` of `folder` and zeroes its start.
+    pub(super) fn begin(
+        folder: &Path,
+        identity: JournalIdentity,
+        segment_len: u64,
+        index: u64,
+        first_record: u64,
+    ) -> Result<Self, JournalError> {
+        let (path, file) = make(folder, index, segment_len)?;
+        let mut segments = Self {
+            folder: folder.to_path_buf(),
+            identity,
+            segment_len,
+            index,
+            path,
+            file,
+            salt: 0,
+            used: 0,
+            zeroed: 0,
+        };
+        segments.zero_ahead(ZERO_AHEAD)?;
+        segments.write_header(first_record)?;
+        Ok(segments)
+    }
+
+    /// Durable before any record follows, so that a segment with records and no header is known to be corrupt.
+    fn write_header(&mut self, first_record: u64) -> Result<(), JournalError> {
+        self.salt = draw_salt(&self.path)?;
+        let header = SegmentHeader {
+            identity: self.identity,
+            first_record,
+            salt: self.salt,
+        };
+        self.append(&header.to_frame())?;
+        self.sync()
+    }
+    /// Zeroes up to `len` more bytes behind what is zeroed; false when the segment ends there.
+    fn zero_ahead(&mut self, len: u64) -> Result<bool, JournalError> {
+        let from = self.zeroed.max(self.used);
+        let to = (from + len).min(self.segment_len);
+        let mut at = from;
+        while at < to {
+            let step = (to - at).min(ZEROS.len() as u64);
+            self.file
+                .write_all_at(&ZEROS[..step as usize], at)
+                .map_err(JournalError::io("zeroing", &self.path))?;
+            at += step;
+        }
+        self.zeroed = to;
+        Ok(to > from)
+    }
+}
+
+impl Store for Segments {
+    fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    fn left(&self) -> u64 {
+        self.segment_len - self.used
+    }
+
+    fn append(&mut self, frames: &[u8]) -> Result<(), JournalError> {
+        self.file
+            .write_all_at(frames, self.used)
+            .map_err(JournalError::io("writing", &self.path))?;
+        self.used += frames.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        fdatasync(&self.file).map_err(JournalError::io("syncing", &self.path))
+    }
+
+    fn roll(&mut self, first_record: u64) -> Result<(), JournalError> {
+        self.index += 1;
+        (self.path, self.file) = make(&self.folder, self.index, self.segment_len)?;
+        self.used = 0;
+        self.zeroed = 0;
+        self.write_header(first_record)
+    }
+
+    fn prepare(&mut self) -> Result<bool, JournalError> {
+        if self.zeroed >= self.used + ZERO_AHEAD || !self.zero_ahead(ZERO_STEP)? {
+            return Ok(false);
+        }
+        self.sync()?;
+        Ok(true)
+    }
+}
+
+/// Makes the file of segment `index` with its space reserved, and makes its name durable.
+fn make(folder: &Path, index: u64, len: u64) -> Result<(PathBuf, File), JournalError> {
+    let path = segment_path(folder, index);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(JournalError::io("making", &path))?;
+    match fallocate(&file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => {}
+        // The file system cannot reserve: the journal works, a full disk is then met later.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            file.set_len(len)
+                .map_err(JournalError::io("sizing", &path))?;
+        }
+        Err(errno) => return Err(JournalError::io("reserving space for", &path)(errno)),
+    }
+    sync_folder(folder)?;
+    Ok((path, file))
+}
+
+/// Makes the names in `folder` durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
+    let handle = File::open(folder).map_err(JournalError::io("opening", folder))?;
+    fsync(&handle).map_err(JournalError::io("syncing", folder))
+}
+
+/// A random number for the file at `path`, which no client can know.
+pub(crate) fn draw_salt(path: &Path) -> Result<u64, JournalError> {
+    let failed = |error: getrandom::Error| std::io::Error::other(error.to_string());
+    getrandom::u64()
+        .map_err(failed)
+        .map_err(JournalError::io("drawing a salt for", path))
+}
+
+/// The file of segment `index`.
+pub(super) fn segment_path(folder: &Path, index: u64) -> PathBuf {
+    folder.join(format!("journal-{index:010}.seg"))
+}
+
+/// The indices of the segments in `folder`, ascending; a folder that is not there has none.
+pub(super) fn segment_indices(folder: &Path) -> Result<Vec<u64>, JournalError> {
+    let listing = match std::fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(JournalError::io("listing", folder)(error)),
+    };
+    let mut indices = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(JournalError::io("listing", folder))?;
+        let name = entry.file_name();
+        let digits = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".seg"));
+        indices.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+    }
+    indices.sort_unstable();
+    Ok(indices)
+}
+
+/// Zeroed bytes that the writer keeps ahead of itself.
+const ZERO_AHEAD: u64 = 8 << 20;
+/// Zeroed in one step while idle: with its sync well below a millisecond, which a record may have to wait.
+const ZERO_STEP: u64 = 256 << 10;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];

@@ -1,0 +1,399 @@
+//! The journal's thread: group commit, and the handle through which its owner feeds it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::lock::FolderLock;
+use super::reader::JournalReader;
+use super::record::{MARK_FRAME_LEN, Record, frame_len, push_durable_mark, push_frame};
+use super::segment::{Segments, Store, segment_path, sync_folder};
+use super::{
+    BODY_LEN_MAX, Durability, GROUP_LEN_MAX, JournalConfig, JournalError, QUEUE_BYTES_MAX,
+    SEGMENT_LEN_MIN,
+};
+
+/// The owner's end of a journal. Dropping it stops the journal once everything queued is written.
+#[derive(Debug)]
+pub struct Journal<B> {
+    queue: rtrb::Producer<Record<B>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    body_len_max: usize,
+    /// Number of the next record.
+    next: u64,
+    /// Held until the thread has ended; none in tests without a folder.
+    lock: Option<FolderLock>,
+}
+
+/// Why a record was not taken; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused<B> {
+    /// As many records or bytes as may wait are waiting: try again when the journal reports progress.
+    Full(Record<B>),
+    /// The journal has failed: see [`Journal::failure`].
+    Failed(Record<B>),
+    /// The body is above the bound.
+    TooLarge(Record<B>),
+}
+
+/// What a journal has done since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalStats {
+    /// Records written.
+    pub records: u64,
+    /// Writes, each of one group of records.
+    pub groups: u64,
+    /// Syncs of groups; preparing disk space is not counted.
+    pub syncs: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
+    /// Opens the journal in the configured folder, cuts a torn tail, begins a new segment and starts the thread.
+    ///
+    /// `wake` is called on the journal's thread after each progress of [`durable`](Self::durable), and on failure. Errors:
+    /// the folder is in use, foreign, corrupt or full, or the system refuses.
+    pub fn start(
+        config: &JournalConfig,
+        wake: impl Fn() + Send + 'static,
+    ) -> Result<Self, JournalError> {
+        if config.segment_len < SEGMENT_LEN_MIN {
+            return Err(JournalError::SegmentLen(config.segment_len));
+        }
+        let lock = FolderLock::take(&config.folder)?;
+        let (index, records) = cut_torn_tail(config)?;
+        let store = Segments::begin(
+            &config.folder,
+            config.identity,
+            config.segment_len,
+            index,
+            records,
+        )?;
+        let mut journal = Self::start_on(store, config, records, wake)?;
+        journal.lock = Some(lock);
+        Ok(journal)
+    }
+
+    pub(super) fn start_on(
+        store: impl Store,
+        config: &JournalConfig,
+        records: u64,
+        wake: impl Fn() + Send + 'static,
+    ) -> Result<Self, JournalError> {
+        let (queue, taken) = rtrb::RingBuffer::new(config.queue_len_max);
+        let shared = Arc::new(Shared {
+            durable: AtomicU64::new(records),
+            ..Shared::default()
+        });
+        let writer = Writer {
+            queue: taken,
+            shared: Arc::clone(&shared),
+            store,
+            wake,
+            durability: config.durability,
+            buffer: Vec::new(),
+            written: records,
+            synced: records,
+            marked: records,
+            synced_at: Instant::now(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(JournalError::Thread)?;
+        let body_len_max = BODY_LEN_MAX.min(config.segment_len as usize / 2);
+        Ok(Self {
+            queue,
+            shared,
+            thread: Some(thread),
+            body_len_max,
+            next: records,
+            lock: None,
+        })
+    }
+
+    /// Queues a record and gives its number. Never waits.
+    ///
+    /// Panics on one of the journal's own kinds.
+    pub fn try_push(&mut self, record: Record<B>) -> Result<u64, Refused<B>> {
+        assert!(
+            !record.kind.is_own(),
+            "headers and marks are the journal's own"
+        );
+        let len = record.body.as_ref().len();
+        if len > self.body_len_max {
+            return Err(Refused::TooLarge(record));
+        }
+        if self.failure().is_some() {
+            return Err(Refused::Failed(record));
+        }
+        let waiting = self.shared.queued_bytes.load(Ordering::Acquire);
+        if waiting > 0 && waiting + len as u64 > QUEUE_BYTES_MAX {
+            return Err(Refused::Full(record));
+        }
+        // Before the push, so that the writer never takes off what was not added.
+        self.shared
+            .queued_bytes
+            .fetch_add(len as u64, Ordering::AcqRel);
+        if let Err(rtrb::PushError::Full(record)) = self.queue.push(record) {
+            self.shared
+                .queued_bytes
+                .fetch_sub(len as u64, Ordering::AcqRel);
+            return Err(Refused::Full(record));
+        }
+        self.wake_writer();
+        self.next += 1;
+        Ok(self.next - 1)
+    }
+
+    /// Every record numbered below this is durable in the sense of the configured [`Durability`].
+    pub fn durable(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// Why the journal has ended; the node must stop then.
+    pub fn failure(&self) -> Option<&Arc<JournalError>> {
+        self.shared.failure.get()
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> JournalStats {
+        self.shared.stats()
+    }
+
+    /// Writes and syncs everything queued, and ends the thread.
+    pub fn stop(mut self) -> Result<JournalStats, Arc<JournalError>> {
+        self.join();
+        match self.failure() {
+            Some(failure) => Err(Arc::clone(failure)),
+            None => Ok(self.stats()),
+        }
+    }
+
+    fn wake_writer(&self) {
+        // Pairs with the fence in `Writer::park`: either the writer sees the record, or this sees it parked.
+        fence(Ordering::SeqCst);
+        if self.shared.parked.load(Ordering::Relaxed)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl<B> Journal<B> {
+    fn join(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The thread does not panic on what it is given; if it did, its message is on stderr and the rest goes on.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<B> Drop for Journal<B> {
+    fn drop(&mut self) {
+        self.join();
+        self.lock = None;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    durable: AtomicU64,
+    queued_bytes: AtomicU64,
+    parked: AtomicBool,
+    stopping: AtomicBool,
+    failure: OnceLock<Arc<JournalError>>,
+    records: AtomicU64,
+    groups: AtomicU64,
+    syncs: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Shared {
+    fn stats(&self) -> JournalStats {
+        JournalStats {
+            records: self.records.load(Ordering::Relaxed),
+            groups: self.groups.load(Ordering::Relaxed),
+            syncs: self.syncs.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+struct Writer<B, S, W> {
+    queue: rtrb::Consumer<Record<B>>,
+    shared: Arc<Shared>,
+    store: S,
+    wake: W,
+    durability: Durability,
+    buffer: Vec<u8>,
+    /// Records appended, synced, and vouched for by a mark or a header: marked <= synced <= written.
+    written: u64,
+    synced: u64,
+    marked: u64,
+    synced_at: Instant,
+}
+
+impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
+    fn run(mut self) {
+        if let Err(error) = self.write_until_stopped() {
+            // Set once, here only.
+            let _ = self.shared.failure.set(Arc::new(error));
+            (self.wake)();
+        }
+    }
+
+    fn write_until_stopped(&mut self) -> Result<(), JournalError> {
+        loop {
+            // Asked before the queue is looked at: what was queued before the stop is then seen.
+            let stopping = self.shared.stopping.load(Ordering::Acquire);
+            if self.queue.slots() > 0 {
+                self.write_group()?;
+            } else if stopping {
+                return self.sync();
+            } else {
+                self.idle()?;
+            }
+            if self.is_sync_due() {
+                self.sync()?;
+            }
+        }
+    }
+
+    /// Writes what is queued, up to the bound of a group or the end of the segment, and reports it.
+    fn write_group(&mut self) -> Result<(), JournalError> {
+        self.buffer.clear();
+        let mut taken = 0;
+        let mut body_bytes = 0;
+        while self.buffer.len() < GROUP_LEN_MAX {
+            let Ok(record) = self.queue.peek() else {
+                break;
+            };
+            let len = record.body.as_ref().len();
+            if self.marked < self.synced && taken == 0 {
+                push_durable_mark(&mut self.buffer, self.store.salt(), self.synced);
+            }
+            let end = (self.buffer.len() + frame_len(len) + MARK_FRAME_LEN) as u64;
+            if end > self.store.left() {
+                if taken > 0 {
+                    break;
+                }
+                self.roll()?;
+                continue;
+            }
+            push_frame(
+                &mut self.buffer,
+                record.kind,
+                record.epoch,
+                record.body.as_ref(),
+            );
+            let _ = self.queue.pop();
+            taken += 1;
+            body_bytes += len as u64;
+        }
+        self.marked = self.synced;
+        self.store.append(&self.buffer)?;
+        self.written += taken;
+        self.shared
+            .queued_bytes
+            .fetch_sub(body_bytes, Ordering::AcqRel);
+        self.shared.records.fetch_add(taken, Ordering::Relaxed);
+        self.shared.groups.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .bytes
+            .fetch_add(self.buffer.len() as u64, Ordering::Relaxed);
+        if self.durability == Durability::Sync {
+            self.sync()?;
+        }
+        self.shared.durable.store(self.written, Ordering::Release);
+        (self.wake)();
+        Ok(())
+    }
+
+    /// Everything before a new segment is durable, which its header vouches for.
+    fn roll(&mut self) -> Result<(), JournalError> {
+        self.buffer.clear();
+        self.sync()?;
+        self.store.roll(self.written)?;
+        self.marked = self.written;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        if self.synced < self.written {
+            self.store.sync()?;
+            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+            self.synced = self.written;
+        }
+        self.synced_at = Instant::now();
+        Ok(())
+    }
+
+    fn is_sync_due(&self) -> bool {
+        self.synced < self.written && self.synced_at.elapsed() >= ASYNC_SYNC_INTERVAL
+    }
+
+    /// Prepares a little disk space, or waits for a record.
+    fn idle(&mut self) -> Result<(), JournalError> {
+        if self.store.prepare()? {
+            return Ok(());
+        }
+        self.shared.parked.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `Journal::wake_writer`.
+        fence(Ordering::SeqCst);
+        if self.queue.slots() == 0 && !self.shared.stopping.load(Ordering::Acquire) {
+            if self.synced < self.written {
+                std::thread::park_timeout(ASYNC_SYNC_INTERVAL);
+            } else {
+                std::thread::park();
+            }
+        }
+        self.shared.parked.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Cuts what a crash tore, and gives the index of the segment to begin and the number of its first record.
+fn cut_torn_tail(config: &JournalConfig) -> Result<(u64, u64), JournalError> {
+    let mut reader = JournalReader::open(&config.folder)?;
+    while reader.try_next()?.is_some() {}
+    if let Some(identity) = reader.identity()
+        && identity != config.identity
+    {
+        return Err(JournalError::Foreign {
+            path: config.folder.clone(),
+        });
+    }
+    let end = reader.into_end()?;
+    let Some((index, len)) = end.last else {
+        return Ok((0, end.records));
+    };
+    let path = segment_path(&config.folder, index);
+    if len == 0 {
+        std::fs::remove_file(&path).map_err(JournalError::io("removing", &path))?;
+        sync_folder(&config.folder)?;
+        return Ok((index, end.records));
+    }
+    cut(&path, len)?;
+    Ok((index + 1, end.records))
+}
+
+fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(JournalError::io("opening", path))?;
+    file.set_len(len)
+        .map_err(JournalError::io("cutting", path))?;
+    file.sync_all().map_err(JournalError::io("syncing", path))
+}
+
+/// With [`Durability::Async`], what is written is synced within this time.
+const ASYNC_SYNC_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,113 @@
+//! Settlement: a worker that takes batches out of the node's ring and hands them to a sink, exactly once and in order.
+//!
+//! ```text
+//! node: core thread --Producer--> ring (shared memory) --Consumer--> worker: validate, append, sync --> sink
+//!          ^                                                            |
+//!          +---- hook <- server thread <- a byte on the Unix socket <---+  advance(settled count)
+//! ```
+//!
+//! The worker connects to the node's Unix socket, says who it is, and gets the ring's descriptors. From then on the socket
+//! carries only one-byte wake-ups from worker to node, and its hang-up tells each side that the other is gone.
+//!
+//! I1 exactly once: the sink alone says what is settled (it reads that back from its own file), the ring's cursor only
+//!    follows it. A batch that the sink has is skipped, one that would leave a gap is an error.
+//! I2 a batch is settled after the sink's sync that covers it, never before; then the cursor moves, then the node is told.
+//! I3 each batch is validated against its header, and each header against the one before (hash chain), so what stands in
+//!    the sink is one chain whatever node it came from.
+//! I4 the worker trusts its own node for memory, the node trusts the worker for nothing.
+
+mod handshake;
+mod journal_sink;
+mod reader;
+mod server;
+mod sink_format;
+mod worker;
+
+use std::path::PathBuf;
+
+use fairlane_engine::batch::{BatchError, BatchHeader, BatchView};
+use fairlane_engine::types::BatchSeq;
+
+use crate::journal::JournalError;
+use crate::ring::RingError;
+
+pub use journal_sink::JournalSink;
+pub use reader::{SettleReader, SettledBatch};
+pub use server::{ServerConfig, SettleServer};
+pub use sink_format::Finality;
+pub use worker::{Ended, SettleConfig, SettleReport, run, run_with};
+
+/// Where settled batches go: a journal now; a chain's inbox later.
+pub trait Sink {
+    /// Takes the next batch of the chain; it counts as settled after the next [`sync`](Self::sync) only.
+    fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError>;
+
+    /// Returns when everything appended survives the loss of power.
+    fn sync(&mut self) -> Result<(), SettleError>;
+
+    /// Header of the last batch that is settled; none at the start of the chain.
+    fn settled(&self) -> Option<&BatchHeader>;
+
+    /// One above the seq of the last settled batch; 0 at the start.
+    fn settled_count(&self) -> u64 {
+        self.settled().map_or(0, |header| header.seq.0 + 1)
+    }
+}
+
+/// Why settlement stops. Each is one sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The sink's file or folder.
+    #[error(transparent)]
+    File(#[from] JournalError),
+    /// The node's socket.
+    #[error("{what} the node's settlement socket {}: {source}", path.display())]
+    Socket {
+        /// What was being done.
+        what: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The node does not take this worker.
+    #[error("the node refuses this worker: {0}")]
+    Refused(&'static str),
+    /// The other side does not speak this protocol.
+    #[error("the settlement handshake: {0}")]
+    Handshake(&'static str),
+    /// The ring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// A batch does not hold against its own header.
+    #[error("batch {seq}: {source}")]
+    Batch {
+        /// The seq that the node gave it.
+        seq: u64,
+        /// What does not hold.
+        source: BatchError,
+    },
+    /// A batch belongs to another chain, or does not continue what is settled.
+    #[error("batch {} does not continue what is settled ({}): {reason}", seq.0, settled_name(*settled))]
+    Chain {
+        /// Seq of the batch.
+        seq: BatchSeq,
+        /// Last settled seq.
+        settled: Option<BatchSeq>,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// The sink's file belongs to another chain or rollup, or is of another version.
+    #[error("{} does not belong to this chain and rollup: choose another folder", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn settled_name(settled: Option<BatchSeq>) -> String {
+    settled.map_or("nothing yet".into(), |seq| format!("up to batch {}", seq.0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The default sink: an append-only file, one `fdatasync` for all batches that were available.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use fairlane_engine::batch::{BatchHeader, BatchView};
+use fairlane_engine::types::{ChainId, RollupId};
+use rustix::fs::fdatasync;
+
+use super::reader::{SettleReader, check_continues};
+use super::sink_format::{FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len};
+use super::{SettleError, Sink};
+use crate::journal::{FolderLock, JournalError, draw_salt, sync_folder};
+
+/// Appends batches to `settled.log` in its folder. Knows what it holds by reading the file when it is opened.
+#[derive(Debug)]
+pub struct JournalSink {
+    file: File,
+    path: PathBuf,
+    _lock: FolderLock,
+    salt: u64,
+    /// Bytes written, and bytes synced; `synced_len <= written_len`.
+    written_len: u64,
+    synced_len: u64,
+    appended: Option<BatchHeader>,
+    settled: Option<BatchHeader>,
+    /// Records that are not written to the file yet.
+    buffer: Vec<u8>,
+}
+
+impl JournalSink {
+    /// Opens or makes the sink in `folder`, reads it through, and cuts a tail that a crash tore.
+    ///
+    /// Errors: the folder is in use, belongs to another chain or rollup, is corrupt, or the system refuses.
+    pub fn open(
+        folder: &Path,
+        chain_id: ChainId,
+        rollup_id: RollupId,
+    ) -> Result<Self, SettleError> {
+        let lock = FolderLock::take(folder)?;
+        let path = folder.join(FILE_NAME);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(JournalError::io("opening", &path))?;
+        sync_folder(folder)?;
+        let mut reader = SettleReader::on_file(
+            file.try_clone()
+                .map_err(JournalError::io("opening", &path))?,
+            path.clone(),
+        )?;
+        let salt = draw_salt(&path)?;
+        let head = reader.head().unwrap_or(FileHead {
+            chain_id,
+            rollup_id,
+            salt,
+        });
+        if (head.chain_id, head.rollup_id) != (chain_id, rollup_id) {
+            return Err(SettleError::Foreign { path });
+        }
+        while reader.try_next()?.is_some() {}
+
+        file.set_len(reader.whole_len())
+            .map_err(JournalError::io("cutting", &path))?;
+        let settled = reader.last().copied();
+        let mut sink = Self {
+            file,
+            path,
+            _lock: lock,
+            salt: head.salt,
+            written_len: reader.whole_len(),
+            synced_len: 0,
+            appended: settled,
+            settled,
+            buffer: Vec::new(),
+        };
+        if reader.head().is_none() {
+            sink.buffer.extend_from_slice(&head.encode());
+        }
+        sink.flush()?;
+        sink.sync_file()?;
+        Ok(sink)
+    }
+
+    /// Writes the buffered records.
+    fn flush(&mut self) -> Result<(), SettleError> {
+        self.file
+            .write_all_at(&self.buffer, self.written_len)
+            .map_err(JournalError::io("writing", &self.path))?;
+        self.written_len += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn sync_file(&mut self) -> Result<(), SettleError> {
+        fdatasync(&self.file).map_err(JournalError::io("syncing", &self.path))?;
+        self.synced_len = self.written_len;
+        Ok(())
+    }
+}
+
+impl Sink for JournalSink {
+    fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError> {
+        check_continues(self.appended.as_ref(), batch.header())?;
+        let archive = batch.bytes();
+        let head = RecordHead {
+            salt: self.salt,
+            len: u32::try_from(archive.len()).expect("a batch is far below 4 GiB"),
+            crc: crc32c::crc32c(archive),
+            finality: Finality::Node,
+            synced_len: self.synced_len,
+        };
+        let end = self.buffer.len() + record_len(archive.len());
+        self.buffer.extend_from_slice(&head.encode());
+        self.buffer.extend_from_slice(archive);
+        self.buffer.resize(end, 0);
+        self.appended = Some(*batch.header());
+        if self.buffer.len() >= BUFFER_LEN_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), SettleError> {
+        self.flush()?;
+        self.sync_file()?;
+        self.settled = self.appended;
+        Ok(())
+    }
+
+    fn settled(&self) -> Option<&BatchHeader> {
+        self.settled.as_ref()
+    }
+}
+
+/// Bytes that are collected before they are written.
+const BUFFER_LEN_MAX: usize = 4 << 20;
+const _: () = assert!(RECORD_HEAD_LEN.is_multiple_of(super::sink_format::ALIGN));

@@ -1,0 +1,248 @@
+//! Reading what a journal sink holds: for the sink itself at its start, and for whoever checks the result.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use fairlane_engine::batch::{
+    BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchError, BatchHeader, BatchView, access,
+    archive_len_max, validate,
+};
+use rkyv::util::AlignedVec;
+
+use super::SettleError;
+use super::sink_format::{
+    ALIGN, FILE_HEAD_LEN, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len,
+};
+use crate::journal::JournalError;
+
+/// One settled batch.
+#[derive(Debug)]
+pub struct SettledBatch {
+    header: BatchHeader,
+    finality: Finality,
+    archive: AlignedVec<16>,
+}
+
+impl SettledBatch {
+    /// Its header; it follows the header of the batch before.
+    pub const fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Whose word it was settled on.
+    pub const fn finality(&self) -> Finality {
+        self.finality
+    }
+
+    /// Its archive, as the node wrote it.
+    pub fn archive(&self) -> &[u8] {
+        &self.archive
+    }
+
+    /// The entries, checked against the header again.
+    pub fn view(&self) -> Result<BatchView<'_>, SettleError> {
+        validate(&self.archive).map_err(|source| SettleError::Batch {
+            seq: self.header.seq.0,
+            source,
+        })
+    }
+}
+
+/// Reads the settled batches of a folder in order: checksums, headers and the hash chain are checked on the way.
+///
+/// May read while the sink writes: it then ends where the sink's whole records end.
+#[derive(Debug)]
+pub struct SettleReader {
+    file: File,
+    path: PathBuf,
+    head: Option<FileHead>,
+    last: Option<BatchHeader>,
+    at: u64,
+    torn: bool,
+}
+
+impl SettleReader {
+    /// Opens the sink's file in `folder`. Errors: it is not there, cannot be read, or is no sink's file.
+    pub fn open(folder: &Path) -> Result<Self, SettleError> {
+        let path = folder.join(FILE_NAME);
+        let file = File::open(&path).map_err(JournalError::io("opening", &path))?;
+        Self::on_file(file, path)
+    }
+
+    pub(super) fn on_file(file: File, path: PathBuf) -> Result<Self, SettleError> {
+        let mut reader = Self {
+            file,
+            path,
+            head: None,
+            last: None,
+            at: 0,
+            torn: false,
+        };
+        let mut head = [0; FILE_HEAD_LEN];
+        let len = reader.read_up_to(&mut head, 0)?;
+        if len < FILE_HEAD_LEN {
+            reader.torn = len > 0;
+            return Ok(reader);
+        }
+        match FileHead::decode(&head) {
+            Ok(head) => reader.head = Some(head),
+            Err(_) => return Err(SettleError::Foreign { path: reader.path }),
+        }
+        reader.at = FILE_HEAD_LEN as u64;
+        Ok(reader)
+    }
+
+    /// The next batch; none behind the last whole record, [`is_torn`](Self::is_torn) then tells if more bytes follow.
+    ///
+    /// Errors: a record is damaged that was synced, or the chain does not hold.
+    pub fn try_next(&mut self) -> Result<Option<SettledBatch>, SettleError> {
+        let Some(FileHead { salt, .. }) = self.head else {
+            return Ok(None);
+        };
+        match self.read_record(salt)? {
+            Ok(Some(batch)) => {
+                self.last = Some(batch.header);
+                self.at += record_len(batch.archive.len()) as u64;
+                Ok(Some(batch))
+            }
+            Ok(None) => Ok(None),
+            Err(reason) => {
+                self.check_nothing_vouches(salt, reason)?;
+                self.torn = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether bytes follow the last whole record: a write that a crash cut off.
+    pub const fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Header of the last batch read.
+    pub const fn last(&self) -> Option<&BatchHeader> {
+        self.last.as_ref()
+    }
+
+    pub(super) const fn head(&self) -> Option<FileHead> {
+        self.head
+    }
+
+    /// Length of the whole records, the file's head included.
+    pub(super) const fn whole_len(&self) -> u64 {
+        self.at
+    }
+
+    /// The record at the current place; none at the end of the file, a reason when there is no whole record.
+    fn read_record(
+        &self,
+        salt: u64,
+    ) -> Result<Result<Option<SettledBatch>, &'static str>, SettleError> {
+        let mut head = [0; RECORD_HEAD_LEN];
+        match self.read_up_to(&mut head, self.at)? {
+            0 => return Ok(Ok(None)),
+            RECORD_HEAD_LEN => {}
+            _ => return Ok(Err("its header is cut off")),
+        }
+        let Some(head) = RecordHead::decode(&head, salt) else {
+            return Ok(Err("its header does not hold"));
+        };
+        let len = head.len as usize;
+        if len > ARCHIVE_LEN_MAX {
+            return Ok(Err("its length is above the bound"));
+        }
+        let mut archive = AlignedVec::<16>::new();
+        // The padding too: a record is whole when all its bytes are there.
+        archive.resize(record_len(len) - RECORD_HEAD_LEN, 0);
+        let start = self.at + RECORD_HEAD_LEN as u64;
+        if self.read_up_to(&mut archive, start)? < archive.len() {
+            return Ok(Err("it is cut off"));
+        }
+        archive.resize(len, 0);
+        if crc32c::crc32c(&archive) != head.crc {
+            return Ok(Err("its checksum does not hold"));
+        }
+        let header = self.header_of(&archive)?;
+        check_continues(self.last.as_ref(), &header)?;
+        Ok(Ok(Some(SettledBatch {
+            header,
+            finality: head.finality,
+            archive,
+        })))
+    }
+
+    fn header_of(&self, archive: &[u8]) -> Result<BatchHeader, SettleError> {
+        let seq = self.last.map_or(0, |last| last.seq.0 + 1);
+        let header = access(archive).and_then(|batch| Ok(BatchHeader::decode(&batch.header)?));
+        header.map_err(|source: BatchError| SettleError::Batch { seq, source })
+    }
+
+    /// A flaw at the current place is a torn tail unless a later record was written when this place was synced.
+    fn check_nothing_vouches(&self, salt: u64, reason: &'static str) -> Result<(), SettleError> {
+        const STEP: usize = 1 << 20;
+        let mut window = vec![0; STEP + RECORD_HEAD_LEN];
+        let mut at = self.at + ALIGN as u64;
+        loop {
+            let len = self.read_up_to(&mut window, at)?;
+            let heads = (0..len.min(STEP)).step_by(ALIGN);
+            let vouched = heads
+                .filter_map(|offset| RecordHead::decode(&window[offset..len], salt))
+                .any(|head| head.synced_len > self.at);
+            if vouched {
+                let (path, offset) = (self.path.clone(), self.at);
+                return Err(JournalError::Corrupt {
+                    path,
+                    offset,
+                    reason,
+                }
+                .into());
+            }
+            if len < window.len() {
+                return Ok(());
+            }
+            at += STEP as u64;
+        }
+    }
+
+    fn read_up_to(&self, into: &mut [u8], at: u64) -> Result<usize, SettleError> {
+        let mut len = 0;
+        while len < into.len() {
+            match self.file.read_at(&mut into[len..], at + len as u64) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(JournalError::io("reading", &self.path)(error).into()),
+            }
+        }
+        Ok(len)
+    }
+}
+
+/// Whether `header` is the one that comes after `settled`.
+pub(super) fn check_continues(
+    settled: Option<&BatchHeader>,
+    header: &BatchHeader,
+) -> Result<(), SettleError> {
+    let reason = match settled {
+        None if header.is_first() => return Ok(()),
+        None => "it is not the first of the chain",
+        Some(last) if header.follows(last) => return Ok(()),
+        Some(last) if header.chain_id != last.chain_id => "it is of another chain",
+        Some(last) if header.previous == last.hash() => "batches in between are missing",
+        Some(last) if header.epoch == last.epoch && header.seq == last.seq.next() => {
+            "it names another batch as the one before"
+        }
+        Some(_) => "batches in between are missing",
+    };
+    let settled = settled.map(|last| last.seq);
+    Err(SettleError::Chain {
+        seq: header.seq,
+        settled,
+        reason,
+    })
+}
+
+/// Bytes of the longest archive.
+pub(super) const ARCHIVE_LEN_MAX: usize = archive_len_max(BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX);

@@ -1,0 +1,283 @@
+//! The settlement worker: out of the ring, into the sink, in groups.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fairlane_engine::batch::validate;
+use fairlane_engine::types::{ChainId, RollupId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::handshake::{ANSWER_LEN, Answer, Hello};
+use super::journal_sink::JournalSink;
+use super::{SettleError, Sink};
+use crate::ring::{Consumer, RingRecord, receive_fds};
+
+/// What a worker needs to know.
+#[derive(Clone, Debug)]
+pub struct SettleConfig {
+    /// The node's settlement socket.
+    pub socket: PathBuf,
+    /// The chain.
+    pub chain_id: ChainId,
+    /// The rollup that this worker settles for.
+    pub rollup_id: RollupId,
+    /// Folder of the journal sink.
+    pub sink_folder: PathBuf,
+}
+
+/// What a worker has done in one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SettleReport {
+    /// Batches settled.
+    pub batches: u64,
+    /// Entries in them that are of the worker's rollup.
+    pub entries: u64,
+    /// Batches that were settled before and met again.
+    pub skipped: u64,
+    /// Syncs of the sink.
+    pub syncs: u64,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// Why a worker ended without an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// The node hung up; everything that it had published is settled.
+    #[default]
+    NodeGone,
+    /// The worker was told to stop; what it has taken is settled.
+    Stopped,
+}
+
+/// Settles into the journal sink of `config` until the node hangs up and the ring is drained, or `stop` is set.
+pub fn run(config: &SettleConfig, stop: &AtomicBool) -> Result<SettleReport, SettleError> {
+    let mut sink = JournalSink::open(&config.sink_folder, config.chain_id, config.rollup_id)?;
+    run_with(config, &mut sink, stop, || ())
+}
+
+/// As [`run`], into any sink; `on_attached` is called once the node has handed over its ring.
+pub fn run_with(
+    config: &SettleConfig,
+    sink: &mut impl Sink,
+    stop: &AtomicBool,
+    on_attached: impl FnOnce(),
+) -> Result<SettleReport, SettleError> {
+    let (socket, consumer) = connect(config)?;
+    on_attached();
+    Worker {
+        config,
+        socket,
+        consumer,
+        sink,
+        report: SettleReport::default(),
+    }
+    .run(stop)
+}
+
+/// Connects to the node and takes over its ring.
+fn connect(config: &SettleConfig) -> Result<(UnixStream, Consumer), SettleError> {
+    let failed = |what| {
+        let path = config.socket.clone();
+        move |source| SettleError::Socket { what, path, source }
+    };
+    let socket = UnixStream::connect(&config.socket).map_err(failed("connecting to"))?;
+    socket
+        .set_read_timeout(Some(ANSWER_TIMEOUT))
+        .map_err(failed("preparing"))?;
+    let hello = Hello {
+        chain_id: config.chain_id,
+        rollup_id: config.rollup_id,
+    };
+    match send(&socket, &hello.encode(), SendFlags::NOSIGNAL) {
+        // A node that is busy says so at once and hangs up: its answer is there to be read. Otherwise the hello is far
+        // below a socket buffer, so it is sent whole.
+        Ok(_) | Err(rustix::io::Errno::PIPE) => {}
+        Err(errno) => return Err(failed("greeting")(errno.into())),
+    }
+    let mut bytes = [0; ANSWER_LEN];
+    let (len, fds) =
+        receive_fds(&socket, &mut bytes).map_err(failed("waiting for an answer on"))?;
+    match Answer::decode(&bytes[..len]) {
+        Some(Answer::Welcome) => {}
+        Some(answer) => return Err(SettleError::Refused(answer.reason())),
+        None if len == 0 => return Err(SettleError::Handshake("the node hung up")),
+        None => {
+            return Err(SettleError::Handshake(
+                "the node's answer is not understood",
+            ));
+        }
+    }
+    let fds = fds
+        .try_into()
+        .map_err(|_| SettleError::Handshake("the node's answer lacks descriptors"))?;
+    Ok((socket, Consumer::attach(fds)?))
+}
+
+struct Worker<'a, S> {
+    config: &'a SettleConfig,
+    socket: UnixStream,
+    consumer: Consumer,
+    sink: &'a mut S,
+    report: SettleReport,
+}
+
+impl<S: Sink> Worker<'_, S> {
+    fn run(mut self, stop: &AtomicBool) -> Result<SettleReport, SettleError> {
+        // Tells a node that was restarted what is settled already.
+        self.advance();
+        loop {
+            // Asked before the ring: what was published before the hang-up is then seen below.
+            let hung_up = self.has_hung_up()?;
+            if stop.load(Ordering::Acquire) {
+                return Ok(SettleReport {
+                    ended: Ended::Stopped,
+                    ..self.report
+                });
+            }
+            if self.settle_group()? {
+                continue;
+            }
+            if hung_up {
+                return Ok(SettleReport {
+                    ended: Ended::NodeGone,
+                    ..self.report
+                });
+            }
+            if self.consumer.is_idle_after_parking()? {
+                self.wait()?;
+            }
+            self.consumer.on_wake();
+        }
+    }
+
+    /// Takes what is available, up to a bound, with one sync; false when there was nothing.
+    fn settle_group(&mut self) -> Result<bool, SettleError> {
+        let (mut taken, mut appended, mut bytes) = (0, 0, 0);
+        // What was appended but is not synced yet still counts as the end of the chain: the sink checks that.
+        while bytes < GROUP_LEN_MAX {
+            let Some(record) = self.consumer.try_next()? else {
+                break;
+            };
+            taken += 1;
+            bytes += record.bytes.len();
+            match settle_record(self.sink, record, self.config.rollup_id)? {
+                Some(entries) => {
+                    appended += 1;
+                    self.report.entries += entries;
+                }
+                None => self.report.skipped += 1,
+            }
+        }
+        if taken == 0 {
+            return Ok(false);
+        }
+        if appended > 0 {
+            self.sink.sync()?;
+            self.report.syncs += 1;
+            self.report.batches += appended;
+        }
+        self.advance();
+        Ok(true)
+    }
+
+    fn advance(&mut self) {
+        if self.consumer.advance(self.sink.settled_count()) {
+            // Never waits: a full buffer means that wake-ups are on their way, and a hang-up is noticed elsewhere.
+            let _ = send(
+                &self.socket,
+                &[1],
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            );
+        }
+    }
+
+    fn has_hung_up(&self) -> Result<bool, SettleError> {
+        let mut byte = [0];
+        match recv(&self.socket, &mut byte, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => Ok(true),
+            Ok(_) => Err(SettleError::Handshake(
+                "the node sent what this version does not know",
+            )),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => {
+                let path = self.config.socket.clone();
+                Err(SettleError::Socket {
+                    what: "reading",
+                    path,
+                    source: errno.into(),
+                })
+            }
+        }
+    }
+
+    /// Waits for a wake-up or the hang-up; now and then looks whether to stop.
+    fn wait(&self) -> Result<(), SettleError> {
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.consumer.wake_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, Some(&STOP_POLL_INTERVAL)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => {
+                let path = self.config.socket.clone();
+                Err(SettleError::Socket {
+                    what: "waiting on",
+                    path,
+                    source: errno.into(),
+                })
+            }
+        }
+    }
+}
+
+/// Appends a batch unless it is settled: the count of its entries for `rollup_id`, or none when it was skipped.
+fn settle_record(
+    sink: &mut impl Sink,
+    record: RingRecord<'_>,
+    rollup_id: RollupId,
+) -> Result<Option<u64>, SettleError> {
+    let RingRecord { seq, bytes } = record;
+    let batch = validate(bytes).map_err(|source| SettleError::Batch { seq, source })?;
+    let header = batch.header();
+    let settled = sink.settled();
+    let chain_error = |reason| {
+        let settled = settled.map(|last| last.seq);
+        SettleError::Chain {
+            seq: header.seq,
+            settled,
+            reason,
+        }
+    };
+    if header.seq.0 != seq {
+        return Err(chain_error("the ring gives it another seq"));
+    }
+    if let Some(last) = settled
+        && (header.epoch, header.seq) <= (last.epoch, last.seq)
+    {
+        if (header.epoch, header.seq) == (last.epoch, last.seq) && header != last {
+            return Err(chain_error("another batch is settled under its seq"));
+        }
+        return Ok(None);
+    }
+    sink.append(&batch)?;
+    let own = batch
+        .entries()
+        .filter(|entry| entry.rollup_id == rollup_id)
+        .count();
+    Ok(Some(own as u64))
+}
+
+/// Bytes of batches in one group, give or take one: beyond, a longer group gains nothing.
+const GROUP_LEN_MAX: usize = 8 << 20;
+/// How long the node may take to answer the hello.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a waiting worker looks whether to stop.
+const STOP_POLL_INTERVAL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
