@@ -1,1 +1,13 @@
-//! Placeholder header, replaced with the first module.
+//! Which stage of a Fairlane authority runs on which core, planned from the cores this process may use.
+//!
+//! What this crate must never know: anything else of Fairlane. It reads the machine and names stages; the node builds
+//! its threads from the plan and prints it at start.
+//!
+//! The rule: with at least one core a stage for every authority of this machine, each stage gets a thread and a core of
+//! its own; with fewer, ingress, peers, admission, core and reveal share one thread, so that a message crosses no
+//! thread on its way, and the journal, which blocks in the kernel, keeps its own. Every thread is pinned: threads
+//! that talk to each other and are left to the scheduler end up packed on one core. Nothing spins.
+
+pub mod plan;
+
+pub use plan::{CorePlan, Stage, ThreadPlan, plan};

@@ -1,0 +1,139 @@
+//! The core plan: a pure function of cores and authorities.
+
+use std::fmt;
+
+/// A step of an authority's pipeline that can be given a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Client and peer sockets.
+    Io,
+    /// Admission, DAG, fair order, reveal and the settlement ring.
+    Core,
+    /// The write-ahead log: one thread that blocks in write and fdatasync.
+    Journal,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Io => "io",
+            Self::Core => "core",
+            Self::Journal => "journal",
+        })
+    }
+}
+
+/// One thread: what it runs and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadPlan {
+    /// Stages, polled in this order.
+    pub stages: Vec<Stage>,
+    /// Index of the core it is pinned to, as the operating system counts.
+    pub core: usize,
+}
+
+/// The threads of one authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorePlan {
+    /// In order of the pipeline.
+    pub threads: Vec<ThreadPlan>,
+    /// Why it is so, in a sentence.
+    pub reason: String,
+}
+
+/// Threads that an authority needs to give each stage its own.
+const STAGES: usize = 3;
+
+/// Plans the threads of authority `place` (from 0) of the `authorities` that share `cores` (at least one of each).
+///
+/// Panics when `cores` is empty or `authorities` is 0: a running process has a core, and a plan is for somebody.
+pub fn plan(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
+    assert!(
+        !cores.is_empty() && authorities > 0,
+        "a plan is for a core and an authority"
+    );
+    let share = cores.len() / authorities;
+    if share >= STAGES {
+        let own = &cores[(place % authorities) * share..][..share];
+        let threads = [Stage::Io, Stage::Core, Stage::Journal]
+            .into_iter()
+            .zip(own)
+            .map(|(stage, core)| ThreadPlan {
+                stages: vec![stage],
+                core: *core,
+            })
+            .collect();
+        let reason = format!(
+            "{} cores for {authorities} authorities of this machine: a thread and a core for every stage",
+            cores.len()
+        );
+        return CorePlan { threads, reason };
+    }
+    let core = |offset: usize| cores[(place + offset) % cores.len()];
+    let threads = vec![
+        ThreadPlan {
+            stages: vec![Stage::Io, Stage::Core],
+            core: core(0),
+        },
+        ThreadPlan {
+            stages: vec![Stage::Journal],
+            core: core(1),
+        },
+    ];
+    let reason = format!(
+        "{} cores for {authorities} authorities of this machine, fewer than {STAGES} for each: io and core share a thread, nothing spins",
+        cores.len()
+    );
+    CorePlan { threads, reason }
+}
+
+impl fmt::Display for CorePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "core plan: {}", self.reason)?;
+        for thread in &self.threads {
+            let stages: Vec<String> = thread.stages.iter().map(Stage::to_string).collect();
+            writeln!(f, "  core {:>3}  {}", thread.core, stages.join(" + "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_cores_for_five_authorities_share_threads_and_spread_over_both() {
+        let cores = [0, 1];
+        let used: Vec<usize> = (0..5).map(|i| plan(&cores, i, 5).threads[0].core).collect();
+        assert_eq!(used, [0, 1, 0, 1, 0]);
+        let one = plan(&cores, 0, 5);
+        assert_eq!(one.threads[0].stages, [Stage::Io, Stage::Core]);
+        assert_eq!(
+            one.threads[1],
+            ThreadPlan {
+                stages: vec![Stage::Journal],
+                core: 1
+            }
+        );
+    }
+
+    #[test]
+    fn enough_cores_give_each_stage_one_of_its_own() {
+        let cores: Vec<usize> = (0..16).collect();
+        let mut used = Vec::new();
+        for place in 0..5 {
+            let plan = plan(&cores, place, 5);
+            assert_eq!(plan.threads.len(), STAGES);
+            used.extend(plan.threads.iter().map(|thread| thread.core));
+        }
+        used.dedup();
+        assert_eq!(used.len(), 15, "no core is used twice");
+    }
+
+    #[test]
+    fn one_core_holds_everything() {
+        let plan = plan(&[7], 3, 5);
+        assert!(plan.threads.iter().all(|thread| thread.core == 7));
+    }
+}
