@@ -1,1 +1,16 @@
-//! Placeholder header, replaced with the first module.
+//! The shell of a Fairlane node: sockets, threads, files, clocks.
+//!
+//! It must never know what a vote or a fair order is: it moves bytes to and from the engine.
+
+pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod deframe;
+pub mod frame;
+pub mod journal;
+pub mod localnet;
+pub mod node;
+pub mod ring;
+pub mod settle;
+pub mod stage;
+pub mod testnet;

@@ -1,0 +1,399 @@
+//! The command line: what users type, and what the exit status means.
+//!
+//! Exit 0: all holds. 1: it ran and something does not hold. 2: bad input or environment, said in one sentence. Reports go
+//! to standard output, progress and logs to standard error.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use fairlane_client::committee_file::Addresses;
+use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
+use fairlane_engine::types::{ChainId, RollupId};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{self, BackendName, Timers};
+use crate::journal::Durability;
+use crate::localnet::{self, LocalnetPlan, Offered};
+use crate::node::Node;
+use crate::stage::clock;
+use crate::testnet::{self, TestnetPlan, system_entropy};
+
+/// Fairlane: a decentralized sequencer with receive-order fairness over sealed transactions.
+///
+/// Without a command it runs `localnet` with its defaults: a committee of five authorities on this machine, ten seconds
+/// of sealed trading load, checks of everything that was settled, and a report.
+#[derive(Debug, Parser)]
+#[command(name = "fairlane", version, max_term_width = 100, after_help = EXIT_STATUS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole committee on this machine under load, check what it settled, and report.
+    #[command(after_help = EXIT_STATUS)]
+    Localnet(LocalnetArguments),
+    /// Make the keys and configuration files of a test network (whoever runs this sees every key: for tests only).
+    Testnet(TestnetArguments),
+    /// Run one authority, until SIGINT or SIGTERM.
+    Node {
+        /// The authority's configuration: a node-I.toml that `testnet` wrote.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run the settlement worker of one rollup beside a node, until the node stops.
+    Settle {
+        /// The worker's configuration: a settle-1.toml that `testnet` wrote.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct LocalnetArguments {
+    /// How many authorities to run, each as a process of its own.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    nodes: u8,
+    /// How long to send load: 10s, 500ms, 2m [default: 10s; with --replay the whole trace].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Envelopes (transactions) to send per second; `max` searches for the highest rate that holds [default: 500; with
+    /// --replay the trace's own times].
+    #[arg(long, value_name = "N|max", value_parser = parse_rate)]
+    rate: Option<Rate>,
+    /// Send a recorded market instead of synthetic trading: a gzipped CSV file whose first line is
+    /// receive_time_ns,symbol,kind,side,price,quantity,trade_id.
+    #[arg(long, value_name = "FILE.csv.gz")]
+    replay: Option<PathBuf>,
+    /// Replay the trace X times faster than it was recorded [default: 1].
+    #[arg(long, value_name = "X", requires = "replay", conflicts_with = "rate")]
+    speed: Option<f64>,
+    /// Bytes of payload in each envelope: a trading record of 56, then zeros.
+    #[arg(long, default_value_t = 128, value_name = "BYTES")]
+    payload: usize,
+    /// Send open envelopes, which anybody can read, instead of sealed ones: what sealing costs is the difference.
+    #[arg(long)]
+    open: bool,
+    /// When an authority may send what it signed: once it is on disk, or once it is written (synced every second).
+    #[arg(long, value_enum, default_value_t = Durability::Sync)]
+    durability: Durability,
+    /// How the nodes use the network: io_uring, epoll (mio), or io_uring where the kernel allows it (auto).
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    backend: BackendName,
+    /// Kill authority I (the first is 0) at time T after the load began, like 1@3s; may be given several times.
+    #[arg(long, value_name = "I@T", value_parser = parse_kill)]
+    kill: Vec<(u8, Duration)>,
+    /// Listen on the ports from P on, two for each authority [default: free ones].
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    base_port: Option<u16>,
+    /// Folder for keys, journals and logs, absent or empty; it is kept [default: a temporary one, removed on success].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Write the report to FILE as JSON, too; its folder must be there.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct TestnetArguments {
+    /// How many authorities.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    nodes: u8,
+    /// Folder for committee.json, node-I.toml (secret) and settle-1.toml, absent or empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Use the ports of 127.0.0.1 from P on, two for each authority.
+    #[arg(long, default_value_t = 7000, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    base_port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rate {
+    Fixed(f64),
+    Max,
+}
+
+/// What a user did wrong, or what the host lacks: one sentence, exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unusable(String);
+
+/// Parses the command line, runs it, and gives the exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let default = || Command::Localnet(LocalnetArguments::parse_defaults());
+    let done = match cli.command.unwrap_or_else(default) {
+        Command::Localnet(arguments) => run_localnet(arguments),
+        Command::Testnet(arguments) => make_testnet(&arguments).map(|()| true),
+        Command::Node { config } => run_node(&config).map(|()| true),
+        Command::Settle { config } => run_settle(&config).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("fairlane: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl LocalnetArguments {
+    fn parse_defaults() -> Self {
+        #[derive(Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            arguments: LocalnetArguments,
+        }
+        Defaults::parse_from(["fairlane"]).arguments
+    }
+
+    fn plan(self) -> Result<LocalnetPlan, Unusable> {
+        let offered = match (&self.replay, self.rate, self.speed) {
+            (Some(_), Some(Rate::Max), _) => {
+                return Err(Unusable(
+                    "--rate max finds its own load: leave out --replay, or give a number".into(),
+                ));
+            }
+            (Some(path), Some(Rate::Fixed(rate)), _) => Offered::Trace {
+                path: path.clone(),
+                pace: fairlane_loadgen::workload::Pace::Rate(rate),
+                duration: self.duration,
+            },
+            (Some(path), None, speed) => Offered::Trace {
+                path: path.clone(),
+                pace: fairlane_loadgen::workload::Pace::Speed(speed.unwrap_or(1.0)),
+                duration: self.duration,
+            },
+            (None, Some(Rate::Max), _) => Offered::Max {
+                duration: self.duration.unwrap_or(DURATION_DEFAULT),
+            },
+            (None, rate, _) => Offered::Synthetic {
+                rate: match rate {
+                    Some(Rate::Fixed(rate)) => rate,
+                    _ => RATE_DEFAULT,
+                },
+                duration: self.duration.unwrap_or(DURATION_DEFAULT),
+            },
+        };
+        if let Some((index, _)) = self.kill.iter().find(|(index, _)| *index >= self.nodes) {
+            return Err(Unusable(format!(
+                "--kill {index}@...: there are authorities 0 to {} only",
+                self.nodes - 1
+            )));
+        }
+        if self.kill.len() >= usize::from(self.nodes) {
+            return Err(Unusable(
+                "--kill leaves no authority: name fewer of them".into(),
+            ));
+        }
+        Ok(LocalnetPlan {
+            nodes: self.nodes,
+            offered,
+            payload_len: self.payload,
+            open: self.open,
+            durability: self.durability,
+            backend: self.backend,
+            kills: self.kill,
+            base_port: self.base_port,
+            data: self.data,
+            json: self.json,
+        })
+    }
+}
+
+fn run_localnet(arguments: LocalnetArguments) -> anyhow::Result<bool> {
+    localnet::run(arguments.plan()?)
+}
+
+fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
+    localnet::check_absent_or_empty(&arguments.out)?;
+    let last = u32::from(arguments.base_port) + 2 * u32::from(arguments.nodes) - 1;
+    anyhow::ensure!(
+        last <= u32::from(u16::MAX),
+        "--base-port {} leaves no room for {} authorities below 65536",
+        arguments.base_port,
+        arguments.nodes
+    );
+    let address = |offset: u16| {
+        SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            arguments.base_port + offset,
+        )
+    };
+    let addresses = (0..u16::from(arguments.nodes))
+        .map(|index| Addresses {
+            client: address(2 * index),
+            peer: address(2 * index + 1),
+        })
+        .collect();
+    let plan = TestnetPlan {
+        chain_id: ChainId(1),
+        epoch_start: clock(),
+        parameters: Parameters::default(),
+        rollups: vec![Rollup {
+            id: RollupId(1),
+            policy: RollupPolicy::Either,
+        }],
+        addresses,
+        durability: Durability::Sync,
+        backend: BackendName::Auto,
+        timers: Timers::default(),
+        settle_node: 0,
+    };
+    testnet::write(&plan, &arguments.out, &mut system_entropy)?;
+    println!(
+        "{} authorities, rollup 1, settlement worker at authority 0: {}",
+        arguments.nodes,
+        arguments.out.display()
+    );
+    println!(
+        "start each with: fairlane node --config {}/node-I.toml",
+        arguments.out.display()
+    );
+    Ok(())
+}
+
+fn run_node(config: &std::path::Path) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let node = Node::start(config)?;
+    let stopper = node.stopper();
+    println!("ready");
+    // The thread ends with the process.
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            stopper.stop();
+        }
+    });
+    node.wait();
+    node.stop()?;
+    Ok(())
+}
+
+fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                stop.store(true, Ordering::Release);
+            }
+        });
+    }
+    let config: config::SettleConfig = config::read_toml(path)?;
+    let worker = crate::settle::SettleConfig {
+        socket: config::resolve(path, &config.socket),
+        chain_id: ChainId(config.chain_id),
+        rollup_id: RollupId(config.rollup),
+        sink_folder: config::resolve(path, &config.data),
+    };
+    let mut sink =
+        crate::settle::JournalSink::open(&worker.sink_folder, worker.chain_id, worker.rollup_id)?;
+    let report = crate::settle::run_with(&worker, &mut sink, &stop, || println!("attached"))?;
+    eprintln!(
+        "settled {} batches, {} entries of rollup {}, with {} syncs",
+        report.batches, report.entries, config.rollup, report.syncs
+    );
+    Ok(())
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \
+2 bad input, or the machine lacks something, said in one sentence.";
+
+const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+const RATE_DEFAULT: f64 = 500.0;
+
+/// Reads 10s, 500ms, 2m; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        _ => return Err("a time is a number with ms, s or m, like 10s".into()),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "a time is a number with ms, s or m, like 10s".to_owned())?;
+    let duration = Duration::try_from_secs_f64(number * seconds);
+    let duration = duration.map_err(|_| "a time is above 0 and at most a day".to_owned())?;
+    if duration.is_zero() || duration > Duration::from_secs(86_400) {
+        return Err("a time is above 0 and at most a day".into());
+    }
+    Ok(duration)
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate::Max);
+    }
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= fairlane_loadgen::workload::PACE_MAX => {
+            Ok(Rate::Fixed(rate))
+        }
+        _ => Err(format!(
+            "a rate is `max` or a number above 0 and at most {}",
+            fairlane_loadgen::workload::PACE_MAX
+        )),
+    }
+}
+
+fn parse_kill(text: &str) -> Result<(u8, Duration), String> {
+    let wrong = || "a kill is an authority and a time, like 1@3s".to_owned();
+    let (index, time) = text.split_once('@').ok_or_else(wrong)?;
+    Ok((index.parse().map_err(|_| wrong())?, parse_duration(time)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_rates_and_kills_read_as_written() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert!(parse_duration("0s").is_err() && parse_duration("1h").is_err());
+        assert!(parse_duration("-1s").is_err() && parse_duration("NaN").is_err());
+        assert_eq!(parse_rate("max"), Ok(Rate::Max));
+        assert_eq!(parse_rate("12.5"), Ok(Rate::Fixed(12.5)));
+        assert!(parse_rate("0").is_err() && parse_rate("inf").is_err());
+        assert_eq!(parse_kill("1@3s"), Ok((1, Duration::from_secs(3))));
+        assert!(parse_kill("1").is_err() && parse_kill("x@3s").is_err());
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        let parse = |flags: &[&str]| {
+            let arguments = ["fairlane", "localnet"].iter().chain(flags);
+            Cli::try_parse_from(arguments)
+        };
+        assert!(parse(&["--speed", "2"]).is_err(), "a speed without a trace");
+        let plan = |flags: &[&str]| match parse(flags).unwrap().command {
+            Some(Command::Localnet(arguments)) => arguments.plan(),
+            _ => panic!("localnet was asked for"),
+        };
+        assert!(plan(&["--kill", "5@1s"]).is_err());
+        assert!(plan(&["--nodes", "1", "--kill", "0@1s"]).is_err());
+        assert!(plan(&["--replay", "x.csv.gz", "--rate", "max"]).is_err());
+        assert!(plan(&[]).is_ok());
+    }
+}

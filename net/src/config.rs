@@ -1,0 +1,223 @@
+//! Configuration files of a node (`node-I.toml`) and of a settlement worker (`settle-ROLLUP.toml`).
+//!
+//! Paths in them are relative to the file's own folder, so a folder made by `fairlane testnet` can be moved whole.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use fairlane_engine::config::EngineConfig;
+
+use crate::journal::Durability;
+
+/// Which network backend to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendName {
+    /// io_uring where the kernel lets us, else epoll.
+    #[default]
+    Auto,
+    /// io_uring, or refuse to start.
+    Uring,
+    /// epoll.
+    Mio,
+}
+
+/// One authority's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Which authority this is, from 0.
+    pub index: u8,
+    /// The committee file.
+    pub committee: PathBuf,
+    /// Where clients connect.
+    pub client_listen: SocketAddr,
+    /// Where authorities connect.
+    pub peer_listen: SocketAddr,
+    /// Unix socket where a settlement worker connects.
+    pub settle_socket: PathBuf,
+    /// Folder of the journal; absent or empty at start.
+    pub data: PathBuf,
+    /// Hex of the 32-byte Ed25519 secret key that signs vertices and share messages.
+    pub signing_key: String,
+    /// Hex of this authority's 32-byte share of the committee's sealing key.
+    pub key_share: String,
+    /// See [`Durability`].
+    #[serde(default)]
+    pub durability: Durability,
+    /// See [`BackendName`].
+    #[serde(default)]
+    pub backend: BackendName,
+    /// How many authorities share this machine's cores; the core plan divides by it.
+    #[serde(default = "one")]
+    pub authorities_here: usize,
+    /// Settlement ring size in bytes, a power of two.
+    #[serde(default = "ring_bytes")]
+    pub settle_ring_bytes: u64,
+    /// Timers and bounds.
+    #[serde(default)]
+    pub timers: Timers,
+}
+
+/// Local timers and bounds of a node; see [`EngineConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timers {
+    /// After twice this time in a round the own vertex is made without the leader's.
+    pub leader_timeout_us: u64,
+    /// Least distance between own vertices.
+    pub round_interval_us_min: u64,
+    /// Longest distance between own vertices of an idle node.
+    pub heartbeat_us: u64,
+    /// How long something missing is waited for before it is asked for.
+    pub fetch_grace_us: u64,
+    /// First wait for an answer.
+    pub fetch_retry_us: u64,
+    /// Unlisted envelopes above which submissions are answered Busy.
+    pub unlisted_max: u32,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        let EngineConfig {
+            leader_timeout_us,
+            round_interval_us_min,
+            heartbeat_us,
+            fetch_grace_us,
+            fetch_retry_us,
+            unlisted_max,
+        } = EngineConfig::default();
+        Self {
+            leader_timeout_us,
+            round_interval_us_min,
+            heartbeat_us,
+            fetch_grace_us,
+            fetch_retry_us,
+            unlisted_max,
+        }
+    }
+}
+
+impl From<Timers> for EngineConfig {
+    fn from(timers: Timers) -> Self {
+        Self {
+            leader_timeout_us: timers.leader_timeout_us,
+            round_interval_us_min: timers.round_interval_us_min,
+            heartbeat_us: timers.heartbeat_us,
+            fetch_grace_us: timers.fetch_grace_us,
+            fetch_retry_us: timers.fetch_retry_us,
+            unlisted_max: timers.unlisted_max,
+        }
+    }
+}
+
+/// A settlement worker's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleConfig {
+    /// The chain.
+    pub chain_id: u64,
+    /// The rollup that it settles.
+    pub rollup: u64,
+    /// Unix socket of its node.
+    pub socket: PathBuf,
+    /// Folder of the sink's journal.
+    pub data: PathBuf,
+}
+
+/// Reads a TOML file. Errors are one sentence with the file, and the line where there is one.
+pub fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: shown.clone(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Parse {
+        path: shown,
+        reason: error.to_string().trim_end().replace('\n', " "),
+    })
+}
+
+/// `path` as written in the configuration file `of`.
+pub fn resolve(of: &Path, path: &Path) -> PathBuf {
+    of.parent()
+        .map_or_else(|| path.to_path_buf(), |folder| folder.join(path))
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path} is not a valid configuration: {reason}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+const fn one() -> usize {
+    1
+}
+
+const fn ring_bytes() -> u64 {
+    64 << 20
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> NodeConfig {
+        NodeConfig {
+            index: 3,
+            committee: "committee.json".into(),
+            client_listen: "127.0.0.1:7003".parse().unwrap(),
+            peer_listen: "127.0.0.1:7103".parse().unwrap(),
+            settle_socket: "node-3/settle.sock".into(),
+            data: "node-3".into(),
+            signing_key: "00".repeat(32),
+            key_share: "01".repeat(32),
+            durability: Durability::Async,
+            backend: BackendName::Mio,
+            authorities_here: 5,
+            settle_ring_bytes: 1 << 20,
+            timers: Timers::default(),
+        }
+    }
+
+    #[test]
+    fn a_node_configuration_is_read_back() {
+        let text = toml::to_string(&sample()).unwrap();
+        assert_eq!(toml::from_str::<NodeConfig>(&text).unwrap(), sample());
+    }
+
+    #[test]
+    fn an_unknown_field_and_a_missing_file_are_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        let missing = read_toml::<NodeConfig>(&path).unwrap_err().to_string();
+        assert!(
+            missing.contains("node.toml") && !missing.contains('\n'),
+            "{missing}"
+        );
+        let text = format!("indx = 3\n{}", toml::to_string(&sample()).unwrap());
+        std::fs::write(&path, text).unwrap();
+        let unknown = read_toml::<NodeConfig>(&path).unwrap_err().to_string();
+        assert!(
+            unknown.contains("indx") && !unknown.contains('\n'),
+            "{unknown}"
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! What can be checked from the nodes' own records after a run: that they agree, and that the order is the rule's.
+//!
+//! A node's journal holds every vertex it accepted and the header of every batch it opened. The vertices are put through
+//! the DAG, the commit rule and the fair order once more, from nothing; what comes out must be the settled order. The
+//! headers must be the settled chain's, seq by seq.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fairlane_engine::batch::BatchHeader;
+use fairlane_engine::commit::sequence::Committer;
+use fairlane_engine::committee::Committee;
+use fairlane_engine::dag::store::{Dag, Inserted};
+use fairlane_engine::dag::{VerifiedVertex, Vertex};
+use fairlane_engine::engine::tie_seed;
+use fairlane_engine::fair::{Anchor, FairOrder};
+use fairlane_engine::types::{Digest, Sha256Hash};
+
+use crate::journal::{JournalReader, Kind};
+use crate::settle::SettleReader;
+
+/// What the settlement worker's journal holds.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// Header hashes by seq.
+    pub hashes: Vec<Sha256Hash>,
+    /// Digests in order.
+    pub digests: Vec<Digest>,
+    /// Void entries.
+    pub void: u64,
+    /// Entries for which the deferral cap fired, by the headers.
+    pub cap_fired: u64,
+    /// Entries that a group-wait cut let go, by the headers.
+    pub group_wait_cut: u64,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+}
+
+impl Settled {
+    /// Reads the sink's journal in `folder`: every batch is validated again, and the hash chain with it.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let mut settled = Self::default();
+        let mut reader = SettleReader::open(folder)?;
+        while let Some(batch) = reader.try_next()? {
+            let header = batch.header();
+            settled.hashes.push(header.hash());
+            settled.void += u64::from(header.void);
+            settled.cap_fired += u64::from(header.cap_fired);
+            settled.group_wait_cut += u64::from(header.group_wait_cut);
+            for entry in batch.view()?.entries() {
+                settled.digests.push(entry.digest);
+                settled.payload_bytes += entry.payload.len() as u64;
+            }
+        }
+        anyhow::ensure!(
+            !reader.is_torn(),
+            "the settlement journal ends in a torn record"
+        );
+        Ok(settled)
+    }
+}
+
+/// What one node's journal says.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// Header hashes of the batches it opened, by seq.
+    pub hashes: Vec<Sha256Hash>,
+    /// The order that its vertices give when everything is recomputed.
+    pub digests: Vec<Digest>,
+    /// Vertices put through the rules.
+    pub vertices: u64,
+    /// Anchors that came out.
+    pub anchors: u64,
+}
+
+impl Recorded {
+    /// Reads a node's journal and recomputes the order. Errors: the journal is damaged, or a vertex in it does not hold.
+    pub fn read(folder: &Path, committee: &Arc<Committee>) -> anyhow::Result<Self> {
+        let mut recheck = Recheck::new(committee);
+        let mut reader = JournalReader::open(folder)?;
+        while let Some(record) = reader.try_next()? {
+            match record.kind {
+                Kind::OwnVertex | Kind::Vertex => {
+                    recheck.add(Vertex::verify(record.body, committee)?)?;
+                }
+                Kind::Batch => {
+                    recheck
+                        .recorded
+                        .hashes
+                        .push(BatchHeader::decode(record.body)?.hash());
+                }
+                _ => {}
+            }
+        }
+        Ok(recheck.recorded)
+    }
+}
+
+/// DAG, commit rule and fair order, from nothing.
+struct Recheck {
+    dag: Dag,
+    committer: Committer,
+    fair: FairOrder,
+    recorded: Recorded,
+}
+
+impl Recheck {
+    fn new(committee: &Arc<Committee>) -> Self {
+        let cap = committee.parameters.deferral_cap;
+        Self {
+            dag: Dag::new(committee.clone()),
+            committer: Committer::new(committee),
+            fair: FairOrder::new((committee.thresholds(), cap)),
+            recorded: Recorded::default(),
+        }
+    }
+
+    fn add(&mut self, vertex: VerifiedVertex) -> anyhow::Result<()> {
+        self.recorded.vertices += 1;
+        match self.dag.insert(vertex) {
+            // What a node accepted late may lie below the floor by now, as it did there.
+            Inserted::Accepted(_) | Inserted::Known | Inserted::BelowFloor => {}
+            refused => anyhow::bail!("a recorded vertex is not acceptable again: {refused:?}"),
+        }
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            for sub_dag in self.committer.advance(&self.dag) {
+                self.recorded.anchors += 1;
+                let emission = self.fair.step(&Anchor {
+                    consensus_time: sub_dag.consensus_time,
+                    tie_seed: tie_seed(&sub_dag),
+                    appends: &sub_dag.appends,
+                });
+                let entries = emission.groups.iter().flatten();
+                self.recorded
+                    .digests
+                    .extend(entries.map(|entry| entry.digest));
+                more |= !self.dag.raise_floor(self.committer.floor()).is_empty();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The two verdicts of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Every surviving node holds the settled header hash at each settled seq.
+    pub agreement: bool,
+    /// Recomputing from each surviving node's vertices gives the settled order.
+    pub order_rechecked: bool,
+}
+
+/// Compares what the nodes recorded with what was settled.
+pub fn compare(settled: &Settled, nodes: &[Recorded]) -> Verdicts {
+    let holds_chain = |node: &Recorded| node.hashes.starts_with(&settled.hashes);
+    let gives_order = |node: &Recorded| node.digests.starts_with(&settled.digests);
+    // Nodes may have opened more than was settled; of that, too, nobody may hold anything else.
+    let longest = nodes
+        .iter()
+        .map(|node| &node.hashes)
+        .max_by_key(|hashes| hashes.len());
+    let no_fork =
+        longest.is_some_and(|longest| nodes.iter().all(|node| longest.starts_with(&node.hashes)));
+    Verdicts {
+        agreement: no_fork && nodes.iter().all(holds_chain),
+        order_rechecked: !nodes.is_empty() && nodes.iter().all(gives_order),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(hashes: &[u8], digests: &[u8]) -> Recorded {
+        Recorded {
+            hashes: hashes.iter().map(|id| Sha256Hash([*id; 32])).collect(),
+            digests: digests.iter().map(|id| Digest([*id; 32])).collect(),
+            ..Recorded::default()
+        }
+    }
+
+    fn settled(hashes: &[u8], digests: &[u8]) -> Settled {
+        let Recorded {
+            hashes, digests, ..
+        } = node(hashes, digests);
+        Settled {
+            hashes,
+            digests,
+            ..Settled::default()
+        }
+    }
+
+    #[test]
+    fn nodes_that_hold_the_chain_and_give_the_order_pass() {
+        let verdicts = compare(
+            &settled(&[1, 2], &[7, 8]),
+            &[node(&[1, 2], &[7, 8]), node(&[1, 2, 3], &[7, 8, 9])],
+        );
+        assert_eq!(
+            verdicts,
+            Verdicts {
+                agreement: true,
+                order_rechecked: true
+            }
+        );
+    }
+
+    #[test]
+    fn one_other_hash_a_missing_batch_or_another_order_is_found() {
+        let chain = settled(&[1, 2], &[7, 8]);
+        let good = node(&[1, 2], &[7, 8]);
+        assert!(!compare(&chain, &[good.clone(), node(&[1, 4], &[7, 8])]).agreement);
+        assert!(!compare(&chain, &[good.clone(), node(&[1], &[7, 8])]).agreement);
+        assert!(!compare(&chain, &[node(&[1, 2, 3], &[]), node(&[1, 2, 4], &[])]).agreement);
+        assert!(!compare(&chain, &[good.clone(), node(&[1, 2], &[8, 7])]).order_rechecked);
+        assert!(!compare(&chain, &[good, node(&[1, 2], &[7])]).order_rechecked);
+        let none = compare(&chain, &[]);
+        assert!(!none.agreement && !none.order_rechecked);
+    }
+}

@@ -1,0 +1,364 @@
+//! What a run shows: the figures of the contract as JSON, and a page of text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use fairlane_loadgen::outcome::{Distribution, LatencySummary, LinkOutcome, Offering};
+use serde::{Deserialize, Serialize};
+
+use super::recheck::{self, Recorded, Settled};
+use super::search::Step;
+use super::{LocalnetPlan, OfferedOutcome};
+use crate::node::{NodeReport, durability_name};
+use crate::stage::stats::CoreSteps;
+
+/// Everything about one run; field names are a contract with those who read the JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Authorities.
+    pub nodes: u8,
+    /// How long sending took, seconds.
+    pub duration_s: f64,
+    /// `sync` or `async`.
+    pub durability: String,
+    /// Network backend of the nodes.
+    pub backend: String,
+    /// Commit that the binary was built from.
+    pub commit: String,
+    /// Processor, cores and kernel.
+    pub host: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Kernel release.
+    pub kernel: String,
+    /// Whether envelopes were sealed.
+    pub sealed: bool,
+    /// Bytes of payload in each.
+    pub payload_len: usize,
+    /// Envelopes planned and sent.
+    pub offered: u64,
+    /// Acknowledged by a node that was not killed.
+    pub accepted: u64,
+    /// Refused by every live node.
+    pub refused: u64,
+    /// By the code heard first.
+    pub refused_by_code: BTreeMap<String, u64>,
+    /// Neither.
+    pub unanswered: u64,
+    /// Accepted and synced by the settlement worker; void ones count.
+    pub settled: u64,
+    /// Void entries in the settled batches.
+    pub void: u64,
+    /// Accepted and not settled.
+    pub lost: u64,
+    /// Settled envelopes a second.
+    pub throughput_tps: f64,
+    /// From the planned send time.
+    pub latency_us: LatencySummary,
+    /// Batches settled.
+    pub batches: u64,
+    /// Anchors that the recheck counts.
+    pub anchors: u64,
+    /// Highest round of a node.
+    pub rounds: u64,
+    /// Entries for which the deferral cap fired.
+    pub deferral_cap_fired: u64,
+    /// Entries that a group-wait cut let go.
+    pub group_wait_cut: u64,
+    /// Groups of more than one entry (Condorcet cycles) at one node.
+    pub cycles: u64,
+    /// Surviving nodes hold the settled header hash at each seq.
+    pub agreement: bool,
+    /// The order recomputed from each surviving node's vertices is the settled one.
+    pub order_rechecked: bool,
+    /// Processes that did not end well, and why.
+    pub failures: Vec<String>,
+    /// Planned against offered load.
+    pub offering: Offering,
+    /// Neither settled nor refused when sending ended, seconds of load.
+    pub backlog_s: f64,
+    /// Notices that contradicted an earlier one on an envelope's place.
+    pub order_disagreements: u64,
+    /// What the client's link to each authority went through.
+    pub links: Vec<LinkOutcome>,
+    /// Rates tried by `--rate max`.
+    pub search: Vec<Step>,
+    /// Processor time of each process.
+    pub processes: Vec<ProcessFigures>,
+    /// Wall time from the first start of load to the last notice, seconds.
+    pub wall_s: f64,
+    /// What each surviving node says of itself.
+    pub node_reports: Vec<NodeReport>,
+}
+
+/// One process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProcessFigures {
+    /// Which.
+    pub name: String,
+    /// Processor time, seconds.
+    pub cpu_s: f64,
+}
+
+impl Report {
+    /// Puts the figures together and judges.
+    pub fn new(
+        plan: &LocalnetPlan,
+        offered: OfferedOutcome,
+        settled: &Settled,
+        recorded: &[Recorded],
+        node_reports: Vec<NodeReport>,
+        processes: Vec<ProcessFigures>,
+        failures: Vec<String>,
+    ) -> Self {
+        let verdicts = recheck::compare(settled, recorded);
+        let OfferedOutcome {
+            outcome,
+            duration_s,
+            steps,
+            lost,
+            wall,
+        } = offered;
+        let backends: std::collections::BTreeSet<&str> = node_reports
+            .iter()
+            .map(|node| node.backend.as_str())
+            .collect();
+        let backend = backends.into_iter().collect::<Vec<_>>().join("+");
+        let counter = |node: &NodeReport, name: &str| node.engine.get(name).copied().unwrap_or(0);
+        let host = Host::read();
+        Self {
+            nodes: plan.nodes,
+            duration_s,
+            durability: durability_name(plan.durability).to_owned(),
+            backend,
+            commit: env!("FAIRLANE_COMMIT").to_owned(),
+            host: format!(
+                "{}, {} cores, Linux {}",
+                host.processor, host.cores, host.kernel
+            ),
+            cores: host.cores,
+            kernel: host.kernel,
+            sealed: !plan.open,
+            payload_len: plan.payload_len,
+            offered: outcome.tally.offered,
+            accepted: outcome.tally.accepted,
+            refused: outcome.tally.refused,
+            refused_by_code: outcome.tally.refused_by_code,
+            unanswered: outcome.tally.unanswered,
+            settled: outcome.tally.settled,
+            void: settled.void,
+            lost,
+            throughput_tps: outcome.throughput_tps,
+            latency_us: outcome.latency_us,
+            batches: settled.hashes.len() as u64,
+            anchors: recorded.iter().map(|node| node.anchors).max().unwrap_or(0),
+            rounds: node_reports
+                .iter()
+                .map(|node| node.round)
+                .max()
+                .unwrap_or(0),
+            deferral_cap_fired: settled.cap_fired,
+            group_wait_cut: settled.group_wait_cut,
+            cycles: node_reports
+                .iter()
+                .map(|node| counter(node, "cycles"))
+                .max()
+                .unwrap_or(0),
+            agreement: verdicts.agreement && outcome.order_disagreements == 0,
+            order_rechecked: verdicts.order_rechecked,
+            failures,
+            offering: outcome.offering,
+            backlog_s: outcome.backlog_s,
+            order_disagreements: outcome.order_disagreements,
+            links: outcome.links,
+            search: steps,
+            processes,
+            wall_s: wall.as_secs_f64(),
+            node_reports,
+        }
+    }
+
+    /// Whether all holds: nothing accepted was lost, the nodes agree, the order is the rule's, every process ended well.
+    pub fn holds(&self) -> bool {
+        self.lost == 0 && self.agreement && self.order_rechecked && self.failures.is_empty()
+    }
+
+    /// Mean steps of the surviving nodes.
+    fn steps(&self) -> CoreSteps {
+        let mut sum = CoreSteps::default();
+        for node in &self.node_reports {
+            sum.add(&node.steps);
+        }
+        sum
+    }
+}
+
+/// The machine.
+struct Host {
+    processor: String,
+    cores: usize,
+    kernel: String,
+}
+
+impl Host {
+    fn read() -> Self {
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = info
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        Self {
+            processor: model
+                .map_or("unknown processor", |(_, name)| name.trim())
+                .to_owned(),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.sealed { "sealed" } else { "open" };
+        writeln!(f, "fairlane localnet, commit {}", self.commit)?;
+        writeln!(f, "  {}", self.host)?;
+        writeln!(
+            f,
+            "  {} authorities, durability {}, backend {}, {kind} envelopes of {} bytes",
+            self.nodes, self.durability, self.backend, self.payload_len
+        )?;
+        if !self.search.is_empty() {
+            writeln!(f, "\nrates tried")?;
+            for step in &self.search {
+                let verdict = if step.held { "holds" } else { "does not hold" };
+                writeln!(
+                    f,
+                    "  {:>7.0}/s for {:>4.1} s  accepted {:>6.2} %  settled p99 {:>9.1} ms  backlog {:>5.2} s  {verdict}",
+                    step.rate,
+                    step.duration_s,
+                    step.accepted_part * 100.0,
+                    step.settled_p99_us as f64 / 1e3,
+                    step.backlog_s
+                )?;
+            }
+        }
+        writeln!(f, "\nenvelopes")?;
+        writeln!(
+            f,
+            "  offered {}  accepted {}  refused {}  unanswered {}",
+            self.offered, self.accepted, self.refused, self.unanswered
+        )?;
+        for (code, count) in &self.refused_by_code {
+            writeln!(f, "    refused {code}: {count}")?;
+        }
+        writeln!(
+            f,
+            "  settled {}  lost {}  void {}",
+            self.settled, self.lost, self.void
+        )?;
+        writeln!(
+            f,
+            "  {:.0} settled a second over {:.1} s of sending{}",
+            self.throughput_tps,
+            self.duration_s,
+            if self.offering.was_limited {
+                "; the load generator was the limit"
+            } else {
+                ""
+            }
+        )?;
+        writeln!(f, "\nlatency from the planned send time, ms")?;
+        writeln!(
+            f,
+            "  {:<9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            "", "p50", "p90", "p99", "p99.9", "max"
+        )?;
+        let latency = &self.latency_us;
+        for (name, distribution) in [
+            ("ack", latency.ack),
+            ("receipt", latency.receipt),
+            ("ordered", latency.ordered),
+            ("settled", latency.settled),
+        ] {
+            write_distribution(f, name, &distribution)?;
+        }
+        writeln!(f, "\norder")?;
+        writeln!(
+            f,
+            "  {} rounds, {} anchors, {} batches, {} cycles, group waits cut {}, deferral cap fired {}",
+            self.rounds,
+            self.anchors,
+            self.batches,
+            self.cycles,
+            self.group_wait_cut,
+            self.deferral_cap_fired
+        )?;
+        write_steps(f, &self.steps(), self.node_reports.len())?;
+        writeln!(f, "\nprocessor seconds in {:.1} s", self.wall_s)?;
+        for process in &self.processes {
+            writeln!(f, "  {:<22}{:>7.2}", process.name, process.cpu_s)?;
+        }
+        writeln!(f, "\nchecks")?;
+        let verdict = |holds: bool| if holds { "holds" } else { "DOES NOT HOLD" };
+        writeln!(
+            f,
+            "  nothing accepted was lost        {}",
+            verdict(self.lost == 0)
+        )?;
+        writeln!(
+            f,
+            "  surviving nodes agree            {}",
+            verdict(self.agreement)
+        )?;
+        writeln!(
+            f,
+            "  order recomputed from records    {}",
+            verdict(self.order_rechecked)
+        )?;
+        for failure in &self.failures {
+            writeln!(f, "  a process did not end well: {failure}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_distribution(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    distribution: &Distribution,
+) -> fmt::Result {
+    write!(f, "  {name:<9}")?;
+    let Distribution {
+        p50,
+        p90,
+        p99,
+        p999,
+        max,
+        ..
+    } = *distribution;
+    for value in [p50, p90, p99, p999, max] {
+        write!(f, "{:>9.2}", value as f64 / 1e3)?;
+    }
+    writeln!(f)
+}
+
+fn write_steps(f: &mut fmt::Formatter<'_>, steps: &CoreSteps, nodes: usize) -> fmt::Result {
+    if nodes == 0 {
+        return Ok(());
+    }
+    writeln!(f, "\nsteps of the core stage, mean of {nodes} nodes")?;
+    writeln!(
+        f,
+        "  {:<10}{:>10}{:>12}{:>12}",
+        "", "total ms", "items", "us an item"
+    )?;
+    for (name, step) in steps.named() {
+        let mean_us = step.mean().map_or(0.0, |mean| mean.as_nanos() as f64 / 1e3);
+        let total_ms = step.ns as f64 / 1e6 / nodes as f64;
+        let items = step.items / nodes as u64;
+        writeln!(f, "  {name:<10}{total_ms:>10.1}{items:>12}{mean_us:>12.2}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,543 @@
+//! One authority's process: configuration in, threads running, a report when it stops.
+//!
+//! ```text
+//! clients  --io_uring--> [io] --ring--> [core] --ring--> [journal] (write, fdatasync)
+//! peers   <--io_uring--> [io] <--ring-- [core] --shared memory--> settlement worker
+//! ```
+//!
+//! Which stage has which thread and core is planned by `fairlane-tuning` and printed at start.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use ed25519_dalek::SigningKey;
+use fairlane_client::committee_file::Directory;
+use fairlane_engine::engine::Engine;
+use fairlane_engine::reveal::RevealKeys;
+use fairlane_engine::seal::{EnvelopeVerifier, KeyShare};
+use fairlane_engine::types::AuthorityIndex;
+use fairlane_tuning::CorePlan;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
+use crate::config::{BackendName, NodeConfig, resolve};
+use crate::journal::{Durability, Journal, JournalConfig, JournalIdentity};
+use crate::stage::core::{CorePorts, CoreReport, CoreStage};
+use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
+use crate::stage::journal_port::JournalPort;
+use crate::stage::settle_port::SettlePort;
+use crate::stage::stats::CoreSteps;
+use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell};
+use crate::testnet::system_entropy;
+
+/// Messages between the IO and the core stage, each way.
+const STAGE_RING_DEPTH: usize = 16_384;
+
+/// What a node says of itself when it stops; `report.json` in its data folder.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Which authority.
+    pub index: u8,
+    /// Name of the network backend.
+    pub backend: String,
+    /// The round it was in.
+    pub round: u64,
+    /// Batches opened.
+    pub batches: u64,
+    /// Counts of the engine, by name.
+    pub engine: std::collections::BTreeMap<String, u64>,
+    /// Counts of the IO stage.
+    pub io: IoCounters,
+    /// Time by step of the core stage.
+    pub steps: CoreSteps,
+    /// Messages of authorities that did not decode or verify.
+    pub messages_refused: u64,
+    /// Submissions that did not decode, or whose proof failed.
+    pub submissions_refused: u64,
+    /// Processor time of the process, microseconds.
+    pub cpu_us: u64,
+}
+
+/// A node that is running.
+pub struct Node {
+    index: AuthorityIndex,
+    backend: Chosen,
+    data: PathBuf,
+    stop: Arc<AtomicBool>,
+    wakes: Vec<WakeCell>,
+    threads: Vec<JoinHandle<()>>,
+    faults: mpsc::Receiver<Fatal>,
+    io_counters: Arc<Mutex<IoCounters>>,
+    core_report: Arc<Mutex<CoreReport>>,
+}
+
+impl Node {
+    /// Starts the node that the configuration file at `path` describes. Says on stderr what it chose and why.
+    ///
+    /// Errors: one sentence on what is wrong with configuration, keys, data folder, host or ports.
+    pub fn start(path: &Path) -> anyhow::Result<Self> {
+        let config: NodeConfig = crate::config::read_toml(path)?;
+        let directory = Directory::load(&resolve(path, &config.committee))?;
+        let own = AuthorityIndex(config.index);
+        let keys = read_keys(&config, &directory, own, path)?;
+        let data = resolve(path, &config.data);
+        check_unused(&data)?;
+        check_addresses(&config)?;
+        let chosen = backend::probe(choice(config.backend))?;
+        let plan = plan_cores(&config);
+        eprintln!("{own}: backend {}: {}", chosen.kind, chosen.reason);
+        eprint!("{own}: {plan}");
+        let setup = Setup {
+            config,
+            directory,
+            own,
+            keys,
+            data,
+            chosen,
+            plan,
+        };
+        setup.start(path)
+    }
+
+    /// Which network backend it uses.
+    pub const fn backend(&self) -> BackendKind {
+        self.backend.kind
+    }
+
+    /// Waits until every stage has ended, because the node was stopped or a stage failed.
+    pub fn wait(&self) {
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            // Woken by whoever ends; the timeout only bounds how late a panic is noticed.
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    /// A handle that stops the node from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            stop: self.stop.clone(),
+            wakes: self.wakes.clone(),
+        }
+    }
+
+    /// Stops, writes what is queued, and gives the report, which is also in the data folder.
+    pub fn stop(mut self) -> anyhow::Result<NodeReport> {
+        self.stopper().stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                anyhow::bail!("a stage of {} panicked; its message is above", self.index);
+            }
+        }
+        let report = self.report();
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(self.data.join(REPORT_FILE), json)?;
+        match self.faults.try_recv() {
+            Ok(fault) => Err(fault.into()),
+            Err(_) => Ok(report),
+        }
+    }
+
+    fn report(&self) -> NodeReport {
+        let core = lock(&self.core_report).clone();
+        let named = core
+            .engine
+            .named()
+            .map(|(name, value)| (name.to_owned(), value));
+        NodeReport {
+            index: self.index.0,
+            backend: self.backend.kind.to_string(),
+            round: core.round.0,
+            batches: core.batches,
+            engine: named.collect(),
+            io: *lock(&self.io_counters),
+            steps: core.steps,
+            messages_refused: core.messages_refused,
+            submissions_refused: core.submissions_refused,
+            cpu_us: process_cpu_us(),
+        }
+    }
+}
+
+/// Stops a node.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    wakes: Vec<WakeCell>,
+}
+
+impl Stopper {
+    /// Asks every stage to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wakes.iter().for_each(WakeCell::wake);
+    }
+}
+
+/// Everything that was read and checked before anything is started.
+struct Setup {
+    config: NodeConfig,
+    directory: Directory,
+    own: AuthorityIndex,
+    keys: RevealKeys,
+    data: PathBuf,
+    chosen: Chosen,
+    plan: CorePlan,
+}
+
+/// What one thread needs to build its stages where they will run.
+struct ThreadParts {
+    io: Option<IoPorts>,
+    core: Option<CoreStage>,
+}
+
+impl Setup {
+    fn start(self, path: &Path) -> anyhow::Result<Node> {
+        let Self {
+            config,
+            directory,
+            own,
+            keys,
+            data,
+            chosen,
+            plan,
+        } = self;
+        let committee = Arc::new(directory.committee);
+        let key_id = directory.sealing_key.key_id();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (fault_sender, faults) = mpsc::channel();
+        let io_counters = Arc::new(Mutex::new(IoCounters::default()));
+        let core_report = Arc::new(Mutex::new(CoreReport::default()));
+
+        // One wake a thread; a stage that shares its thread with the one it talks to needs none.
+        let (io_wake, core_wake) = (WakeCell::default(), WakeCell::default());
+        let shared_thread = plan.threads.iter().any(|thread| {
+            thread.stages.contains(&fairlane_tuning::Stage::Io)
+                && thread.stages.contains(&fairlane_tuning::Stage::Core)
+        });
+        let thread_of_core = if shared_thread {
+            io_wake.clone()
+        } else {
+            core_wake.clone()
+        };
+        let between = |wake: &WakeCell| {
+            if shared_thread {
+                WakeCell::default()
+            } else {
+                wake.clone()
+            }
+        };
+
+        let settle = SettlePort::start(
+            &resolve(path, &config.settle_socket),
+            config.settle_ring_bytes,
+            &committee,
+            {
+                let wake = thread_of_core.clone();
+                move || wake.wake()
+            },
+        )?;
+        let journal = start_journal(&config, &plan, &data, committee.chain_id, own, {
+            let wake = thread_of_core.clone();
+            move || wake.wake()
+        })?;
+
+        let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
+        let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
+        let verifier = EnvelopeVerifier::new(directory.sealing_key, system_entropy()?);
+        let engine = Engine::new(committee.clone(), own, keys, config.timers.into());
+        let core = CoreStage::new(
+            engine,
+            committee.clone(),
+            verifier,
+            CorePorts {
+                from_io,
+                to_io,
+                io: between(&io_wake),
+                journal: JournalPort::new(journal, committee.epoch),
+                settle,
+                report: core_report.clone(),
+            },
+        );
+        let io_ports = IoPorts {
+            to_core,
+            from_core,
+            core: between(&core_wake),
+            counters: io_counters.clone(),
+        };
+        let addresses = IoAddresses {
+            client_listen: config.client_listen,
+            peer_listen: config.peer_listen,
+            peers: directory
+                .addresses
+                .iter()
+                .map(|addresses| addresses.peer)
+                .collect(),
+        };
+
+        let mut parts = ThreadParts {
+            io: Some(io_ports),
+            core: Some(core),
+        };
+        let (ready_sender, ready) = mpsc::channel();
+        let mut threads = Vec::new();
+        for thread in &plan.threads {
+            let io = thread.stages.contains(&fairlane_tuning::Stage::Io);
+            let core = thread.stages.contains(&fairlane_tuning::Stage::Core);
+            if !io && !core {
+                continue;
+            }
+            let hosted = Hosted {
+                io: parts.io.take_if(|_| io),
+                core: parts.core.take_if(|_| core),
+                wake: if io {
+                    io_wake.clone()
+                } else {
+                    core_wake.clone()
+                },
+                chosen: chosen.kind,
+                committee: committee.clone(),
+                own,
+                key_id,
+                addresses: addresses.clone(),
+                core_index: thread.core,
+                stop: stop.clone(),
+                ready: ready_sender.clone(),
+            };
+            let faults = fault_sender.clone();
+            let name = if io { "io" } else { "core" };
+            let spawned = std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || {
+                    let ready = hosted.ready.clone();
+                    if let Err(fault) = hosted.run() {
+                        // Whoever waits for ready hears it there; later faults are heard by `wait_for_fault`.
+                        let _ = ready.send(Err(fault.clone()));
+                        let _ = faults.send(fault);
+                    }
+                })?;
+            threads.push(spawned);
+        }
+        drop(ready_sender);
+        let node = Node {
+            index: own,
+            backend: chosen,
+            data,
+            stop,
+            wakes: vec![io_wake, core_wake],
+            threads,
+            faults,
+            io_counters,
+            core_report,
+        };
+        for _ in 0..node.threads.len() {
+            if let Ok(Err(fault)) = ready.recv() {
+                node.stopper().stop();
+                return Err(fault.into());
+            }
+        }
+        Ok(node)
+    }
+}
+
+/// The stages of one thread, before it runs.
+struct Hosted {
+    io: Option<IoPorts>,
+    core: Option<CoreStage>,
+    wake: WakeCell,
+    chosen: BackendKind,
+    committee: Arc<fairlane_engine::committee::Committee>,
+    own: AuthorityIndex,
+    key_id: fairlane_engine::types::KeyId,
+    addresses: IoAddresses,
+    core_index: usize,
+    stop: Arc<AtomicBool>,
+    ready: mpsc::Sender<Result<(), Fatal>>,
+}
+
+impl Hosted {
+    fn run(self) -> Result<(), Fatal> {
+        pin(self.core_index);
+        let mut stages: Vec<Box<dyn Stage>> = Vec::new();
+        if let Some(core) = self.core {
+            stages.push(Box::new(core));
+        }
+        let Some(ports) = self.io else {
+            self.wake.set(Wake::Thread(std::thread::current()));
+            let _ = self.ready.send(Ok(()));
+            return crate::stage::run(&mut stages, &mut ParkWaiter, &self.stop);
+        };
+        // Built here: an io_uring belongs to the thread that submits to it.
+        let backend = backend::open(self.chosen, BackendConfig::default())
+            .map_err(|error| Fatal(error.to_string()))?;
+        let mut io = IoStage::new(
+            backend,
+            self.committee,
+            self.own,
+            self.key_id,
+            &self.addresses,
+            ports,
+        )?;
+        self.wake.set(io.wake());
+        let _ = self.ready.send(Ok(()));
+        crate::stage::run(&mut stages, &mut io, &self.stop)
+    }
+}
+
+fn start_journal(
+    config: &NodeConfig,
+    plan: &CorePlan,
+    data: &Path,
+    chain_id: fairlane_engine::types::ChainId,
+    own: AuthorityIndex,
+    wake: impl Fn() + Send + 'static,
+) -> anyhow::Result<Journal<Arc<[u8]>>> {
+    let identity = JournalIdentity {
+        chain_id,
+        authority: own,
+    };
+    let mut journal = JournalConfig::new(data, identity);
+    journal.durability = config.durability;
+    let core = plan
+        .threads
+        .iter()
+        .find(|thread| thread.stages.contains(&fairlane_tuning::Stage::Journal))
+        .map(|thread| thread.core);
+    // A thread takes over the cores of the one that starts it.
+    let before = rustix::thread::sched_getaffinity(None);
+    if let Some(core) = core {
+        pin(core);
+    }
+    let started = Journal::start(&journal, wake);
+    if let Ok(before) = before {
+        // Restoring what was in force a moment ago.
+        let _ = rustix::thread::sched_setaffinity(None, &before);
+    }
+    Ok(started?)
+}
+
+/// A node starts new: going on from a journal is refused rather than done wrong (it could sign a round twice).
+fn check_unused(data: &Path) -> anyhow::Result<()> {
+    let used = std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some());
+    anyhow::ensure!(
+        !used,
+        "the data folder {} is not empty, and a node cannot go on from a journal yet: give it an empty folder and new keys",
+        data.display()
+    );
+    Ok(())
+}
+
+/// Finds out before a journal is made whether both addresses are free: a node that did not start must start next time.
+fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
+    let addresses = [
+        ("client", config.client_listen),
+        ("peer", config.peer_listen),
+    ];
+    for (what, address) in addresses {
+        std::net::TcpListener::bind(address).map_err(|error| {
+            anyhow::anyhow!(
+                "cannot listen on the {what} address {address}: {error}; free the port or choose another"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn read_keys(
+    config: &NodeConfig,
+    directory: &Directory,
+    own: AuthorityIndex,
+    path: &Path,
+) -> anyhow::Result<RevealKeys> {
+    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
+    let committee = &directory.committee;
+    anyhow::ensure!(
+        committee.thresholds().has_member(own),
+        wrong("index names no authority of the committee")
+    );
+    let secret: [u8; 32] = hex::decode(&config.signing_key)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| wrong("signing_key is not 32 bytes in hexadecimal"))?;
+    let signing = SigningKey::from_bytes(&secret);
+    anyhow::ensure!(
+        signing.verifying_key() == committee.signing_keys[own.as_usize()],
+        wrong("signing_key is not the key of this authority in the committee file")
+    );
+    let bytes =
+        hex::decode(&config.key_share).map_err(|_| wrong("key_share is not hexadecimal"))?;
+    let share = KeyShare::from_bytes(&directory.sealing_key, &bytes)
+        .map_err(|error| wrong(&format!("key_share: {error}")))?;
+    anyhow::ensure!(
+        share.author() == own,
+        wrong("key_share is another authority's")
+    );
+    let process_secret = system_entropy()?;
+    let sealing = Arc::new(directory.sealing_key.clone());
+    Ok(RevealKeys {
+        sealing,
+        share,
+        signing,
+        process_secret,
+    })
+}
+
+fn plan_cores(config: &NodeConfig) -> CorePlan {
+    let cores: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .map(|core| core.id)
+        .collect();
+    let cores = if cores.is_empty() { vec![0] } else { cores };
+    fairlane_tuning::plan(
+        &cores,
+        usize::from(config.index),
+        config.authorities_here.max(1),
+    )
+}
+
+/// Pins the calling thread; a host that refuses leaves it where the scheduler puts it, which is slower, not wrong.
+pub fn pin(core: usize) {
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        eprintln!(
+            "a thread could not be pinned to core {core}; it runs where the scheduler puts it"
+        );
+    }
+}
+
+const fn choice(name: BackendName) -> BackendChoice {
+    match name {
+        BackendName::Auto => BackendChoice::Auto,
+        BackendName::Uring => BackendChoice::Uring,
+        BackendName::Mio => BackendChoice::Mio,
+    }
+}
+
+/// User and system time of this process so far, microseconds.
+pub fn process_cpu_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1_000).unwrap_or(0)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Figures are plain numbers, whole at any instant.
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Name of the report in a node's data folder.
+pub const REPORT_FILE: &str = "report.json";
+
+/// The durability that reports name.
+pub const fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Sync => "sync",
+        Durability::Async => "async",
+    }
+}

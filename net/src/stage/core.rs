@@ -1,0 +1,436 @@
+//! The core stage: admission proofs, the engine, the settlement ring; what it decides goes to the journal and to IO.
+//!
+//! It drains its ring in bounded portions, checks the proofs of a portion's submissions in one batch, and gives clients'
+//! submissions and authorities' messages to the engine, each in the order of arrival. Effects leave in the order in which the engine asked for them: records
+//! to the journal ring, frames to the IO ring, answers to clients gathered into one buffer a connection.
+//!
+//! What happens when a ring is full: towards the journal and towards IO messages wait here in order, and while any
+//! wait nothing new is taken in (back-pressure reaches the sockets); when the settlement ring is full, batches stay
+//! unopened until the worker has read on, up to [`UNSETTLED_MAX`], after which the worker is cut off and the node goes on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use fairlane_engine::admit::refusal::Refusal;
+use fairlane_engine::committee::Committee;
+use fairlane_engine::counters::Counters;
+use fairlane_engine::dag::Vertex;
+use fairlane_engine::effect::{Effect, Record};
+use fairlane_engine::engine::Engine;
+use fairlane_engine::input::{ClientTag, Input};
+use fairlane_engine::message::PeerMessage;
+use fairlane_engine::reveal::OpenedBatch;
+use fairlane_engine::seal::{Envelope, EnvelopeVerifier, ShareMessage};
+use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
+
+use super::journal_port::JournalPort;
+use super::messages::{FromCore, ToCore};
+use super::outbox::Outbox;
+use super::settle_port::SettlePort;
+use super::stats::CoreSteps;
+use super::{Fatal, Polled, Stage, WakeCell};
+use crate::frame;
+use crate::journal::Kind;
+
+/// Messages taken in at one poll at most, so that no portion holds up the next round for long.
+const PORTION_MAX: usize = 256;
+/// Batches that may wait for the settlement worker.
+pub const UNSETTLED_MAX: usize = 4096;
+/// Bound of a frame to another authority: no message of ours comes near it.
+const FRAME_LEN_MAX: u32 = 16 << 20;
+
+/// What the core stage tells the world, refreshed as it goes.
+#[derive(Clone, Debug, Default)]
+pub struct CoreReport {
+    /// The engine's counts.
+    pub engine: Counters,
+    /// Time by step.
+    pub steps: CoreSteps,
+    /// Messages that did not decode or verify.
+    pub messages_refused: u64,
+    /// Submissions that did not decode, or whose proof failed.
+    pub submissions_refused: u64,
+    /// The round of the next own vertex.
+    pub round: Round,
+    /// Batches opened.
+    pub batches: u64,
+}
+
+/// The ends of the core stage's rings, and whom to wake.
+pub struct CorePorts {
+    /// Messages from the IO stage.
+    pub from_io: rtrb::Consumer<ToCore>,
+    /// Frames to send.
+    pub to_io: rtrb::Producer<FromCore>,
+    /// The IO stage's thread.
+    pub io: WakeCell,
+    /// The journal.
+    pub journal: JournalPort,
+    /// The settlement worker.
+    pub settle: SettlePort,
+    /// Where figures are published for reports.
+    pub report: Arc<Mutex<CoreReport>>,
+}
+
+/// What an authority sent is not well formed, or not signed by whom it names.
+struct Rubbish;
+
+/// The core stage of one node.
+pub struct CoreStage {
+    engine: Engine,
+    committee: Arc<Committee>,
+    verifier: EnvelopeVerifier,
+    ports: CorePorts,
+    outbox: Outbox,
+    /// What the IO ring had no room for, in order.
+    unsent: VecDeque<FromCore>,
+    /// Something was sent since the IO stage was last woken.
+    sent: bool,
+    effects: Vec<Effect>,
+    submissions: Vec<(ClientTag, Envelope)>,
+    /// What authorities sent: who, kind, body.
+    inbox: Vec<(AuthorityIndex, u8, Vec<u8>)>,
+    durable: u64,
+    settled: u64,
+    scratch: rkyv::util::AlignedVec<16>,
+    report: CoreReport,
+}
+
+impl CoreStage {
+    /// A stage around a new engine.
+    pub fn new(
+        engine: Engine,
+        committee: Arc<Committee>,
+        verifier: EnvelopeVerifier,
+        ports: CorePorts,
+    ) -> Self {
+        Self {
+            engine,
+            committee,
+            verifier,
+            ports,
+            outbox: Outbox::default(),
+            unsent: VecDeque::new(),
+            sent: false,
+            effects: Vec::new(),
+            submissions: Vec::new(),
+            inbox: Vec::new(),
+            durable: 0,
+            settled: 0,
+            scratch: rkyv::util::AlignedVec::new(),
+            report: CoreReport::default(),
+        }
+    }
+
+    fn input(&mut self, now: TimestampUs, input: Input) {
+        self.engine.handle(now, input, &mut self.effects);
+    }
+
+    /// Takes one portion off the ring: submissions are screened, the rest waits in `inbox`; gives how many there were.
+    fn take_in(&mut self, now: TimestampUs) -> usize {
+        let start = Instant::now();
+        let (mut taken, mut screened) = (0, 0);
+        while taken < PORTION_MAX {
+            let Ok(message) = self.ports.from_io.pop() else {
+                break;
+            };
+            taken += 1;
+            match message {
+                ToCore::Submit {
+                    connection,
+                    tag,
+                    bytes,
+                } => {
+                    screened += 1;
+                    self.screen(now, ClientTag { connection, tag }, bytes);
+                }
+                ToCore::Peer { from, kind, body } => self.inbox.push((from, kind, body)),
+                ToCore::ClientUp {
+                    connection,
+                    notices,
+                } => {
+                    self.outbox.add_client(connection, notices);
+                }
+                ToCore::ClientDown { connection } => self.outbox.remove_client(connection),
+                ToCore::PeerUp { peer } => self.input(now, Input::PeerUp { peer }),
+                ToCore::PeerDown { peer } => self.input(now, Input::PeerDown { peer }),
+            }
+        }
+        self.report.steps.screen.add_since(start, screened);
+        taken
+    }
+
+    /// Verifies and handles what authorities sent, in order of arrival.
+    fn handle_inbox(&mut self, now: TimestampUs) {
+        let mut start = Instant::now();
+        for (from, kind, body) in std::mem::take(&mut self.inbox) {
+            let input = self.verify(from, kind, &body);
+            start = self.report.steps.verify.add_since(start, 1);
+            match input {
+                Ok(input) => self.input(now, input),
+                Err(Rubbish) => self.report.messages_refused += 1,
+            }
+            start = self.report.steps.engine.add_since(start, 1);
+        }
+    }
+
+    /// Cheap checks first; what passes waits for the batch of proofs.
+    fn screen(&mut self, now: TimestampUs, client: ClientTag, bytes: Arc<[u8]>) {
+        match Envelope::decode(bytes) {
+            Ok(envelope) => {
+                if self
+                    .engine
+                    .screen(now, client, &envelope, &mut self.effects)
+                {
+                    self.submissions.push((client, envelope));
+                }
+            }
+            Err(error) => {
+                self.report.submissions_refused += 1;
+                self.outbox.ack(client, Err(Refusal::from(error)));
+            }
+        }
+    }
+
+    fn check_proofs(&mut self, now: TimestampUs) {
+        if self.submissions.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let (clients, envelopes): (Vec<ClientTag>, Vec<Envelope>) =
+            self.submissions.drain(..).unzip();
+        let verdicts = self.verifier.check(envelopes);
+        let start = self
+            .report
+            .steps
+            .proof
+            .add_since(start, clients.len() as u64);
+        let inputs = clients.len() as u64;
+        for (client, verdict) in clients.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(envelope) => self.input(now, Input::Submission { client, envelope }),
+                Err(error) => {
+                    self.report.submissions_refused += 1;
+                    self.outbox.ack(client, Err(Refusal::from(error)));
+                }
+            }
+        }
+        self.report.steps.engine.add_since(start, inputs);
+    }
+
+    /// Decodes and verifies what an authority sent. Errors: it is not well formed or not signed.
+    fn verify(&self, from: AuthorityIndex, kind: u8, body: &[u8]) -> Result<Input, Rubbish> {
+        Ok(
+            match PeerMessage::decode(kind, body).map_err(|_| Rubbish)? {
+                PeerMessage::Vertex(bytes) => {
+                    let vertex = Vertex::verify(&bytes, &self.committee).map_err(|_| Rubbish)?;
+                    Input::Vertex { from, vertex }
+                }
+                PeerMessage::Envelope(bytes) => {
+                    let envelope = Envelope::decode(bytes).map_err(|_| Rubbish)?;
+                    let verdict = self.verifier.check(vec![envelope]).pop();
+                    let envelope = verdict.and_then(Result::ok).ok_or(Rubbish)?;
+                    Input::PeerEnvelope { from, envelope }
+                }
+                PeerMessage::Share(bytes) => {
+                    let message = ShareMessage::decode(&bytes).map_err(|_| Rubbish)?;
+                    Input::Share {
+                        from,
+                        message: Box::new(message),
+                    }
+                }
+                PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
+                PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
+                PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+            },
+        )
+    }
+
+    fn carry_out(&mut self) -> Result<(), Fatal> {
+        if self.effects.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let count = self.effects.len() as u64;
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Persist(record) => {
+                    let (kind, bytes) = match record {
+                        Record::Envelope(bytes) => (Kind::Envelope, bytes),
+                        Record::OwnVertex(bytes) => (Kind::OwnVertex, bytes),
+                        Record::Vertex(bytes) => (Kind::Vertex, bytes),
+                        Record::Anchor(bytes) => (Kind::Anchor, bytes),
+                        Record::Batch(bytes) => (Kind::Batch, bytes),
+                    };
+                    self.ports.journal.append(kind, bytes);
+                }
+                Effect::Send { to, message } => {
+                    let bytes = frame_of(&message);
+                    self.send(FromCore::ToPeer { to, bytes });
+                }
+                Effect::Broadcast(message) => {
+                    let bytes = frame_of(&message);
+                    self.send(FromCore::ToPeers { bytes });
+                }
+                Effect::Ack { client, outcome } => self.outbox.ack(client, outcome),
+                Effect::Receipts { header, items } => self.outbox.receipts(&header, &items),
+                Effect::Ordered { seq, items } => self.outbox.ordered(seq, &items),
+                // Batches are opened by `open_batches`, which asks the engine.
+                Effect::BatchReady { .. } => {}
+            }
+        }
+        self.report.steps.effects.add_since(start, count);
+        Ok(())
+    }
+
+    /// Opens what is ready, straight into the settlement ring when a worker is attached.
+    fn open_batches(&mut self) -> bool {
+        let mut opened_any = false;
+        while let Some(len) = self.engine.ready_len_max() {
+            let start = Instant::now();
+            if self.open_one(len).is_none() {
+                break;
+            }
+            self.report.batches += 1;
+            self.report.steps.open.add_since(start, 1);
+            opened_any = true;
+        }
+        opened_any
+    }
+
+    fn open_one(&mut self, len: usize) -> Option<OpenedBatch> {
+        let settle = &mut self.ports.settle;
+        if settle.is_engaged() {
+            let Some(room) = settle.reserve(len) else {
+                if self.engine.unopened_len() > UNSETTLED_MAX {
+                    settle.cut_off();
+                }
+                return None;
+            };
+            let opened = self.engine.open_next(room, &mut self.effects)?;
+            settle.commit(opened.seq, opened.archive_len);
+            return Some(opened);
+        }
+        self.scratch.resize(len.max(self.scratch.len()), 0);
+        self.engine.open_next(&mut self.scratch, &mut self.effects)
+    }
+
+    /// Hands on what was decided: answers and frames to the IO stage, records to the journal.
+    ///
+    /// Gives when records that are kept back are due.
+    fn hand_on(&mut self, now: TimestampUs) -> Result<Option<TimestampUs>, Fatal> {
+        let mut answers = Vec::new();
+        self.outbox.drain(|message| answers.push(message));
+        for message in answers {
+            self.send(message);
+        }
+        if std::mem::take(&mut self.sent) {
+            self.ports.io.wake();
+        }
+        self.ports.journal.poll(now)
+    }
+
+    fn tell_settled(&mut self) {
+        let settled = self.ports.settle.settled_count();
+        if settled > self.settled {
+            self.settled = settled;
+            self.send(FromCore::Settled { count: settled });
+        }
+    }
+
+    fn send(&mut self, message: FromCore) {
+        self.sent = true;
+        if !self.unsent.is_empty() {
+            self.unsent.push_back(message);
+        } else if let Err(rtrb::PushError::Full(message)) = self.ports.to_io.push(message) {
+            self.unsent.push_back(message);
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        while let Some(message) = self.unsent.pop_front() {
+            if let Err(rtrb::PushError::Full(message)) = self.ports.to_io.push(message) {
+                self.unsent.push_front(message);
+                return;
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.report.engine = *self.engine.counters();
+        self.report.round = self.engine.round();
+        if let Ok(mut report) = self.ports.report.try_lock() {
+            report.clone_from(&self.report);
+        }
+    }
+}
+
+impl Stage for CoreStage {
+    /// In order of who waits: an own vertex that became durable leaves first; then come new envelopes (so that they make
+    /// it into the next vertex), what authorities sent, and with it perhaps the next own vertex, which goes to the disk
+    /// at once; shares are made and batches opened while the disk works.
+    fn poll(&mut self, now: TimestampUs) -> Result<Polled, Fatal> {
+        self.send_unsent();
+        let held_back = !self.unsent.is_empty() || self.ports.journal.is_backlogged();
+        let durable = self.ports.journal.durable();
+        if durable > self.durable {
+            self.durable = durable;
+            let start = Instant::now();
+            self.input(now, Input::Durable { records: durable });
+            self.report.steps.engine.add_since(start, 1);
+            self.carry_out()?;
+            self.hand_on(now)?;
+            // On a thread that is shared with the IO stage nothing leaves before this returns.
+            return Ok(Polled::Busy);
+        }
+        let taken = if held_back { 0 } else { self.take_in(now) };
+        self.check_proofs(now);
+        self.handle_inbox(now);
+        if self.engine.next_deadline(now).is_some_and(|at| at <= now) {
+            let start = Instant::now();
+            self.input(now, Input::Tick);
+            self.report.steps.engine.add_since(start, 1);
+        }
+        self.carry_out()?;
+        self.hand_on(now)?;
+
+        let start = Instant::now();
+        self.engine.advance_reveal(now, &mut self.effects);
+        self.report.steps.reveal.add_since(start, 1);
+        self.carry_out()?;
+        let opened = self.open_batches();
+        self.carry_out()?;
+        self.tell_settled();
+        let flush_at = self.hand_on(now)?;
+        self.publish();
+        if taken == PORTION_MAX || (opened && self.engine.ready_len_max().is_some()) {
+            return Ok(Polled::Busy);
+        }
+        let deadline = self
+            .engine
+            .next_deadline(now)
+            .into_iter()
+            .chain(flush_at)
+            .min();
+        Ok(match self.engine.is_eager(now) {
+            true => Polled::Eager(deadline),
+            false => Polled::Idle(deadline),
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), Fatal> {
+        self.publish();
+        self.ports.journal.finish()
+    }
+}
+
+fn frame_of(message: &PeerMessage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = frame::FrameWriter::begin(&mut bytes, message.kind());
+    message.encode_body(writer.body());
+    writer
+        .finish(FRAME_LEN_MAX)
+        .expect("every message is bounded far below the frame's bound");
+    bytes
+}

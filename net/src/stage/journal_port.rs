@@ -1,0 +1,132 @@
+//! The core stage's end of the journal: records in order, handed over when somebody waits for them.
+//!
+//! Only an own vertex is waited for (it leaves when it is durable, and so is everything before it). Other records are kept
+//! back until one comes, or for [`KEPT_BACK_US_MAX`]: each hand-over costs a write and an fdatasync, and one that is
+//! under way would hold up the vertex behind it. A crash loses what was kept back; none of it had been promised to anybody.
+//!
+//! What the journal's queue has no room for waits here, too; while it does, the core stage takes nothing new in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fairlane_engine::types::{Epoch, TimestampUs};
+
+use super::Fatal;
+use crate::journal::{Journal, Kind, Record, Refused};
+
+/// Feeds one journal.
+#[derive(Debug)]
+pub struct JournalPort {
+    journal: Option<Journal<Arc<[u8]>>>,
+    epoch: Epoch,
+    waiting: VecDeque<Record<Arc<[u8]>>>,
+    /// An own vertex is among what waits.
+    urgent: bool,
+    /// When the first of what waits came.
+    since: Option<TimestampUs>,
+    /// The queue had no room.
+    full: bool,
+}
+
+/// Longest time that records are kept back when no own vertex comes, microseconds.
+pub const KEPT_BACK_US_MAX: u64 = 10_000;
+/// Records kept back at most.
+pub const KEPT_BACK_MAX: usize = 1024;
+
+/// How soon a full queue is tried again; the journal also wakes the stage when it has made progress.
+const RETRY_US: u64 = 1_000;
+
+impl JournalPort {
+    /// For a journal without records: the engine counts its own from 1, and those are all there are.
+    ///
+    /// Panics when the journal has records: restarting from them is not what this port does.
+    pub fn new(journal: Journal<Arc<[u8]>>, epoch: Epoch) -> Self {
+        assert_eq!(journal.durable(), 0, "a node starts with an empty journal");
+        Self {
+            journal: Some(journal),
+            epoch,
+            waiting: VecDeque::new(),
+            urgent: false,
+            since: None,
+            full: false,
+        }
+    }
+
+    /// Appends a record behind all before it.
+    pub fn append(&mut self, kind: Kind, body: Arc<[u8]>) {
+        self.urgent |= kind == Kind::OwnVertex;
+        self.waiting.push_back(Record {
+            kind,
+            epoch: self.epoch,
+            body,
+        });
+    }
+
+    /// Hands on what waits if it is time to; gives when it will be. Errors: the journal has failed, and why.
+    pub fn poll(&mut self, now: TimestampUs) -> Result<Option<TimestampUs>, Fatal> {
+        if self.waiting.is_empty() {
+            return Ok(None);
+        }
+        let due = self.since.get_or_insert(now).plus_us(KEPT_BACK_US_MAX);
+        if self.urgent || self.full || now >= due || self.waiting.len() >= KEPT_BACK_MAX {
+            self.flush()?;
+        }
+        Ok((!self.waiting.is_empty()).then_some(if self.full {
+            now.plus_us(RETRY_US)
+        } else {
+            due
+        }))
+    }
+
+    /// Hands on what waits, as far as there is room.
+    fn flush(&mut self) -> Result<(), Fatal> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        if let Some(failure) = journal.failure() {
+            return Err(Fatal(failure.to_string()));
+        }
+        (self.urgent, self.since, self.full) = (false, None, false);
+        while let Some(record) = self.waiting.pop_front() {
+            match journal.try_push(record) {
+                Ok(_) => {}
+                Err(Refused::Full(record)) => {
+                    self.waiting.push_front(record);
+                    self.full = true;
+                    break;
+                }
+                // The failure is reported at the next flush, once the journal has named it.
+                Err(Refused::Failed(_)) => break,
+                Err(Refused::TooLarge(record)) => {
+                    let len = record.body.len();
+                    return Err(Fatal(format!(
+                        "a record of {len} bytes is too long for the journal"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether records wait for room.
+    pub const fn is_backlogged(&self) -> bool {
+        self.full
+    }
+
+    /// How many of the records appended are durable.
+    pub fn durable(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::durable)
+    }
+
+    /// Writes and syncs everything and ends the journal's thread.
+    pub fn finish(&mut self) -> Result<(), Fatal> {
+        while !self.waiting.is_empty() {
+            self.flush()?;
+            std::thread::yield_now();
+        }
+        match self.journal.take().map(Journal::stop) {
+            Some(Err(failure)) => Err(Fatal(failure.to_string())),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A committee made by one dealer, for test networks only: whoever deals knows every secret key.
+//!
+//! Writes `committee.json` (public), `node-I.toml` (one authority's secrets, mode 0600) and `settle-ROLLUP.toml` into a
+//! folder. Paths inside are relative, so the folder can be moved.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::SigningKey;
+use fairlane_client::committee_file::{Addresses, CommitteeFile, Directory};
+use fairlane_engine::committee::{Committee, CommitteeError, Parameters, Rollup};
+use fairlane_engine::seal::{KeyError, KeyShare, deal};
+use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
+
+use crate::config::{BackendName, NodeConfig, SettleConfig, Timers};
+use crate::journal::Durability;
+
+/// What to make.
+#[derive(Clone, Debug)]
+pub struct TestnetPlan {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// Consensus time before the first anchor: now.
+    pub epoch_start: TimestampUs,
+    /// Agreed parameters.
+    pub parameters: Parameters,
+    /// Rollups served; a settlement worker's configuration is written for each.
+    pub rollups: Vec<Rollup>,
+    /// Where each authority listens, by index; as many as there are authorities.
+    pub addresses: Vec<Addresses>,
+    /// For every node.
+    pub durability: Durability,
+    /// For every node.
+    pub backend: BackendName,
+    /// For every node.
+    pub timers: Timers,
+    /// The node that settlement workers attach to.
+    pub settle_node: usize,
+}
+
+/// Makes keys and writes the files into `out`, which is made when it is not there.
+///
+/// `entropy` gives 32 uniformly random bytes at each call. Errors: an impossible committee, or the file system.
+pub fn write(
+    plan: &TestnetPlan,
+    out: &Path,
+    entropy: &mut dyn FnMut() -> Result<[u8; 32], TestnetError>,
+) -> Result<Directory, TestnetError> {
+    let mut signing_keys = Vec::with_capacity(plan.addresses.len());
+    for _ in &plan.addresses {
+        signing_keys.push(SigningKey::from_bytes(&entropy()?));
+    }
+    let committee = Committee::new(
+        plan.chain_id,
+        Epoch(0),
+        plan.epoch_start,
+        plan.parameters,
+        plan.rollups.clone(),
+        signing_keys.iter().map(SigningKey::verifying_key).collect(),
+    )?;
+    let thresholds = committee.thresholds();
+    let (n, t) = (thresholds.authorities(), thresholds.quorum());
+    let (sealing_key, shares) = deal(plan.chain_id, Epoch(0), n, t, &entropy()?)?;
+    let directory = Directory {
+        committee,
+        sealing_key,
+        addresses: plan.addresses.clone(),
+    };
+
+    let io = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| TestnetError::Write { path, source }
+    };
+    std::fs::create_dir_all(out).map_err(io(out))?;
+    let committee_path = out.join(COMMITTEE_FILE);
+    let json = CommitteeFile::describe(&directory).to_json();
+    std::fs::write(&committee_path, json).map_err(io(&committee_path))?;
+    for (index, (signing, share)) in signing_keys.iter().zip(&shares).enumerate() {
+        let config = node_config(plan, index, signing, share);
+        let path = out.join(format!("node-{index}.toml"));
+        write_secret(&path, &to_toml(&config)).map_err(io(&path))?;
+    }
+    for rollup in &plan.rollups {
+        let config = SettleConfig {
+            chain_id: plan.chain_id.0,
+            rollup: rollup.id.0,
+            socket: settle_socket(plan.settle_node),
+            data: PathBuf::from(format!("settle-{}", rollup.id.0)),
+        };
+        let path = out.join(format!("settle-{}.toml", rollup.id.0));
+        write_secret(&path, &to_toml(&config)).map_err(io(&path))?;
+    }
+    Ok(directory)
+}
+
+fn node_config(
+    plan: &TestnetPlan,
+    index: usize,
+    signing: &SigningKey,
+    share: &KeyShare,
+) -> NodeConfig {
+    let Addresses { client, peer } = plan.addresses[index];
+    NodeConfig {
+        index: index as u8,
+        committee: PathBuf::from(COMMITTEE_FILE),
+        client_listen: client,
+        peer_listen: peer,
+        settle_socket: settle_socket(index),
+        data: PathBuf::from(format!("node-{index}")),
+        signing_key: hex::encode(signing.to_bytes()),
+        key_share: hex::encode(share.to_bytes().as_slice()),
+        durability: plan.durability,
+        backend: plan.backend,
+        authorities_here: if is_local(plan) {
+            plan.addresses.len()
+        } else {
+            1
+        },
+        settle_ring_bytes: 64 << 20,
+        timers: plan.timers,
+    }
+}
+
+/// Whether all authorities share one machine.
+fn is_local(plan: &TestnetPlan) -> bool {
+    plan.addresses
+        .iter()
+        .all(|addresses: &Addresses| is_loopback(&addresses.peer))
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+fn settle_socket(node: usize) -> PathBuf {
+    PathBuf::from(format!("node-{node}.sock"))
+}
+
+fn to_toml<T: serde::Serialize>(config: &T) -> String {
+    toml::to_string(config).expect("a configuration of plain values is TOML")
+}
+
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// The public description of the committee.
+pub const COMMITTEE_FILE: &str = "committee.json";
+
+/// Why a test network cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TestnetError {
+    /// The committee cannot be.
+    #[error(transparent)]
+    Committee(#[from] CommitteeError),
+    /// Its key cannot be.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Entropy(String),
+}
+
+/// 32 bytes from the operating system's random source.
+pub fn system_entropy() -> Result<[u8; 32], TestnetError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| TestnetError::Entropy(error.to_string()))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use fairlane_engine::committee::RollupPolicy;
+    use fairlane_engine::types::RollupId;
+
+    use super::*;
+    use crate::config::read_toml;
+
+    fn plan(n: u16) -> TestnetPlan {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        TestnetPlan {
+            chain_id: ChainId(5),
+            epoch_start: TimestampUs(1),
+            parameters: Parameters::default(),
+            rollups: vec![Rollup {
+                id: RollupId(1),
+                policy: RollupPolicy::Sealed,
+            }],
+            addresses: (0..n)
+                .map(|i| Addresses {
+                    client: address(7000 + i),
+                    peer: address(7100 + i),
+                })
+                .collect(),
+            durability: Durability::Sync,
+            backend: BackendName::Auto,
+            timers: Timers::default(),
+            settle_node: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_written_loads_and_the_secrets_are_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write(&plan(4), folder.path(), &mut system_entropy).unwrap();
+        let loaded = Directory::load(&folder.path().join(COMMITTEE_FILE)).unwrap();
+        assert_eq!(loaded.sealing_key.key_id(), written.sealing_key.key_id());
+        for index in 0..4 {
+            let path = folder.path().join(format!("node-{index}.toml"));
+            assert_eq!(
+                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+            let config: NodeConfig = read_toml(&path).unwrap();
+            let bytes = hex::decode(config.key_share).unwrap();
+            let share = KeyShare::from_bytes(&loaded.sealing_key, &bytes).unwrap();
+            assert_eq!(share.author().as_usize(), index);
+        }
+        let settle: SettleConfig = read_toml(&folder.path().join("settle-1.toml")).unwrap();
+        assert_eq!(settle.rollup, 1);
+    }
+
+    #[test]
+    fn a_folder_that_holds_keys_already_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&plan(4), folder.path(), &mut system_entropy).unwrap();
+        let again = write(&plan(4), folder.path(), &mut system_entropy);
+        assert!(matches!(again, Err(TestnetError::Write { .. })));
+    }
+}

@@ -1,0 +1,15 @@
+//! The `fairlane` binary from outside: what bad input gets, and what a run leaves, reports and promises.
+//!
+//! Every test has a folder of its own that is also the binary's TMPDIR, so that whatever is left behind is seen.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, an unwrap that fails is the finding"
+)]
+
+#[path = "command_line/bad_input.rs"]
+mod bad_input;
+#[path = "command_line/runs.rs"]
+mod runs;
+#[path = "command_line/sandbox.rs"]
+mod sandbox;

@@ -1,0 +1,220 @@
+//! Whole runs of a small committee: what they report, and what they leave when they end, are killed or interrupted.
+//!
+//! No latency is asserted: these runs share the machine with whatever else it does. They run one at a time, since each
+//! starts a handful of processes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::sandbox::{Ran, Sandbox, is_private, wait};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    // A test that failed in its turn leaves nothing half done here.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a committee of four for two seconds with these flags; gives what it said and its report.
+fn run_localnet(sandbox: &Sandbox, flags: &[&str]) -> (Ran, Value) {
+    let fixed = ["localnet", "--nodes", "4", "--json", "report.json"];
+    let ran = sandbox.run(&[&fixed, flags].concat());
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    sandbox.assert_nothing_runs();
+    let json = std::fs::read(sandbox.path("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&json).unwrap();
+    assert_contract(&report);
+    (ran, report)
+}
+
+/// What every report of a run that holds must say, whatever the load was.
+fn assert_contract(report: &Value) {
+    let number = |name: &str| {
+        let value = &report[name];
+        value.as_u64().unwrap_or_else(|| panic!("{name}: {value}"))
+    };
+    assert_eq!(number("nodes"), 4);
+    for name in ["batches", "anchors"] {
+        assert!(number(name) > 0, "{name}");
+    }
+    for name in ["void", "deferral_cap_fired"] {
+        assert_eq!(number(name), 0, "{name}");
+    }
+    assert_eq!(
+        number("offered"),
+        number("accepted") + number("refused") + number("unanswered")
+    );
+    assert_eq!(number("accepted"), number("settled") + number("lost"));
+    assert_eq!(number("lost"), 0);
+    assert!(number("accepted") > 0);
+    let by_code = report["refused_by_code"].as_object().unwrap();
+    let by_code = by_code.values().map(|count| count.as_u64().unwrap());
+    assert_eq!(by_code.sum::<u64>(), number("refused"));
+    for name in ["durability", "backend", "commit", "host"] {
+        let text = report[name].as_str().unwrap();
+        assert!(!text.is_empty(), "{name}");
+    }
+    for name in ["duration_s", "throughput_tps"] {
+        assert!(report[name].as_f64().unwrap() > 0.0, "{name}");
+    }
+    for name in ["agreement", "order_rechecked"] {
+        assert_eq!(report[name], Value::Bool(true), "{name}");
+    }
+    for kind in ["ack", "receipt", "ordered", "settled"] {
+        let quantiles = ["p50", "p90", "p99", "p999", "max"].map(|quantile| {
+            let value = &report["latency_us"][kind][quantile];
+            value
+                .as_u64()
+                .unwrap_or_else(|| panic!("{kind} {quantile}: {value}"))
+        });
+        assert!(quantiles[0] > 0, "{kind}");
+        assert!(quantiles.is_sorted(), "{kind}: {quantiles:?}");
+    }
+}
+
+#[test]
+fn a_run_reports_what_the_contract_names_and_keeps_the_data_folder_it_was_given() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let flags = ["--duration", "2s", "--rate", "100", "--data", "data"];
+    let (ran, report) = run_localnet(&sandbox, &flags);
+    assert_eq!(report["durability"], "sync");
+    assert_eq!(report["duration_s"].as_f64(), Some(2.0));
+    // Poisson arrivals: 200 on average, and 14 either way is one standard deviation.
+    let offered = report["offered"].as_u64().unwrap();
+    assert!((100..=300).contains(&offered), "{offered}");
+    let text = [
+        "offered",
+        "settled",
+        "p99",
+        "4 authorities",
+        "durability sync",
+    ];
+    for word in text {
+        assert!(ran.stdout.contains(word), "no {word:?} in {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("DOES NOT HOLD"), "{}", ran.stdout);
+
+    for index in 0..4 {
+        assert!(is_private(
+            &sandbox.path(&format!("data/node-{index}.toml"))
+        ));
+        assert!(sandbox.path(&format!("data/node-{index}")).is_dir());
+    }
+    assert!(sandbox.path("data/committee.json").is_file());
+    assert!(sandbox.path("data/settle-1").is_dir());
+    let left = sandbox.listing();
+    let temporary = left
+        .iter()
+        .filter(|path| path.starts_with(sandbox.path("tmp")));
+    assert_eq!(temporary.count(), 1, "{left:?}");
+
+    // A run does not go on in a folder that was used.
+    let again = sandbox.run(&["localnet", "--data", "data"]);
+    again.assert_refused(&["not empty"]);
+    assert_eq!(sandbox.listing(), left);
+}
+
+#[test]
+fn epoll_open_envelopes_and_asynchronous_durability_are_said_in_the_report() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let before = sandbox.listing();
+    let load = ["--duration", "2s", "--rate", "100", "--open"];
+    let kind = ["--backend", "mio", "--durability", "async"];
+    let (_, report) = run_localnet(&sandbox, &[&load[..], &kind[..]].concat());
+    assert_eq!(report["backend"], "mio");
+    assert_eq!(report["durability"], "async");
+    assert_eq!(report["sealed"], false);
+    std::fs::remove_file(sandbox.path("report.json")).unwrap();
+    assert_eq!(
+        sandbox.listing(),
+        before,
+        "a temporary folder goes on success"
+    );
+}
+
+#[test]
+fn a_killed_authority_is_survived_and_nothing_accepted_is_lost() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let flags = ["--duration", "2s", "--rate", "100", "--kill", "1@500ms"];
+    let (_, report) = run_localnet(&sandbox, &flags);
+    let survivors = report["node_reports"].as_array().unwrap();
+    let survivors: Vec<u64> = survivors
+        .iter()
+        .map(|node| node["index"].as_u64().unwrap())
+        .collect();
+    assert_eq!(survivors, [0, 2, 3]);
+}
+
+#[test]
+fn a_trace_is_replayed_whole_and_as_much_faster_as_asked() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let mut lines = vec!["receive_time_ns,symbol,kind,side,price,quantity,trade_id".to_owned()];
+    // Twenty seconds, with ten trades in each of their first milliseconds.
+    for second in 0..20_u64 {
+        for trade in 0..10 {
+            let time = 1_723_075_200_000_000_000 + second * 1_000_000_000 + trade * 100_000;
+            let id = second * 10 + trade;
+            lines.push(format!("{time},BTCUSDT,trade,sell,55000.25,0.001,{id}"));
+        }
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let path = sandbox.trace("trace.csv.gz", &lines);
+    let (_, report) = run_localnet(&sandbox, &["--replay", &path, "--speed", "20"]);
+    assert_eq!(report["offered"], 200);
+    let planned_s = report["duration_s"].as_f64().unwrap();
+    assert!((0.9..=1.1).contains(&planned_s), "{planned_s}");
+}
+
+#[test]
+fn an_interrupted_run_stops_its_children_and_removes_its_folder() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let before = sandbox.listing();
+    let (mut child, pid) = start_long_run(&sandbox);
+    kill_process(pid, Signal::TERM).unwrap();
+    let status = wait(&mut child);
+    let ran = sandbox.ran(status);
+    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("fairlane: interrupted"), "{ran:?}");
+    sandbox.assert_nothing_runs();
+    assert_eq!(sandbox.listing(), before);
+}
+
+#[test]
+fn children_do_not_outlive_a_run_that_is_killed() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let (mut child, _) = start_long_run(&sandbox);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sandbox.wait_for_the_end_of_all();
+}
+
+/// Starts a run that takes a minute and waits until every process of it is there.
+fn start_long_run(sandbox: &Sandbox) -> (std::process::Child, Pid) {
+    let arguments = [
+        "localnet",
+        "--nodes",
+        "4",
+        "--duration",
+        "60s",
+        "--rate",
+        "50",
+    ];
+    let mut child = sandbox.start(&arguments);
+    let until = Instant::now() + Duration::from_secs(60);
+    while sandbox.processes().len() < 6 {
+        assert!(Instant::now() < until, "it does not start");
+        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+    (child, pid)
+}
