@@ -1,1 +1,29 @@
-//! Placeholder header, replaced with the first module.
+//! Benches of the engine's hot operations, and the fixtures that they measure on.
+//!
+//! What this crate must never know: what is private to the engine, what a node or a socket is, and what a good figure
+//! is. It measures and says what it saw; no figure and no bound on one stands in its code, for a figure is true of one
+//! host on one day only. The comparison that holds from host to host is a ratio between two figures of one run.
+//!
+//! Ids are `module::operation/key=value`; throughput counts what the operation is for (envelopes, points, pairs,
+//! vertices, entries). One bench is run with `cargo bench -p fairlane-bench --bench seal -- check`, all with
+//! `cargo bench -p fairlane-bench`.
+//!
+//! Invariants:
+//! - I1 fixtures hold no randomness and no time: every run measures the same bytes.
+//! - I2 a fixture is what the id says; the tests beside each fixture hold it to that.
+//! - I3 what the operation is given is made outside of what is measured, and what it gives is dropped outside, where
+//!   making or dropping could show.
+//!
+//! - [`measure`]: how long is measured, and how ids and throughput are stated;
+//! - [`sealing`]: a dealt committee, its envelopes and shares;
+//! - [`local_orders`]: the same pairs as several authorities received them;
+//! - [`vertices`]: a DAG in which everybody cites everybody;
+//! - [`archives`]: a batch and the buffer that its archive is written to.
+
+#![forbid(unsafe_code)]
+
+pub mod archives;
+pub mod local_orders;
+pub mod measure;
+pub mod sealing;
+pub mod vertices;
