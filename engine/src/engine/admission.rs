@@ -1,0 +1,130 @@
+//! What clients and peers submit: who is answered what, and what gets a position.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn screen_outcome(
+        &mut self,
+        now: TimestampUs,
+        client: ClientTag,
+        envelope: &Envelope,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<(), Refusal>> {
+        if let Err(refusal) = label_rules::check_label(&self.committee, self.key_id, envelope) {
+            return Some(Err(refusal));
+        }
+        if let Some(held) = self.table.find_mut(&envelope.digest()) {
+            match held.phase {
+                Phase::Settled { seq } => return Some(Err(Refusal::Duplicate { seq })),
+                Phase::Dropped => return Some(Err(Refusal::Expired)),
+                Phase::Pending | Phase::Ordered { .. } => {}
+            }
+            if held.clients.len() < CLIENTS_AN_ENVELOPE_MAX && !held.clients.contains(&client) {
+                held.clients.push(client);
+            }
+            let (listed, phase) = (held.listed, held.phase);
+            self.answer_again(client, listed, phase, effects);
+            return Some(Ok(()));
+        }
+        let valid_until = envelope.label().valid_until;
+        let expiry = label_rules::check_client_expiry(valid_until, now, self.consensus_time);
+        if let Err(refusal) = expiry {
+            return Some(Err(refusal));
+        }
+        if self.local.unlisted_len() >= self.config.unlisted_max as usize {
+            return Some(Err(Refusal::Busy {
+                retry_after_us: BUSY_RETRY_US,
+            }));
+        }
+        None
+    }
+
+    /// A re-sent envelope gets its existing receipt and place.
+    pub(super) fn answer_again(
+        &self,
+        client: ClientTag,
+        listed: Option<(VertexRef, u32)>,
+        phase: Phase,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some((vertex, index)) = listed
+            && let Some(vertex) = self.dag.vertex(&vertex)
+        {
+            let path = entries_tree(vertex).path(index as usize);
+            effects.push(Effect::Receipts {
+                header: Arc::new(*vertex.signed_header()),
+                items: vec![ReceiptItem {
+                    client,
+                    index,
+                    path,
+                }],
+            });
+        }
+        if let Phase::Ordered { seq, index } = phase {
+            effects.push(Effect::Ordered {
+                seq,
+                items: vec![(client, index)],
+            });
+        }
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        envelope: VerifiedEnvelope,
+        client: Option<ClientTag>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.persist(Record::Envelope(envelope.bytes().clone()), effects);
+        self.envelope_wants.forget(&envelope.digest());
+        let entry = self.table.hold(envelope, client);
+        self.local.append(entry);
+        self.counters.accepted += 1;
+    }
+
+    /// An envelope from a peer: judged by label and consensus time alone, so that every correct node judges alike.
+    pub(super) fn on_peer_envelope(
+        &mut self,
+        envelope: VerifiedEnvelope,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.table.find(&envelope.digest()).is_some() {
+            return;
+        }
+        let label_holds = label_rules::check_label(&self.committee, self.key_id, &envelope).is_ok();
+        let wanted = self.is_emitted(&envelope.digest());
+        let until = envelope.label().valid_until;
+        let in_time = until >= self.consensus_time
+            && until <= self.consensus_time.plus_us(PEER_TIME_AHEAD_US_MAX);
+        // What the order emitted is needed whatever its expiry: once ready, an entry does not expire.
+        if !label_holds || !(in_time || wanted) {
+            self.counters.peer_envelopes_refused += 1;
+            self.envelope_wants.forget(&envelope.digest());
+            return;
+        }
+        self.counters.fetched += 1;
+        self.accept(envelope, None, effects);
+    }
+
+    pub(super) fn is_emitted(&self, digest: &Digest) -> bool {
+        let mut entries = self.emissions.iter().flat_map(|emission| &emission.entries);
+        entries.any(|entry| entry.digest == *digest)
+    }
+
+    pub(super) fn on_want_envelopes(
+        &self,
+        from: AuthorityIndex,
+        digests: &[Digest],
+        effects: &mut Vec<Effect>,
+    ) {
+        for held in digests.iter().filter_map(|digest| self.table.find(digest)) {
+            let message = PeerMessage::Envelope(held.envelope.bytes().clone());
+            effects.push(Effect::Send { to: from, message });
+        }
+    }
+
+    pub(super) fn persist(&mut self, record: Record, effects: &mut Vec<Effect>) -> u64 {
+        self.records += 1;
+        effects.push(Effect::Persist(record));
+        self.records
+    }
+}

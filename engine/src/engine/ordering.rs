@@ -1,0 +1,172 @@
+//! Vertices accepted, anchors committed, entries put into the fair order.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn on_vertex(
+        &mut self,
+        now: TimestampUs,
+        from: AuthorityIndex,
+        vertex: VerifiedVertex,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.vertex_wants.forget(&vertex.reference());
+        match self.dag.insert(vertex) {
+            Inserted::Accepted(accepted) => self.on_accepted(now, accepted, effects),
+            Inserted::Pending { missing } => {
+                let due = now.plus_us(self.config.fetch_grace_us);
+                for parent in missing.iter().filter(|parent| !self.dag.is_waiting(parent)) {
+                    if !self.vertex_wants.want(*parent, from, due) {
+                        self.counters.wants_refused += 1;
+                    }
+                }
+            }
+            Inserted::Known | Inserted::BelowFloor => {}
+            Inserted::Refused(_) => self.counters.vertices_refused += 1,
+        }
+    }
+
+    pub(super) fn on_accepted(
+        &mut self,
+        now: TimestampUs,
+        accepted: Vec<VerifiedVertex>,
+        effects: &mut Vec<Effect>,
+    ) {
+        // Committing raises the floor, which may let further vertices in, which may let more commit.
+        let mut accepted = accepted;
+        while !accepted.is_empty() {
+            self.note_accepted(now, &accepted, effects);
+            accepted.clear();
+            for sub_dag in self.committer.advance(&self.dag) {
+                self.on_sub_dag(&sub_dag, effects);
+                accepted.extend(self.raise_floor());
+            }
+        }
+        self.counters.forks = u64::from(self.dag.forked().len());
+    }
+
+    pub(super) fn note_accepted(
+        &mut self,
+        now: TimestampUs,
+        accepted: &[VerifiedVertex],
+        effects: &mut Vec<Effect>,
+    ) {
+        for vertex in accepted {
+            let reference = vertex.reference();
+            self.vertex_wants.forget(&reference);
+            if vertex.author() != self.own {
+                self.counters.vertices_accepted += 1;
+                self.persist(Record::Vertex(vertex.bytes().clone()), effects);
+                self.compare_settled(vertex);
+            }
+            if vertex.entries().is_empty() {
+                continue;
+            }
+            self.uncommitted_with_entries.insert(reference);
+            let due = now.plus_us(self.config.fetch_grace_us);
+            for entry in vertex.entries() {
+                let needless = self.table.find(&entry.digest).is_some()
+                    || entry.valid_until < self.consensus_time;
+                if !needless && !self.envelope_wants.want(entry.digest, vertex.author(), due) {
+                    self.counters.wants_refused += 1;
+                }
+            }
+        }
+    }
+
+    /// Lets go of what no further sub-DAG takes in; gives the vertices that are accepted by that.
+    pub(super) fn raise_floor(&mut self) -> Vec<VerifiedVertex> {
+        let floor = self.committer.floor();
+        self.counters.relisted += self.local.on_floor(floor) as u64;
+        let lowest_kept = VertexRef {
+            round: floor.next(),
+            author: AuthorityIndex(0),
+            digest: Digest([0; 32]),
+        };
+        self.uncommitted_with_entries = self.uncommitted_with_entries.split_off(&lowest_kept);
+        self.vertex_wants.forget_below(&lowest_kept);
+        self.dag.raise_floor(floor)
+    }
+
+    pub(super) fn on_sub_dag(&mut self, sub_dag: &SubDag, effects: &mut Vec<Effect>) {
+        self.counters.anchors += 1;
+        self.consensus_time = sub_dag.consensus_time;
+        self.persist(Record::Anchor(encode_anchor(sub_dag).into()), effects);
+        for vertex in &sub_dag.vertices {
+            self.uncommitted_with_entries.remove(vertex);
+            if vertex.author == self.own {
+                self.local.on_committed(vertex.round);
+            }
+        }
+        let emission = self.fair.step(&Anchor {
+            consensus_time: sub_dag.consensus_time,
+            tie_seed: tie_seed(sub_dag),
+            appends: &sub_dag.appends,
+        });
+        for entry in &emission.dropped {
+            // A listing that comes after its pair was emitted is dropped too; the emission still needs the bytes.
+            if self.is_emitted(&entry.digest) {
+                continue;
+            }
+            self.counters.dropped += 1;
+            self.envelope_wants.forget(&entry.digest);
+            if let Some(held) = self.table.find_mut(&entry.digest)
+                && held.entry() == *entry
+                && held.phase == Phase::Pending
+            {
+                held.phase = Phase::Dropped;
+            }
+        }
+        self.counters.group_wait_cut += u64::from(emission.group_wait_cut);
+        self.counters.cap_fired += u64::from(emission.cap_fired);
+        self.counters.cycles += emission
+            .groups
+            .iter()
+            .filter(|group| group.len() > 1)
+            .count() as u64;
+        let entries: Vec<Entry> = emission.groups.into_iter().flatten().collect();
+        self.counters.emitted += entries.len() as u64;
+        if !entries.is_empty() {
+            self.emissions.push_back(PendingEmission {
+                anchor_round: sub_dag.anchor.round,
+                time: sub_dag.consensus_time,
+                entries,
+                group_wait_cut: emission.group_wait_cut,
+                cap_fired: emission.cap_fired,
+            });
+        }
+        self.table.purge(self.consensus_time);
+    }
+
+    /// A peer that settled another header at the same seq has diverged, or we have.
+    pub(super) fn compare_settled(&mut self, vertex: &VerifiedVertex) {
+        let settled = vertex.settled();
+        let Some(last) = settled.count.checked_sub(1) else {
+            return;
+        };
+        let Some((first, _)) = self.header_hashes.front() else {
+            return;
+        };
+        let Some(at) = last.checked_sub(first.0) else {
+            return;
+        };
+        let ours = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.header_hashes.get(at));
+        if ours.is_some_and(|(_, hash)| *hash != settled.hash) {
+            self.counters.divergence += 1;
+        }
+    }
+
+    pub(super) fn on_want_vertices(
+        &self,
+        from: AuthorityIndex,
+        vertices: &[VertexRef],
+        effects: &mut Vec<Effect>,
+    ) {
+        for vertex in vertices.iter().filter_map(|vertex| self.dag.vertex(vertex)) {
+            let message = PeerMessage::Vertex(vertex.bytes().clone());
+            effects.push(Effect::Send { to: from, message });
+        }
+    }
+}

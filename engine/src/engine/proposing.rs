@@ -1,0 +1,156 @@
+//! Own vertices: made when it is time, sent when they are durable.
+
+use super::*;
+
+impl Engine {
+    /// The idle rule: something unlisted, something listed but uncommitted, or something listed by a correct authority
+    /// that still waits.
+    pub(super) fn has_work(&self) -> bool {
+        self.local.unlisted_len() > 0
+            || !self.uncommitted_with_entries.is_empty()
+            || self
+                .fair
+                .is_pending_listed_by(self.committee.thresholds().validity())
+    }
+
+    pub(super) fn pace(&self, now: TimestampUs) -> Option<Pace> {
+        let proposer = &self.proposer;
+        if proposer.in_flight.is_some() {
+            return None;
+        }
+        let entered = proposer.entered?;
+        let view = RoundView {
+            leader_wait_over: propose::leader_wait_over(&self.dag, proposer.round),
+            quorum_ahead: propose::is_overtaken(&self.dag, proposer.round),
+            later_round_seen: self.dag.highest_round() > proposer.round,
+            has_work: self.has_work(),
+        };
+        let config = PaceConfig {
+            leader_timeout_us: self.config.leader_timeout_us,
+            interval_us_min: self.config.round_interval_us_min,
+            heartbeat_us: self.config.heartbeat_us,
+        };
+        Some(pace::pace(&config, view, entered, proposer.made, now))
+    }
+
+    pub(super) fn try_propose(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        let round = self.proposer.round;
+        if self.proposer.in_flight.is_none()
+            && self.proposer.entered.is_none()
+            && propose::may_enter(&self.dag, self.own, round)
+        {
+            self.proposer.entered = Some(now);
+        }
+        let Some(Pace::Now(reason)) = self.pace(now) else {
+            return;
+        };
+        match reason {
+            pace::Reason::Leader => {}
+            pace::Reason::Behind => self.counters.vertices_behind += 1,
+            pace::Reason::Timeout => self.counters.vertices_by_timeout += 1,
+        }
+        let vertex = self.make_vertex(now);
+        let record = self.persist(Record::OwnVertex(vertex.bytes().clone()), effects);
+        self.counters.vertices_made += 1;
+        self.proposer.made = now;
+        self.proposer.last_timestamp = vertex.timestamp();
+        self.proposer.in_flight = Some((vertex, record));
+    }
+
+    pub(super) fn make_vertex(&mut self, now: TimestampUs) -> VerifiedVertex {
+        let round = self.proposer.round;
+        let entries_max = self.committee.parameters.vertex_entries_max;
+        let (first_position, entries): (Position, Vec<Entry>) = self.local.list(round, entries_max);
+        let (count, hash) = self.reveal.settled();
+        let draft = VertexDraft {
+            chain_id: self.committee.chain_id,
+            epoch: self.committee.epoch,
+            round,
+            author: self.own,
+            timestamp: now.max(self.proposer.last_timestamp),
+            first_position,
+            parents: propose::choose_parents(&self.dag, self.own, round)
+                .expect("a vertex is made in a round that was entered"),
+            entries,
+            settled: Settled { count, hash },
+        };
+        draft.sign(&self.signing)
+    }
+
+    pub(super) fn on_durable(&mut self, now: TimestampUs, records: u64, effects: &mut Vec<Effect>) {
+        let durable = |in_flight: &mut (VerifiedVertex, u64)| in_flight.1 <= records;
+        let Some((vertex, _)) = self.proposer.in_flight.take_if(durable) else {
+            return;
+        };
+        self.proposer.round = self.proposer.round.next();
+        self.proposer.entered = None;
+        effects.push(Effect::Broadcast(PeerMessage::Vertex(
+            vertex.bytes().clone(),
+        )));
+        self.give_receipts(&vertex, effects);
+        let inserted = self.dag.insert(vertex);
+        let Inserted::Accepted(accepted) = inserted else {
+            panic!("an own vertex is made from accepted parents: {inserted:?}");
+        };
+        self.on_accepted(now, accepted, effects);
+        for peer in self.peers_up.iter() {
+            self.push_history(peer, PUSH_LAG_ROUNDS, effects);
+        }
+    }
+
+    pub(super) fn give_receipts(&mut self, vertex: &VerifiedVertex, effects: &mut Vec<Effect>) {
+        if vertex.entries().is_empty() {
+            return;
+        }
+        let tree = entries_tree(vertex);
+        let mut items = Vec::new();
+        for (index, entry) in vertex.entries().iter().enumerate() {
+            let Some(held) = self.table.find_mut(&entry.digest) else {
+                continue;
+            };
+            let index = index as u32;
+            held.listed = Some((vertex.reference(), index));
+            for client in &held.clients {
+                let path = tree.path(index as usize);
+                items.push(ReceiptItem {
+                    client: *client,
+                    index,
+                    path,
+                });
+            }
+        }
+        if !items.is_empty() {
+            let header = Arc::new(*vertex.signed_header());
+            effects.push(Effect::Receipts { header, items });
+        }
+    }
+
+    /// Sends what no vertex of `peer` covers and is more than `lag` rounds older than its newest, once a link.
+    pub(super) fn push_history(
+        &mut self,
+        peer: AuthorityIndex,
+        lag: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let newest = self
+            .dag
+            .newest(peer)
+            .map_or(Round(0), |vertex| vertex.round());
+        let pushed = &mut self.pushed[peer.as_usize()];
+        let lacked = self.dag.unknown_to(peer).filter(|vertex| {
+            let reference = vertex.reference();
+            (lag == 0 || vertex.round().plus(lag) <= newest) && reference > *pushed
+        });
+        let mut last = *pushed;
+        for vertex in lacked
+            .filter(|vertex| vertex.author() != peer)
+            .take(PUSH_MAX)
+        {
+            last = vertex.reference();
+            self.counters.vertices_pushed += 1;
+            let message = PeerMessage::Vertex(vertex.bytes().clone());
+            effects.push(Effect::Send { to: peer, message });
+        }
+        *pushed = last;
+    }
+}

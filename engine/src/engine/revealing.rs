@@ -1,0 +1,151 @@
+//! From emitted entries to batches that open, and asking for what is missing.
+
+use super::*;
+
+impl Engine {
+    /// Cuts emissions whose envelopes are all here into batches and starts their reveal.
+    pub(super) fn try_emit(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        while let Some(emission) = self.emissions.front() {
+            let mut complete = true;
+            for entry in &emission.entries {
+                if self.table.find(&entry.digest).is_none() {
+                    complete = false;
+                    self.envelope_wants.want(entry.digest, self.own, now);
+                }
+            }
+            if !complete {
+                return;
+            }
+            let emission = self.emissions.pop_front().expect("it is the front one");
+            self.emit(emission, effects);
+        }
+    }
+
+    pub(super) fn emit(&mut self, emission: PendingEmission, effects: &mut Vec<Effect>) {
+        let mut envelopes = Vec::with_capacity(emission.entries.len());
+        for entry in &emission.entries {
+            let held = self
+                .table
+                .find(&entry.digest)
+                .expect("every envelope is here");
+            envelopes.push(held.envelope.clone());
+        }
+        let lens = envelopes
+            .iter()
+            .map(|envelope| envelope.label().payload_len);
+        let mut rest = envelopes.clone().into_iter();
+        for (run, len) in plan::cut_lens(lens).into_iter().enumerate() {
+            let envelopes: Vec<VerifiedEnvelope> = rest.by_ref().take(len).collect();
+            let seq = self.reveal.next_seq();
+            self.place(seq, &envelopes, effects);
+            let digests = envelopes.iter().map(|envelope| envelope.digest());
+            let plan = BatchPlan {
+                seq,
+                anchor_round: emission.anchor_round,
+                time: emission.time,
+                order_root: crate::batch::archive::order_root(digests),
+                envelopes,
+                group_wait_cut: if run == 0 { emission.group_wait_cut } else { 0 },
+                cap_fired: if run == 0 { emission.cap_fired } else { 0 },
+            };
+            if let Some(message) = self.reveal.start(plan) {
+                effects.push(Effect::Broadcast(PeerMessage::Share(message)));
+            }
+            for message in self.reveal.take_early(seq) {
+                self.on_share(message.author, message, effects);
+            }
+            self.note_ready(effects);
+        }
+    }
+
+    /// Notes the final places and tells the clients.
+    pub(super) fn place(
+        &mut self,
+        seq: BatchSeq,
+        envelopes: &[VerifiedEnvelope],
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut items = Vec::new();
+        for (index, envelope) in envelopes.iter().enumerate() {
+            let index = index as u32;
+            let held = self
+                .table
+                .find_mut(&envelope.digest())
+                .expect("every envelope is here");
+            held.phase = Phase::Ordered { seq, index };
+            items.extend(held.clients.iter().map(|client| (*client, index)));
+        }
+        if !items.is_empty() {
+            effects.push(Effect::Ordered { seq, items });
+        }
+    }
+
+    pub(super) fn on_share(
+        &mut self,
+        from: AuthorityIndex,
+        message: Box<ShareMessage>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.reveal.on_share(from, message) {
+            Ok(true) => self.note_ready(effects),
+            Ok(false) => {}
+            Err(ShareFault::Late) => self.counters.shares_late += 1,
+            Err(ShareFault::TooEarly | ShareFault::Foreign) => self.counters.shares_refused += 1,
+            Err(ShareFault::Refused(_, error)) if error.is_evidence() => {
+                self.counters.shares_bad_proof += 1;
+            }
+            Err(ShareFault::Refused(..)) => self.counters.shares_refused += 1,
+        }
+    }
+
+    pub(super) fn note_ready(&self, effects: &mut Vec<Effect>) {
+        if self.reveal.ready_len_max().is_some() {
+            effects.push(Effect::BatchReady {
+                seq: BatchSeq(self.reveal.settled().0),
+            });
+        }
+    }
+
+    pub(super) fn try_fetch(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        for (to, digests) in self.envelope_wants.take_due(now, FETCH_BATCH_MAX) {
+            self.counters.envelope_requests += 1;
+            effects.push(Effect::Send {
+                to,
+                message: PeerMessage::WantEnvelopes(digests),
+            });
+        }
+        for (to, vertices) in self.vertex_wants.take_due(now, FETCH_BATCH_MAX) {
+            self.counters.vertex_requests += 1;
+            effects.push(Effect::Send {
+                to,
+                message: PeerMessage::WantVertices(vertices),
+            });
+        }
+        self.try_fetch_shares(now, effects);
+    }
+
+    /// Shares come by broadcast; only the lowest batch is asked for, and only after it has waited.
+    pub(super) fn try_fetch_shares(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        let Some((seq, have)) = self.reveal.lacking() else {
+            self.share_want.due = None;
+            return;
+        };
+        match self.share_want.due {
+            Some((wanted, at)) if wanted == seq => {
+                if now < at {
+                    return;
+                }
+                self.counters.share_requests += 1;
+                let lacking = self.committee.thresholds().members();
+                for to in lacking.filter(|peer| *peer != self.own && !have.contains(*peer)) {
+                    effects.push(Effect::Send {
+                        to,
+                        message: PeerMessage::WantShare(seq),
+                    });
+                }
+            }
+            _ => {}
+        }
+        self.share_want.due = Some((seq, now.plus_us(self.config.fetch_retry_us)));
+    }
+}
