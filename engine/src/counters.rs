@@ -26,6 +26,8 @@ counters! {
     fetched,
     /// Envelopes from peers that are not admissible by bytes, label or consensus time.
     peer_envelopes_refused,
+    /// Envelopes from peers that nobody asked for, or that came twice.
+    peer_envelopes_unasked,
     /// Own vertices made.
     vertices_made,
     /// Own vertices made because a timeout passed.

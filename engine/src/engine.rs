@@ -289,6 +289,12 @@ impl Engine {
         self.proposer.in_flight.is_some() || (now >= paced_until && self.has_work())
     }
 
+    /// Whether an envelope was met in a vertex and is missing. Asked before its proof is checked; what is not wanted is
+    /// counted by [`Self::handle`], or by whoever drops it before.
+    pub fn is_envelope_wanted(&self, digest: &Digest) -> bool {
+        self.envelope_wants.is_wanted(digest)
+    }
+
     /// Batches whose order is final and that are not opened yet.
     pub fn unopened_len(&self) -> usize {
         self.reveal.active_len()

@@ -56,16 +56,31 @@ impl<K: Ord + Copy> Wants<K> {
         if self.items.len() >= WANTED_MAX {
             return false;
         }
-        self.items.insert(
-            key,
-            Want {
-                holder,
-                attempts: 0,
-                due: at,
-            },
-        );
-        self.due.insert((at, key));
+        self.insert(key, holder, at);
         true
+    }
+
+    /// As [`Self::want`], for what the order has emitted: noted however much else is missing, so that nobody can keep a
+    /// node from fetching it by listing what does not exist.
+    pub fn want_emitted(&mut self, key: K, holder: AuthorityIndex, at: TimestampUs) {
+        if !self.want(key, holder, at) {
+            self.insert(key, holder, at);
+        }
+    }
+
+    fn insert(&mut self, key: K, holder: AuthorityIndex, at: TimestampUs) {
+        let want = Want {
+            holder,
+            attempts: 0,
+            due: at,
+        };
+        self.items.insert(key, want);
+        self.due.insert((at, key));
+    }
+
+    /// Whether it is missing.
+    pub fn is_wanted(&self, key: &K) -> bool {
+        self.items.contains_key(key)
     }
 
     /// It came, or is not needed any more.

@@ -251,3 +251,14 @@ fn an_envelope_whose_content_is_garbage_is_void_on_every_node_and_stalls_nothing
         );
     }
 }
+
+#[test]
+fn an_envelope_that_nobody_listed_cannot_be_pushed_by_a_peer() {
+    let mut world = world(4);
+    let envelope = world.sealed(1, 30 * SECOND);
+    world.push_envelope(3, 0, envelope);
+    world.run_for(SECOND);
+    let counters = world.nodes[0].engine.counters();
+    assert_eq!((counters.accepted, counters.peer_envelopes_unasked), (0, 1));
+    assert_eq!(world.nodes[0].settled.digests.len(), 0);
+}

@@ -310,15 +310,21 @@ impl Setup {
                 ready: ready_sender.clone(),
             };
             let faults = fault_sender.clone();
+            let stopper = Stopper {
+                stop: stop.clone(),
+                wakes: vec![io_wake.clone(), core_wake.clone()],
+            };
             let name = if io { "io" } else { "core" };
             let spawned = std::thread::Builder::new()
                 .name(name.into())
                 .spawn(move || {
                     let ready = hosted.ready.clone();
                     if let Err(fault) = hosted.run() {
-                        // Whoever waits for ready hears it there; later faults are heard by `wait_for_fault`.
+                        // Whoever waits for ready hears it there, else `stop` does; a node without one of its stages
+                        // ends as a whole.
                         let _ = ready.send(Err(fault.clone()));
                         let _ = faults.send(fault);
+                        stopper.stop();
                     }
                 })?;
             threads.push(spawned);

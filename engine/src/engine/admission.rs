@@ -81,13 +81,14 @@ impl Engine {
         self.counters.accepted += 1;
     }
 
-    /// An envelope from a peer: judged by label and consensus time alone, so that every correct node judges alike.
+    /// An envelope from a peer, if it was asked for: what nobody listed a peer cannot push past quotas and queues. Judged by label and consensus time alone, so that every correct node judges alike.
     pub(super) fn on_peer_envelope(
         &mut self,
         envelope: VerifiedEnvelope,
         effects: &mut Vec<Effect>,
     ) {
-        if self.table.find(&envelope.digest()).is_some() {
+        if !self.is_envelope_wanted(&envelope.digest()) {
+            self.counters.peer_envelopes_unasked += 1;
             return;
         }
         let label_holds = label_rules::check_label(&self.committee, self.key_id, &envelope).is_ok();

@@ -10,7 +10,8 @@ impl Engine {
             for entry in &emission.entries {
                 if self.table.find(&entry.digest).is_none() {
                     complete = false;
-                    self.envelope_wants.want(entry.digest, self.own, now);
+                    self.envelope_wants
+                        .want_emitted(entry.digest, self.own, now);
                 }
             }
             if !complete {

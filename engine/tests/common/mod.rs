@@ -187,6 +187,11 @@ impl World {
         self.schedule(after_us, Happening::Submit { to, tag, bytes });
     }
 
+    /// A peer sends an envelope that was not asked for.
+    pub fn push_envelope(&mut self, from: usize, to: usize, bytes: Arc<[u8]>) {
+        self.send(from, to, PeerMessage::Envelope(bytes));
+    }
+
     fn schedule(&mut self, after_us: u64, happening: Happening) {
         self.serial += 1;
         self.queue

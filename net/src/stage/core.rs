@@ -229,6 +229,10 @@ impl CoreStage {
                 }
                 PeerMessage::Envelope(bytes) => {
                     let envelope = Envelope::decode(bytes).map_err(|_| Rubbish)?;
+                    if !self.engine.is_envelope_wanted(&envelope.digest()) {
+                        // Not worth a proof check; an answer that came twice is counted here, too.
+                        return Err(Rubbish);
+                    }
                     let verdict = self.verifier.check(vec![envelope]).pop();
                     let envelope = verdict.and_then(Result::ok).ok_or(Rubbish)?;
                     Input::PeerEnvelope { from, envelope }

@@ -64,6 +64,9 @@ impl JournalPort {
 
     /// Hands on what waits if it is time to; gives when it will be. Errors: the journal has failed, and why.
     pub fn poll(&mut self, now: TimestampUs) -> Result<Option<TimestampUs>, Fatal> {
+        if let Some(failure) = self.journal.as_ref().and_then(Journal::failure) {
+            return Err(Fatal(failure.to_string()));
+        }
         if self.waiting.is_empty() {
             return Ok(None);
         }
@@ -83,9 +86,6 @@ impl JournalPort {
         let Some(journal) = &mut self.journal else {
             return Ok(());
         };
-        if let Some(failure) = journal.failure() {
-            return Err(Fatal(failure.to_string()));
-        }
         (self.urgent, self.since, self.full) = (false, None, false);
         while let Some(record) = self.waiting.pop_front() {
             match journal.try_push(record) {
@@ -95,7 +95,7 @@ impl JournalPort {
                     self.full = true;
                     break;
                 }
-                // The failure is reported at the next flush, once the journal has named it.
+                // Told at the next poll, once the journal has named it.
                 Err(Refused::Failed(_)) => break,
                 Err(Refused::TooLarge(record)) => {
                     let len = record.body.len();
