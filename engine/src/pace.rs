@@ -14,8 +14,6 @@ pub struct RoundView {
     pub leader_wait_over: bool,
     /// A quorum of authors has vertices in this round already.
     pub quorum_ahead: bool,
-    /// Somebody has a vertex in a later round: this node is behind and need not keep distance.
-    pub later_round_seen: bool,
     /// There is something to order (see the idle rule).
     pub has_work: bool,
 }
@@ -69,11 +67,13 @@ pub fn pace(
     };
     let interval_over = made.plus_us(config.interval_us_min);
     let mut not_before = match reason {
-        Reason::Behind if view.later_round_seen => return Pace::Now(reason),
+        // A quorum has kept its distance already, so rounds do not run free; and whoever kept it once more would stay behind
+        // for ever, each vertex too late to be cited in its round.
+        Reason::Behind => return Pace::Now(reason),
         Reason::Timeout => timeout_at.max(interval_over),
-        Reason::Behind | Reason::Leader => interval_over,
+        Reason::Leader => interval_over,
     };
-    if !view.has_work && reason != Reason::Behind {
+    if !view.has_work {
         not_before = not_before.max(made.plus_us(config.heartbeat_us));
     }
     if now >= not_before {
@@ -95,7 +95,6 @@ mod tests {
     const WAITING: RoundView = RoundView {
         leader_wait_over: false,
         quorum_ahead: false,
-        later_round_seen: false,
         has_work: true,
     };
 
@@ -131,13 +130,12 @@ mod tests {
             quorum_ahead: true,
             ..WAITING
         };
-        assert_eq!(at(view, 54), Pace::Wait(Some(TimestampUs(55))));
-        let far = RoundView {
-            later_round_seen: true,
+        assert_eq!(at(view, 46), Pace::Now(Reason::Behind));
+        let idle = RoundView {
             has_work: false,
             ..view
         };
-        assert_eq!(at(far, 46), Pace::Now(Reason::Behind));
+        assert_eq!(at(idle, 46), Pace::Now(Reason::Behind));
     }
 
     #[test]

@@ -158,12 +158,19 @@ impl Engine {
         }
     }
 
+    /// Gives what is asked for; to a peer that lacks more than that, also the oldest that it lacks: asking round by round
+    /// downwards it would never catch up with a committee at full pace.
     pub(super) fn on_want_vertices(
-        &self,
+        &mut self,
         from: AuthorityIndex,
         vertices: &[VertexRef],
         effects: &mut Vec<Effect>,
     ) {
+        let newest = self.dag.newest(from).map_or(Round(0), |own| own.round());
+        let is_behind = |vertex: &VertexRef| vertex.round > newest.plus(PUSH_LAG_ROUNDS);
+        if vertices.iter().any(is_behind) {
+            self.push_history(from, 0, effects);
+        }
         for vertex in vertices.iter().filter_map(|vertex| self.dag.vertex(vertex)) {
             let message = PeerMessage::Vertex(vertex.bytes().clone());
             effects.push(Effect::Send { to: from, message });

@@ -22,7 +22,6 @@ impl Engine {
         let view = RoundView {
             leader_wait_over: propose::leader_wait_over(&self.dag, proposer.round),
             quorum_ahead: propose::is_overtaken(&self.dag, proposer.round),
-            later_round_seen: self.dag.highest_round() > proposer.round,
             has_work: self.has_work(),
         };
         let config = PaceConfig {
