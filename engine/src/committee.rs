@@ -2,7 +2,7 @@
 //!
 //! Thresholds are methods, integers, and written here only: nobody computes 2f + 1 at a call site.
 
-use crate::types::{AUTHORITIES_MAX, AuthorityIndex, ChainId, Epoch, RollupId, Round, TimestampUs};
+use crate::types::{AUTHORITIES_MAX, AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
 
 /// Sizes and thresholds of a committee of n authorities of which f < n/3 may be Byzantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub struct Parameters {
     pub gc_depth_rounds: u64,
     /// How many entries one vertex may list.
     pub vertex_entries_max: u32,
+    /// Anchors that must cite a leader's vertices after it missed a slot before it leads again; 1 to
+    /// [`LEADER_RETURN_LIMIT`].
+    pub leader_return_anchors: u32,
 }
 
 impl Default for Parameters {
@@ -81,6 +84,7 @@ impl Default for Parameters {
             deferral_cap: 64,
             gc_depth_rounds: 256,
             vertex_entries_max: 1024,
+            leader_return_anchors: 32,
         }
     }
 }
@@ -137,7 +141,8 @@ impl Committee {
         }
         let in_range = parameters.deferral_cap >= 1
             && parameters.gc_depth_rounds >= 8
-            && (1..=VERTEX_ENTRIES_LIMIT).contains(&parameters.vertex_entries_max);
+            && (1..=VERTEX_ENTRIES_LIMIT).contains(&parameters.vertex_entries_max)
+            && (1..=LEADER_RETURN_LIMIT).contains(&parameters.leader_return_anchors);
         if !in_range {
             return Err(CommitteeError::Parameters);
         }
@@ -165,15 +170,13 @@ impl Committee {
             .ok()?;
         Some(self.rollups[at].policy)
     }
-
-    /// The leader of `round`: one a round, round robin.
-    pub fn leader(&self, round: Round) -> AuthorityIndex {
-        AuthorityIndex((round.0 % u64::from(self.thresholds.authorities())) as u8)
-    }
 }
 
 /// Largest `vertex_entries_max` that a committee file may ask for; a decoder allocates for no more.
 pub const VERTEX_ENTRIES_LIMIT: u32 = 8192;
+
+/// Largest `leader_return_anchors`.
+pub const LEADER_RETURN_LIMIT: u32 = 65_536;
 
 /// Why a committee cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -189,7 +192,7 @@ pub enum CommitteeError {
     DuplicateRollup,
     /// A parameter is out of range.
     #[error(
-        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}"
+        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}, leader_return_anchors 1 to {LEADER_RETURN_LIMIT}"
     )]
     Parameters,
 }

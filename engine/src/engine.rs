@@ -315,6 +315,11 @@ impl Engine {
         self.proposer.round
     }
 
+    /// Who leads no round at present, as of the last decided slot.
+    pub const fn leaders_out(&self) -> AuthoritySet {
+        self.committer.schedule().out()
+    }
+
     /// Consensus time of the last anchor.
     pub const fn consensus_time(&self) -> TimestampUs {
         self.consensus_time

@@ -53,7 +53,12 @@ proptest! {
         let dag = scenario.dag();
         let sequence = scenario.committer().advance(&dag);
         let anchors: Vec<VertexRef> = sequence.iter().map(|sub_dag| sub_dag.anchor).collect();
-        prop_assert_eq!(anchors, Oracle::anchors(&dag));
+        let slots = Oracle::slots(&dag, &sequence);
+        let expected = slots.into_iter().filter_map(|(_, _, decision)| match decision {
+            Decision::Commit(anchor) => Some(anchor),
+            _ => None,
+        });
+        prop_assert_eq!(anchors, expected.collect::<Vec<_>>());
     }
 
     #[test]
@@ -145,16 +150,18 @@ proptest! {
 fn the_random_dags_reach_every_rule() {
     let (mut direct, mut indirect, mut direct_skips, mut indirect_skips) = (0, 0, 0, 0);
     let (mut forks, mut twin_anchors) = (0, 0);
-    for seed in 0..200 {
+    let (mut changes, mut returns, mut stand_ins) = (0, 0, 0);
+    for seed in 0..500 {
         let scenario = Scenario::new(4 + (seed % 4) as u8, 14, seed, NO_GC);
         let dag = scenario.dag();
         let mut committer = scenario.committer();
         let sequence = committer.advance(&dag);
         let mut anchors = sequence.iter().map(|sub_dag| sub_dag.anchor).peekable();
-        for round in 1..committer.counters().undecided_round.0 {
-            let round = Round(round);
+        for (round, leader, _) in Oracle::slots(&dag, &sequence) {
             let anchor = anchors.next_if(|anchor| anchor.round == round);
-            match (decide_directly(&dag, round), anchor) {
+            let n = u64::from(scenario.committee.thresholds().authorities());
+            stand_ins += u64::from(u64::from(leader.0) != round.0 % n);
+            match (decide_directly(&dag, round, leader), anchor) {
                 (Decision::Undecided, Some(_)) => indirect += 1,
                 (Decision::Undecided, None) => indirect_skips += 1,
                 (Decision::Skip, _) => direct_skips += 1,
@@ -168,6 +175,10 @@ fn the_random_dags_reach_every_rule() {
             .iter()
             .map(|sub_dag| sub_dag.new_forks.len())
             .sum::<usize>();
+        let schedule = committer.schedule();
+        changes += schedule.changes();
+        // Whoever left and is not out has come back; each of the two is one change.
+        returns += (schedule.changes() - u64::from(schedule.out().len())) / 2;
     }
     let reached = [
         direct,
@@ -176,6 +187,9 @@ fn the_random_dags_reach_every_rule() {
         indirect_skips,
         forks,
         twin_anchors,
+        changes as usize,
+        returns as usize,
+        stand_ins as usize,
     ];
     assert!(reached.iter().all(|times| *times >= 10), "{reached:?}");
 }

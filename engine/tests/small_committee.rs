@@ -10,6 +10,7 @@ mod common;
 use common::World;
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
+use fairlane_engine::types::AuthorityIndex;
 
 const SECOND: u64 = 1_000_000;
 
@@ -102,6 +103,73 @@ fn f_crashed_authorities_stop_nothing() {
         assert_agreement(&world, &alive);
         assert_eq!(world.nodes[alive[0]].settled.digests.len(), 100, "n = {n}");
     }
+}
+
+/// Own vertices that each of those alive made by timeout since the last call.
+fn timeouts(world: &World, alive: &[usize], before: &mut Vec<u64>) -> Vec<u64> {
+    let made = |at: &usize| world.nodes[*at].engine.counters().vertices_by_timeout;
+    let now: Vec<u64> = alive.iter().map(made).collect();
+    let since = now
+        .iter()
+        .zip(before.iter())
+        .map(|(now, before)| now - before);
+    let since = since.collect();
+    *before = now;
+    since
+}
+
+#[test]
+fn a_crashed_leader_costs_one_timeout_and_not_one_a_rotation() {
+    for (n, crashed) in [(4u8, vec![2]), (5, vec![4]), (7, vec![3]), (7, vec![2, 3])] {
+        let mut world = world(n);
+        let alive: Vec<usize> = (0..n as usize).filter(|at| !crashed.contains(at)).collect();
+        let mut before = vec![0; alive.len()];
+        load(&mut world, 100, 10_000);
+        world.run_for(SECOND / 5);
+        timeouts(&world, &alive, &mut before);
+        let round = world.nodes[alive[0]].engine.round();
+        for at in &crashed {
+            world.kill(*at);
+        }
+        world.run_for(SECOND);
+        let rounds = world.nodes[alive[0]].engine.round().0 - round.0;
+        assert!(rounds > 200, "{rounds} rounds, many rotations");
+        let since = timeouts(&world, &alive, &mut before);
+        assert!(
+            since.iter().all(|times| *times <= crashed.len() as u64),
+            "n = {n}: {since:?}"
+        );
+        let out = world.nodes[alive[0]].engine.leaders_out();
+        let expected: Vec<usize> = out.iter().map(|author| author.as_usize()).collect();
+        assert_eq!(expected, crashed);
+        assert_eq!(world.nodes[alive[0]].settled.digests.len(), 100, "n = {n}");
+        assert_agreement(&world, &alive);
+    }
+}
+
+#[test]
+fn an_authority_that_was_cut_off_leads_again_once_it_delivers() {
+    let mut world = world(4);
+    load(&mut world, 600, 2_000);
+    world.run_for(200_000);
+    let links: Vec<(usize, usize)> = (0..3).flat_map(|peer| [(peer, 3), (3, peer)]).collect();
+    world.cut.extend(&links);
+    world.run_for(SECOND / 4);
+    let out = world.nodes[0].engine.leaders_out();
+    assert!(out.contains(AuthorityIndex(3)) && out.len() == 1);
+    world.cut.clear();
+    world.run_for(SECOND / 2);
+    assert!(world.nodes[0].engine.leaders_out().is_empty());
+    let mut before = vec![0; 4];
+    timeouts(&world, &[0, 1, 2, 3], &mut before);
+    world.run_for(SECOND / 2);
+    assert_eq!(timeouts(&world, &[0, 1, 2, 3], &mut before), [0; 4]);
+    assert_agreement(&world, &[0, 1, 2]);
+    let (behind, ahead) = (&world.nodes[3].settled, &world.nodes[0].settled);
+    assert!(
+        ahead.hashes.starts_with(&behind.hashes),
+        "it still asks for shares"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! Invariants, with at most f faulty authorities. I1: at most one L of a slot is ever certified, because two quorums
 //! of voters share a correct author, who has one vertex a round. I2: no slot is both certified and skipped, for the
 //! same reason; a skip counts authors against the whole slot, never against one twin. I3: a decision never changes as
-//! the DAG grows. Beyond f faults these may break, and nothing here panics.
+//! the DAG grows, while the slot is the same leader's. Beyond f faults these may break, and nothing here panics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use crate::commit::schedule;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
 use crate::dag::vertex::VerifiedVertex;
-use crate::types::{AuthoritySet, Round};
+use crate::types::{AuthorityIndex, AuthoritySet, Round};
 
 /// What became of a leader slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +33,22 @@ pub enum Decision {
     Skip,
 }
 
-/// Decides the slot of `led` by its own wave alone, or leaves it undecided.
+/// Decides the slot of `leader` in the round `led` by its own wave alone, or leaves it undecided.
 ///
 /// Reads rounds `led + 1` and `led + 2`: O(n^2 log n) for n authorities.
-pub fn decide_directly(dag: &Dag, led: Round) -> Decision {
+pub fn decide_directly(dag: &Dag, led: Round, leader: AuthorityIndex) -> Decision {
     let quorum = dag.committee().thresholds().quorum();
     // Most calls end at one of these two: the wave is not complete yet.
     if dag.authors_of(schedule::voting_round(led)).len() < quorum {
         return Decision::Undecided;
     }
-    if authors_without_vote(dag, led).len() >= quorum {
+    if authors_without_vote(dag, led, leader).len() >= quorum {
         return Decision::Skip;
     }
     if dag.authors_of(schedule::certifying_round(led)).len() < quorum {
         return Decision::Undecided;
     }
-    let votes = Votes::of(dag, led);
+    let votes = Votes::of(dag, led, leader);
     let mut certifiers: BTreeMap<VertexRef, AuthoritySet> = BTreeMap::new();
     for vertex in dag.vertices_of(schedule::certifying_round(led)) {
         if let Some(certified) = votes.certified_by(vertex, quorum) {
@@ -61,20 +61,25 @@ pub fn decide_directly(dag: &Dag, led: Round) -> Decision {
     certifiers
         .into_iter()
         .find(|(_, authors)| authors.len() >= quorum)
-        .map_or(Decision::Undecided, |(leader, _)| Decision::Commit(leader))
+        .map_or(Decision::Undecided, |(anchor, _)| Decision::Commit(anchor))
 }
 
-/// Decides the slot of `led` through the committed `anchor` of round `led + 3` or later. Never undecided.
+/// Decides the slot of `leader` in the round `led` through the committed `anchor` of round `led + 3` or later. Never undecided.
 ///
 /// O(n^2) for each round between the two.
 ///
 /// Panics: when `anchor` is of a lower round, which would be a bug of the caller.
-pub fn decide_through(dag: &Dag, led: Round, anchor: &VertexRef) -> Decision {
+pub fn decide_through(
+    dag: &Dag,
+    led: Round,
+    leader: AuthorityIndex,
+    anchor: &VertexRef,
+) -> Decision {
     assert!(
         anchor.round >= schedule::first_deciding_anchor(led),
         "an anchor decides slots at least three rounds below"
     );
-    let votes = Votes::of(dag, led);
+    let votes = Votes::of(dag, led, leader);
     let quorum = dag.committee().thresholds().quorum();
     // The least of several keeps this a function of the DAG should I1 ever break.
     vertices_reached(dag, anchor, schedule::certifying_round(led))
@@ -83,12 +88,9 @@ pub fn decide_through(dag: &Dag, led: Round, anchor: &VertexRef) -> Decision {
         .map_or(Decision::Skip, Decision::Commit)
 }
 
-/// Authors of a vertex of the voting round with no parent in the slot of `led`.
-fn authors_without_vote(dag: &Dag, led: Round) -> AuthoritySet {
+/// Authors of a vertex of the voting round with no parent in the slot.
+fn authors_without_vote(dag: &Dag, led: Round, leader: AuthorityIndex) -> AuthoritySet {
     let mut without = AuthoritySet::EMPTY;
-    let Some(leader) = schedule::leader(dag.committee(), led) else {
-        return without;
-    };
     for vertex in dag.vertices_of(schedule::voting_round(led)) {
         if vertex.parent_in(led, leader).is_none() {
             without.insert(vertex.author());
@@ -103,12 +105,9 @@ struct Votes {
 }
 
 impl Votes {
-    fn of(dag: &Dag, led: Round) -> Self {
+    fn of(dag: &Dag, led: Round, leader: AuthorityIndex) -> Self {
         let mut votes = Self {
             for_leader: BTreeMap::new(),
-        };
-        let Some(leader) = schedule::leader(dag.committee(), led) else {
-            return votes;
         };
         for vertex in dag.vertices_of(schedule::voting_round(led)) {
             if let Some(vote) = vertex.parent_in(led, leader) {

@@ -3,6 +3,10 @@
 //! Source: Mysticeti, NDSS 2025, section 3.2. Output stops at the first undecided slot, so every node outputs a
 //! prefix of one sequence.
 //!
+//! Each slot that is output may change the schedule ([`crate::commit::schedule`]). What was decided of the slots
+//! behind it was decided for other leaders, perhaps through anchors that are none any more: it is forgotten, and they
+//! are judged anew.
+//!
 //! Decisions are kept: a slot is judged by its own wave only again when that wave has grown, and never once decided.
 //! So a call at every accepted vertex costs O(undecided slots) plus O(n^2 log n) for each wave that grew, typically
 //! two or three; it never goes back over what was output.
@@ -12,12 +16,12 @@ use std::collections::VecDeque;
 use crate::commit::decide::{Decision, decide_directly, decide_through};
 use crate::commit::history::{History, SubDag};
 use crate::commit::schedule::{
-    FIRST_LED_ROUND, certifying_round, first_deciding_anchor, voting_round,
+    FIRST_LED_ROUND, Schedule, certifying_round, first_deciding_anchor, voting_round,
 };
 use crate::committee::Committee;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
-use crate::types::{AuthoritySet, Round, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, Round, TimestampUs};
 
 /// Turns a growing DAG into the sequence of sub-DAGs.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub struct Committer {
     next: Round,
     /// Slots from `next` on.
     slots: VecDeque<Slot>,
+    schedule: Schedule,
     history: History,
     commits: u64,
     skips: u64,
@@ -55,6 +60,7 @@ impl Committer {
         Self {
             next: FIRST_LED_ROUND,
             slots: VecDeque::new(),
+            schedule: Schedule::new(committee),
             history: History::new(committee),
             commits: 0,
             skips: 0,
@@ -67,21 +73,36 @@ impl Committer {
     ///
     /// Panics: when it was pruned further, which would be a bug of the caller.
     pub fn advance(&mut self, dag: &Dag) -> Vec<SubDag> {
-        self.decide(dag);
         let mut output = Vec::new();
+        self.decide(dag);
         while let Some(slot) = self.slots.front() {
-            match slot.decision {
+            let changed = match slot.decision {
                 Decision::Undecided => break,
-                Decision::Skip => self.skips += 1,
+                Decision::Skip => {
+                    self.skips += 1;
+                    self.schedule.on_skip(self.leader(self.next))
+                }
                 Decision::Commit(anchor) => {
                     self.commits += 1;
-                    output.push(self.history.commit(dag, anchor));
+                    let sub_dag = self.history.commit(dag, anchor);
+                    let changed = self.schedule.on_anchor(&sub_dag);
+                    output.push(sub_dag);
+                    changed
                 }
-            }
+            };
             self.slots.pop_front();
             self.next = self.next.next();
+            if changed {
+                self.slots.clear();
+                self.decide(dag);
+            }
         }
         output
+    }
+
+    /// Who leads which round, as of the lowest slot that is not output.
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// The decision so far for the slot of `round`; undecided for those not looked at. None for those output.
@@ -137,13 +158,19 @@ impl Committer {
             {
                 decider = Some(slot.decision);
             }
+            let leader = self.leader(led);
             let slot = &mut self.slots[at];
-            slot.judge(dag, led);
+            slot.judge(dag, led, leader);
             if let (Decision::Undecided, Some(Decision::Commit(anchor))) = (slot.decision, decider)
             {
-                slot.decision = decide_through(dag, led, &anchor);
+                slot.decision = decide_through(dag, led, leader, &anchor);
             }
         }
+    }
+
+    fn leader(&self, led: Round) -> AuthorityIndex {
+        let leader = self.schedule.leader(led);
+        leader.expect("every slot is of a round from 1")
     }
 }
 
@@ -156,14 +183,14 @@ impl Slot {
     }
 
     /// Judges the slot by its own wave if that grew since the last time.
-    fn judge(&mut self, dag: &Dag, led: Round) {
+    fn judge(&mut self, dag: &Dag, led: Round, leader: AuthorityIndex) {
         let wave = (
             dag.count_of(voting_round(led)),
             dag.count_of(certifying_round(led)),
         );
         if self.decision == Decision::Undecided && wave != self.judged {
             self.judged = wave;
-            self.decision = decide_directly(dag, led);
+            self.decision = decide_directly(dag, led, leader);
         }
     }
 }

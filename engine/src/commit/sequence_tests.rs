@@ -175,18 +175,77 @@ fn a_skipped_anchor_passes_the_decision_on_and_an_undecided_one_does_not() {
     );
 }
 
-#[test]
-fn a_crashed_leader_costs_its_own_slots_only() {
+/// D is there for two rounds and then gone.
+fn without_d_from_round_3(rounds: u64) -> String {
     let mut text = "ABCD1; ABCD2".to_owned();
-    for round in 3..=13 {
+    for round in 3..=rounds {
         text += &format!("; ABC{round}");
     }
-    let drawn = Drawn::new(4, &text);
+    text
+}
+
+#[test]
+fn a_crashed_leader_costs_one_slot_and_the_others_lead_in_its_place() {
+    let drawn = Drawn::new(4, &without_d_from_round_3(13));
     let mut committer = Committer::new(&drawn.committee);
     let output = committer.advance(&drawn.dag());
-    assert_eq!(anchors_of(&drawn, &output), "B1 C2 A4 B5 C6 A8 B9 C10");
-    assert_eq!(committer.counters().skips, 3);
-    assert_eq!(committer.counters().undecided_round, Round(12));
+    // Rounds 7 and 11 were D's.
+    assert_eq!(
+        anchors_of(&drawn, &output),
+        "B1 C2 A4 B5 C6 B7 A8 B9 C10 C11"
+    );
+    let counters = CommitCounters {
+        commits: 10,
+        skips: 1,
+        undecided_round: Round(12),
+    };
+    assert_eq!(committer.counters(), counters);
+    let out: Vec<AuthorityIndex> = committer.schedule().out().iter().collect();
+    assert_eq!(out, [AuthorityIndex(3)]);
+}
+
+#[test]
+fn a_leader_that_comes_back_leads_again_after_enough_anchors() {
+    let mut text = without_d_from_round_3(8);
+    text += "; ABC9:[A8 B8 C8]; D3:[D2 A2 B2 C2]; D4:[D3 A3 B3 C3]; D5:[D4 A4 B4 C4]";
+    text += "; D6:[D5 A5 B5 C5]; D7:[D6 A6 B6 C6]; D8:[D7 A7 B7 C7]; D9:[D8 A8 B8 C8]";
+    for round in 10..=20 {
+        text += &format!("; ABCD{round}");
+    }
+    let parameters = Parameters {
+        leader_return_anchors: 3,
+        ..Parameters::default()
+    };
+    let drawn = Drawn::with(4, parameters, &text);
+    let output = sub_dags(&drawn);
+    // C10, C11 and A12 cite D in the round before; 15 is D's again. Its old vertices, cited late, count for nothing.
+    assert_eq!(
+        anchors_of(&drawn, &output),
+        "B1 C2 A4 B5 C6 B7 A8 B9 C10 C11 A12 B13 C14 D15 A16 B17 C18"
+    );
+}
+
+#[test]
+fn what_was_decided_behind_a_change_is_judged_anew() {
+    // B1 hangs on its twins until round 6; C2 to B5 are long decided by then. As B is skipped, the slot of round 5 is
+    // D's, and the same vertices commit D5.
+    let text = "ABCD1; B1'; AB2:[A1 B1 C1 D1]; CD2:[A1 B1' C1 D1]; ABCD3; ABCD4; ABCD5; ABC6";
+    let (drawn, of_b5) = decision(&format!("{text}; D6; ABCD7"), 5);
+    assert_eq!(of_b5, Decision::Commit(drawn.reference("B5")));
+    assert_eq!(
+        anchors(&format!("{text}; D6; ABCD7; ABCD8")),
+        "C2 D3 A4 D5 C6"
+    );
+}
+
+#[test]
+fn an_author_whose_fork_is_committed_leads_no_more() {
+    let mut text = FORK.to_owned();
+    for round in 7..=11 {
+        text += &format!("; ABCD{round}");
+    }
+    // D3 shows A's fork: the slots of rounds 4 and 8 go to others.
+    assert_eq!(anchors(&text), "B1 C2 D3 C4 B5 C6 D7 D8 B9");
 }
 
 #[test]
@@ -288,7 +347,7 @@ fn a_forked_author_adds_nothing_from_the_anchor_that_shows_it_on() {
     let drawn = Drawn::new(4, FORK);
     let mut committer = Committer::new(&drawn.committee);
     let output = committer.advance(&drawn.dag());
-    assert_eq!(anchors_of(&drawn, &output), "B1 C2 D3 A4");
+    assert_eq!(anchors_of(&drawn, &output), "B1 C2 D3 C4");
     assert_eq!(output[1].new_forks, []);
     assert_eq!(
         output[1].appends[0],
@@ -304,10 +363,11 @@ fn a_forked_author_adds_nothing_from_the_anchor_that_shows_it_on() {
     );
     assert_eq!(output[2].appends[1], entries("B2"));
     assert_eq!(output[3].new_forks, [], "told once");
+    assert!(output[3].vertices.contains(&drawn.reference("A3")));
     assert_eq!(
         output[3].appends[0],
         [],
-        "its anchor commits, its entries do not"
+        "its vertices commit, its entries do not"
     );
     assert!(committer.forked().contains(AuthorityIndex(0)));
 }
@@ -316,7 +376,7 @@ fn a_forked_author_adds_nothing_from_the_anchor_that_shows_it_on() {
 fn a_forked_authors_clock_stands_where_it_was_last_counted() {
     let drawn = Drawn::new(4, FORK);
     let output = sub_dags(&drawn);
-    // At A4 the newest counted are A 1000 (A1, for ever), B 3000, C 3000, D 3000; at D3 1000, 2000, 2000, 3000.
+    // At C4 the newest counted are A 1000 (A1, for ever), B 3000, C 3000, D 3000; at D3 1000, 2000, 2000, 3000.
     let times: Vec<u64> = output
         .iter()
         .map(|s| s.consensus_time.since_us(EPOCH_START))

@@ -12,7 +12,7 @@
 //! Every count is of different authors. A forked leader's votes are counted together in (a), so that twins cannot
 //! make everybody wait for (b).
 
-use crate::commit::schedule;
+use crate::commit::schedule::Schedule;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
 use crate::dag::vertex::VerifiedVertex;
@@ -30,15 +30,15 @@ pub fn may_enter(dag: &Dag, own: AuthorityIndex, round: Round) -> bool {
 }
 
 /// Rule (a) for the own vertex of `round`, from 1. O(n^2).
-pub fn leader_wait_over(dag: &Dag, round: Round) -> bool {
+pub fn leader_wait_over(dag: &Dag, schedule: &Schedule, round: Round) -> bool {
     let (votes, led) = (round.minus(1), round.minus(2));
-    let leader_is_here = match schedule::leader(dag.committee(), votes) {
+    let leader_is_here = match schedule.leader(votes) {
         Some(leader) => !dag.slot(votes, leader).is_empty(),
         None => true,
     };
     let quorum = dag.committee().thresholds().quorum();
     leader_is_here
-        && match schedule::leader(dag.committee(), led) {
+        && match schedule.leader(led) {
             Some(leader) => {
                 let tally = Tally::of(dag, led, leader);
                 tally.voters.len() >= quorum || tally.others.len() >= quorum
@@ -57,7 +57,12 @@ pub fn is_overtaken(dag: &Dag, round: Round) -> bool {
 /// Own previous vertex first; then, by author, each one's vertex of the round before, of twins the one that helps to
 /// witness (a); then, for authors without one, the newest older vertex that nothing cited so far covers.
 /// O(n^2 + vertices that own history does not cover).
-pub fn choose_parents(dag: &Dag, own: AuthorityIndex, round: Round) -> Option<Vec<VertexRef>> {
+pub fn choose_parents(
+    dag: &Dag,
+    schedule: &Schedule,
+    own: AuthorityIndex,
+    round: Round,
+) -> Option<Vec<VertexRef>> {
     if !may_enter(dag, own, round) {
         return None;
     }
@@ -67,7 +72,7 @@ pub fn choose_parents(dag: &Dag, own: AuthorityIndex, round: Round) -> Option<Ve
         let own_first = std::iter::once(own).chain(others);
         return Some(own_first.map(|author| dag.genesis(author)).collect());
     }
-    let preferred = PreferredVote::of(dag, round.minus(2));
+    let preferred = PreferredVote::of(dag, schedule, round.minus(2));
     let own_first = std::iter::once(own).chain(
         dag.committee()
             .thresholds()
@@ -138,8 +143,8 @@ struct PreferredVote {
 }
 
 impl PreferredVote {
-    fn of(dag: &Dag, led: Round) -> Self {
-        let Some(leader) = schedule::leader(dag.committee(), led) else {
+    fn of(dag: &Dag, schedule: &Schedule, led: Round) -> Self {
+        let Some(leader) = schedule.leader(led) else {
             return Self {
                 slot: None,
                 vote: None,
@@ -184,8 +189,14 @@ mod tests {
 
     fn chosen(text: &str, own: AuthorityIndex, round: u64) -> String {
         let drawn = Drawn::new(4, text);
-        let parents = choose_parents(&drawn.dag(), own, Round(round));
+        let schedule = Schedule::new(&drawn.committee);
+        let parents = choose_parents(&drawn.dag(), &schedule, own, Round(round));
         parents.map_or_else(|| "none".to_owned(), |parents| drawn.names(&parents))
+    }
+
+    fn wait_is_over(text: &str, round: Round) -> bool {
+        let drawn = Drawn::new(4, text);
+        leader_wait_over(&drawn.dag(), &Schedule::new(&drawn.committee), round)
     }
 
     #[test]
@@ -204,14 +215,14 @@ mod tests {
 
     #[test]
     fn the_first_two_vertices_wait_at_most_for_a_leader_and_for_no_votes() {
-        assert!(leader_wait_over(&Drawn::new(4, "").dag(), Round(1)));
-        assert!(!leader_wait_over(&Drawn::new(4, "ACD1").dag(), Round(2)));
-        assert!(leader_wait_over(&Drawn::new(4, "B1").dag(), Round(2)));
+        assert!(wait_is_over("", Round(1)));
+        assert!(!wait_is_over("ACD1", Round(2)));
+        assert!(wait_is_over("B1", Round(2)));
     }
 
     #[test]
     fn the_leaders_vertex_alone_does_not_end_the_wait() {
-        let wait_over = |text: &str| leader_wait_over(&Drawn::new(4, text).dag(), Round(3));
+        let wait_over = |text: &str| wait_is_over(text, Round(3));
         let split = "ABCD1; AC2:[A1 B1 C1]; D2:[A1 C1 D1]";
         assert!(!wait_over(split), "two vote for B1 and one does not");
         assert!(wait_over(&format!("{split}; B2:[B1 C1 D1]")), "three vote");
@@ -225,13 +236,13 @@ mod tests {
     #[test]
     fn votes_split_between_a_leaders_twins_end_the_wait() {
         let text = "ABCD1; B1'; AC2:[A1 B1 C1]; D2:[A1 B1' D1]";
-        assert!(leader_wait_over(&Drawn::new(4, text).dag(), Round(3)));
+        assert!(wait_is_over(text, Round(3)));
     }
 
     #[test]
     fn a_voter_and_its_own_twin_count_once() {
         let text = "ABCD1; AC2:[A1 B1 C1]; A2':[A1 B1 D1]";
-        assert!(!leader_wait_over(&Drawn::new(4, text).dag(), Round(3)));
+        assert!(!wait_is_over(text, Round(3)));
     }
 
     #[test]
@@ -288,7 +299,8 @@ mod tests {
     fn chosen_parents_make_a_valid_vertex() {
         let drawn = Drawn::new(4, "ABC1; ABC2:[A1 B1 C1]; D1; B2'");
         let dag = drawn.dag();
-        let parents = choose_parents(&dag, A, Round(3)).unwrap();
+        let schedule = Schedule::new(&drawn.committee);
+        let parents = choose_parents(&dag, &schedule, A, Round(3)).unwrap();
         let text = format!(
             "ABC1; ABC2:[A1 B1 C1]; D1; B2'; A3:[{}]",
             drawn.names(&parents)

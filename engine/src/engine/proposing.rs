@@ -20,7 +20,11 @@ impl Engine {
         }
         let entered = proposer.entered?;
         let view = RoundView {
-            leader_wait_over: propose::leader_wait_over(&self.dag, proposer.round),
+            leader_wait_over: propose::leader_wait_over(
+                &self.dag,
+                self.committer.schedule(),
+                proposer.round,
+            ),
             quorum_ahead: propose::is_overtaken(&self.dag, proposer.round),
             has_work: self.has_work(),
         };
@@ -68,7 +72,7 @@ impl Engine {
             author: self.own,
             timestamp: now.max(self.proposer.last_timestamp),
             first_position,
-            parents: propose::choose_parents(&self.dag, self.own, round)
+            parents: propose::choose_parents(&self.dag, self.committer.schedule(), self.own, round)
                 .expect("a vertex is made in a round that was entered"),
             entries,
             settled: Settled { count, hash },

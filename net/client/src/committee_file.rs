@@ -1,9 +1,9 @@
 //! The committee file: who the authorities are, where they listen, and the key that envelopes are sealed to.
 //!
 //! One JSON object, public, the same for clients, nodes and workers:
-//! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max},
-//! reveal_threshold, committee_key, key_id, rollups: [{id, policy}], authorities: [{index, signing_key,
-//! verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
+//! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max,
+//! leader_return_anchors}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}], authorities: [{index,
+//! signing_key, verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
 //!
 //! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
 //! the key id is theirs, indices count from 0, no key, rollup or address stands twice. Unknown fields are refused: a
@@ -54,6 +54,8 @@ pub struct ParametersPart {
     pub gc_depth_rounds: u64,
     /// Entries one vertex may list.
     pub vertex_entries_max: u32,
+    /// Anchors after which a leader that missed a slot leads again, from 1.
+    pub leader_return_anchors: u32,
 }
 
 /// One rollup.
@@ -161,6 +163,7 @@ impl CommitteeFile {
                 deferral_cap: parameters.deferral_cap,
                 gc_depth_rounds: parameters.gc_depth_rounds,
                 vertex_entries_max: parameters.vertex_entries_max,
+                leader_return_anchors: parameters.leader_return_anchors,
             },
             reveal_threshold: key.threshold(),
             committee_key: hex::encode(key.committee_key().bytes()),
@@ -235,6 +238,7 @@ impl CommitteeFile {
             deferral_cap: self.parameters.deferral_cap,
             gc_depth_rounds: self.parameters.gc_depth_rounds,
             vertex_entries_max: self.parameters.vertex_entries_max,
+            leader_return_anchors: self.parameters.leader_return_anchors,
         };
         Committee::new(
             ChainId(self.chain_id),

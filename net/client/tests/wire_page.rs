@@ -30,7 +30,7 @@ use fairlane_client::receipt::Receipt;
 use fairlane_engine::admit::label_rules::{TIME_AHEAD_US_MAX, TIME_LEFT_US_MIN};
 use fairlane_engine::admit::table::CLIENTS_AN_ENVELOPE_MAX;
 use fairlane_engine::batch::{self, BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, Outcome, header};
-use fairlane_engine::committee::VERTEX_ENTRIES_LIMIT;
+use fairlane_engine::committee::{LEADER_RETURN_LIMIT, VERTEX_ENTRIES_LIMIT};
 use fairlane_engine::dag::header::{POSITION_MAX, ROUND_MAX};
 use fairlane_engine::dag::{SignedHeader, VertexRef};
 use fairlane_engine::merkle::PATH_LEN_MAX;
@@ -393,6 +393,7 @@ fn every_limit_on_the_page_is_the_codes() {
         ),
         ("authorities", AUTHORITIES_MAX as u64),
         ("vertex_entries_max", VERTEX_ENTRIES_LIMIT.into()),
+        ("leader_return_anchors", LEADER_RETURN_LIMIT.into()),
         ("round", ROUND_MAX),
         ("first_position", POSITION_MAX),
         ("entries of a batch", BATCH_ENTRIES_MAX as u64),
