@@ -1,10 +1,17 @@
 //! Local settings of one authority's engine: none of them changes what is agreed, only when this node acts.
 
+use crate::pace::leader_wait::LeaderWaitBounds;
+
 /// Timers and bounds of one engine; times in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// After twice this time in a round the own vertex is made without the leader's.
+    /// After twice this time in a round the own vertex is made without the leader's, until more is known of the network;
+    /// see [`crate::pace::leader_wait`].
     pub leader_timeout_us: u64,
+    /// The leader timeout never falls below this.
+    pub leader_timeout_us_min: u64,
+    /// The leader timeout never grows above this. Twice this must cover what correct authorities need on a slow day.
+    pub leader_timeout_us_max: u64,
     /// Shortest time between two own vertices, so that rounds do not run free and eat the cores.
     pub round_interval_us_min: u64,
     /// Longest time between two own vertices when there is nothing to order.
@@ -17,10 +24,23 @@ pub struct EngineConfig {
     pub unlisted_max: u32,
 }
 
+impl EngineConfig {
+    /// Bounds of the wait for a leader: twice the timeouts.
+    pub const fn leader_wait_bounds(&self) -> LeaderWaitBounds {
+        LeaderWaitBounds {
+            min_us: self.leader_timeout_us_min.saturating_mul(2),
+            initial_us: self.leader_timeout_us.saturating_mul(2),
+            max_us: self.leader_timeout_us_max.saturating_mul(2),
+        }
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             leader_timeout_us: 30_000,
+            leader_timeout_us_min: 10_000,
+            leader_timeout_us_max: 1_000_000,
             round_interval_us_min: 2_000,
             heartbeat_us: 1_000_000,
             fetch_grace_us: 10_000,

@@ -34,6 +34,7 @@ use crate::fetch::Wants;
 use crate::input::{ClientTag, Input};
 use crate::merkle;
 use crate::message::{PeerMessage, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
+use crate::pace::leader_wait::LeaderWait;
 use crate::pace::{self, Pace, PaceConfig, RoundView};
 use crate::reveal::plan::{self, BatchPlan};
 use crate::reveal::{OpenedBatch, Reveal, RevealKeys, ShareFault};
@@ -79,12 +80,24 @@ pub struct Engine {
 struct Proposer {
     /// The round of the next own vertex.
     round: Round,
-    /// When that round was entered, once it is.
-    entered: Option<TimestampUs>,
+    /// How that round was entered, once it is.
+    entered: Option<Entered>,
+    /// How long to wait for the leader and its votes.
+    leader_wait: LeaderWait,
     made: TimestampUs,
     last_timestamp: TimestampUs,
     /// Made and signed, waiting until its record (by number) is durable.
     in_flight: Option<(VerifiedVertex, u64)>,
+}
+
+/// The round of the next own vertex, since it was entered.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    at: TimestampUs,
+    /// There was something to order already.
+    busy: bool,
+    /// When the leader and its votes were there.
+    leader_wait_over: Option<TimestampUs>,
 }
 
 #[derive(Debug)]
@@ -149,6 +162,7 @@ impl Engine {
             proposer: Proposer {
                 round: Round(1),
                 entered: None,
+                leader_wait: LeaderWait::new(config.leader_wait_bounds(), n),
                 made: TimestampUs(0),
                 last_timestamp: epoch_start,
                 in_flight: None,
@@ -313,6 +327,11 @@ impl Engine {
     /// The round of the next own vertex.
     pub const fn round(&self) -> Round {
         self.proposer.round
+    }
+
+    /// How long a round waits at present for the leader and its votes, microseconds.
+    pub fn leader_wait_us(&self) -> u64 {
+        self.proposer.leader_wait.wait_us()
     }
 
     /// Who leads no round at present, as of the last decided slot.

@@ -4,6 +4,8 @@
 //! vertex alone is not live. Departs: a node that has nothing to order proposes only once a heartbeat, and rounds keep a
 //! least distance in time. Pure: what the DAG says comes in as [`RoundView`].
 
+pub mod leader_wait;
+
 use crate::types::TimestampUs;
 
 /// What the DAG says about the round an authority is to make its vertex in.
@@ -25,7 +27,7 @@ pub enum Reason {
     Leader,
     /// A quorum is in this round already.
     Behind,
-    /// Twice the timeout has passed since the round was entered.
+    /// The longest wait has passed since the round was entered.
     Timeout,
 }
 
@@ -41,8 +43,8 @@ pub enum Pace {
 /// Durations of the rules, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaceConfig {
-    /// Half the longest wait for the leader and its votes.
-    pub leader_timeout_us: u64,
+    /// Longest wait for the leader and its votes.
+    pub leader_wait_us: u64,
     /// Least distance between own vertices.
     pub interval_us_min: u64,
     /// Longest distance between own vertices of an idle node.
@@ -57,7 +59,7 @@ pub fn pace(
     made: TimestampUs,
     now: TimestampUs,
 ) -> Pace {
-    let timeout_at = entered.plus_us(2 * config.leader_timeout_us);
+    let timeout_at = entered.plus_us(config.leader_wait_us);
     let reason = if view.quorum_ahead {
         Reason::Behind
     } else if view.leader_wait_over {
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     const CONFIG: PaceConfig = PaceConfig {
-        leader_timeout_us: 100,
+        leader_wait_us: 200,
         interval_us_min: 10,
         heartbeat_us: 1_000,
     };
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_leader_or_its_votes_the_vertex_waits_twice_the_timeout() {
+    fn without_the_leader_or_its_votes_the_vertex_waits_its_longest() {
         assert_eq!(at(WAITING, 249), Pace::Wait(Some(TimestampUs(250))));
         assert_eq!(at(WAITING, 250), Pace::Now(Reason::Timeout));
     }

@@ -20,10 +20,16 @@ fn world(n: u8) -> World {
 
 /// Submits `count` envelopes to everybody, one every `gap_us`, and gives their payload ids.
 fn load(world: &mut World, count: u64, gap_us: u64) {
-    for id in 0..count {
+    load_from(world, 0, count, gap_us);
+}
+
+/// As [`load`], with ids from `first`.
+fn load_from(world: &mut World, first: u64, count: u64, gap_us: u64) {
+    for at in 0..count {
+        let id = first + at;
         let envelope = world.sealed(id, 30 * SECOND);
         for to in 0..world.nodes.len() {
-            world.submit(to, id, envelope.clone(), id * gap_us + to as u64 % 3);
+            world.submit(to, id, envelope.clone(), at * gap_us + to as u64 % 3);
         }
     }
 }
@@ -329,4 +335,20 @@ fn an_envelope_that_nobody_listed_cannot_be_pushed_by_a_peer() {
     let counters = world.nodes[0].engine.counters();
     assert_eq!((counters.accepted, counters.peer_envelopes_unasked), (0, 1));
     assert_eq!(world.nodes[0].settled.digests.len(), 0);
+}
+
+#[test]
+fn a_committee_far_apart_stays_live_and_learns_how_long_to_wait() {
+    let mut world = world(5);
+    world.delay_us = 150_000;
+    load(&mut world, 100, 100_000);
+    world.run_for(15 * SECOND);
+    let mut before = vec![0; 5];
+    let early = timeouts(&world, &[0, 1, 2, 3, 4], &mut before);
+    load_from(&mut world, 100, 100, 100_000);
+    world.run_for(15 * SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3, 4]);
+    assert_eq!(world.nodes[0].settled.digests.len(), 200);
+    let late = timeouts(&world, &[0, 1, 2, 3, 4], &mut before);
+    assert_eq!(late, [0; 5], "it has learnt, after {early:?}");
 }

@@ -65,8 +65,12 @@ pub struct NodeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timers {
-    /// After twice this time in a round the own vertex is made without the leader's.
+    /// After twice this time in a round the own vertex is made without the leader's, until more is known of the network.
     pub leader_timeout_us: u64,
+    /// The leader timeout never falls below this.
+    pub leader_timeout_us_min: u64,
+    /// The leader timeout never grows above this.
+    pub leader_timeout_us_max: u64,
     /// Least distance between own vertices.
     pub round_interval_us_min: u64,
     /// Longest distance between own vertices of an idle node.
@@ -83,6 +87,8 @@ impl Default for Timers {
     fn default() -> Self {
         let EngineConfig {
             leader_timeout_us,
+            leader_timeout_us_min,
+            leader_timeout_us_max,
             round_interval_us_min,
             heartbeat_us,
             fetch_grace_us,
@@ -91,6 +97,8 @@ impl Default for Timers {
         } = EngineConfig::default();
         Self {
             leader_timeout_us,
+            leader_timeout_us_min,
+            leader_timeout_us_max,
             round_interval_us_min,
             heartbeat_us,
             fetch_grace_us,
@@ -104,6 +112,8 @@ impl From<Timers> for EngineConfig {
     fn from(timers: Timers) -> Self {
         Self {
             leader_timeout_us: timers.leader_timeout_us,
+            leader_timeout_us_min: timers.leader_timeout_us_min,
+            leader_timeout_us_max: timers.leader_timeout_us_max,
             round_interval_us_min: timers.round_interval_us_min,
             heartbeat_us: timers.heartbeat_us,
             fetch_grace_us: timers.fetch_grace_us,

@@ -20,20 +20,16 @@ impl Engine {
         }
         let entered = proposer.entered?;
         let view = RoundView {
-            leader_wait_over: propose::leader_wait_over(
-                &self.dag,
-                self.committer.schedule(),
-                proposer.round,
-            ),
+            leader_wait_over: entered.leader_wait_over.is_some(),
             quorum_ahead: propose::is_overtaken(&self.dag, proposer.round),
             has_work: self.has_work(),
         };
         let config = PaceConfig {
-            leader_timeout_us: self.config.leader_timeout_us,
+            leader_wait_us: proposer.leader_wait.wait_us(),
             interval_us_min: self.config.round_interval_us_min,
             heartbeat_us: self.config.heartbeat_us,
         };
-        Some(pace::pace(&config, view, entered, proposer.made, now))
+        Some(pace::pace(&config, view, entered.at, proposer.made, now))
     }
 
     pub(super) fn try_propose(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
@@ -42,7 +38,17 @@ impl Engine {
             && self.proposer.entered.is_none()
             && propose::may_enter(&self.dag, self.own, round)
         {
-            self.proposer.entered = Some(now);
+            self.proposer.entered = Some(Entered {
+                at: now,
+                busy: self.has_work(),
+                leader_wait_over: None,
+            });
+        }
+        if let Some(entered) = &mut self.proposer.entered
+            && entered.leader_wait_over.is_none()
+            && propose::leader_wait_over(&self.dag, self.committer.schedule(), round)
+        {
+            entered.leader_wait_over = Some(now);
         }
         let Some(Pace::Now(reason)) = self.pace(now) else {
             return;
@@ -52,12 +58,26 @@ impl Engine {
             pace::Reason::Behind => self.counters.vertices_behind += 1,
             pace::Reason::Timeout => self.counters.vertices_by_timeout += 1,
         }
+        self.note_leader_wait(reason);
         let vertex = self.make_vertex(now);
         let record = self.persist(Record::OwnVertex(vertex.bytes().clone()), effects);
         self.counters.vertices_made += 1;
         self.proposer.made = now;
         self.proposer.last_timestamp = vertex.timestamp();
         self.proposer.in_flight = Some((vertex, record));
+    }
+
+    /// What the round that ends says of the network, if it was entered busy.
+    fn note_leader_wait(&mut self, reason: pace::Reason) {
+        let Some(entered) = self.proposer.entered.filter(|entered| entered.busy) else {
+            return;
+        };
+        if let Some(over) = entered.leader_wait_over {
+            let waited_us = over.since_us(entered.at);
+            self.proposer.leader_wait.on_over(waited_us);
+        } else if reason == pace::Reason::Timeout {
+            self.proposer.leader_wait.on_timeout();
+        }
     }
 
     pub(super) fn make_vertex(&mut self, now: TimestampUs) -> VerifiedVertex {
