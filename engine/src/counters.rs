@@ -74,6 +74,8 @@ counters! {
     shares_bad_proof,
     /// Forks seen: evidence.
     forks,
+    /// Pieces of evidence recorded.
+    evidence,
     /// Peers' vertices that name another header hash than ours for the same batch: alarm.
     divergence,
     /// Missing items not noted because too many are missing.

@@ -23,5 +23,5 @@ pub mod vertex;
 pub use evidence::ForkEvidence;
 pub use header::{Settled, SignedHeader, VertexHeader, VertexRef, genesis};
 pub use pending::{MissingVertex, PENDING_PER_AUTHOR_MAX};
-pub use store::{Dag, DagCounters, Inserted, VertexFault};
+pub use store::{BrokenLink, Dag, DagCounters, Inserted, VertexFault};
 pub use vertex::{VerifiedVertex, Vertex, VertexDraft, VertexError, entry_leaf};

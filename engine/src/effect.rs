@@ -77,4 +77,6 @@ pub enum Record {
     Anchor(Arc<[u8]>),
     /// The header of an opened batch.
     Batch(Arc<[u8]>),
+    /// Evidence, encoded: once an author and kind.
+    Evidence(Arc<[u8]>),
 }

@@ -8,6 +8,7 @@
 //! sign a second vertex for a round it has spoken in. I2: a share leaves only for a batch that an anchor decided here
 //! has emitted. I3: whatever a peer sends is either used or counted; nothing a peer sends panics.
 
+mod accusing;
 mod admission;
 mod ordering;
 mod proposing;
@@ -29,6 +30,7 @@ use crate::dag::propose;
 use crate::dag::store::{Dag, Inserted};
 use crate::dag::{Settled, VerifiedVertex, VertexDraft, VertexRef};
 use crate::effect::{Effect, ReceiptItem, Record};
+use crate::evidence::{Evidence, EvidenceBook, EvidenceKind};
 use crate::fair::{Anchor, FairOrder};
 use crate::fetch::Wants;
 use crate::input::{ClientTag, Input};
@@ -72,6 +74,9 @@ pub struct Engine {
     consensus_time: TimestampUs,
     records: u64,
     header_hashes: VecDeque<(BatchSeq, Sha256Hash)>,
+    evidence: EvidenceBook,
+    /// How many proofs the DAG had when they were last taken over.
+    dag_faults_seen: usize,
     counters: Counters,
 }
 
@@ -172,6 +177,8 @@ impl Engine {
             consensus_time: epoch_start,
             records: 0,
             header_hashes: VecDeque::new(),
+            evidence: EvidenceBook::default(),
+            dag_faults_seen: 0,
             counters: Counters::default(),
             config,
             committee,
@@ -218,6 +225,7 @@ impl Engine {
             Input::Durable { records } => self.on_durable(now, records, effects),
             Input::Tick => {}
         }
+        self.accuse(effects);
         self.try_propose(now, effects);
         self.try_fetch(now, effects);
     }
@@ -228,6 +236,7 @@ impl Engine {
     /// others wait for, and let the disk work meanwhile.
     pub fn advance_reveal(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
         self.try_emit(now, effects);
+        self.accuse(effects);
         self.try_fetch(now, effects);
     }
 
@@ -276,6 +285,7 @@ impl Engine {
             *counter += 1;
         }
         self.counters.open_fallbacks = self.reveal.fallbacks();
+        self.accuse(effects);
         let opened = opened?;
         self.persist(Record::Batch(opened.header.encode()[..].into()), effects);
         for digest in &opened.digests {

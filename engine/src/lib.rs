@@ -15,6 +15,7 @@ pub mod counters;
 pub mod dag;
 pub mod effect;
 pub mod engine;
+pub mod evidence;
 pub mod fair;
 pub mod fetch;
 pub mod input;

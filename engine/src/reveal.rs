@@ -28,6 +28,7 @@ use crate::batch::archive::{
 };
 use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
+use crate::evidence::Evidence;
 use crate::reveal::collect::{Collect, Collected};
 use crate::reveal::plan::BatchPlan;
 use crate::seal::deal::KeyShare;
@@ -103,6 +104,9 @@ pub struct Reveal {
     suspects: AuthoritySet,
     /// Failed proofs since they were last taken.
     failed: Vec<(AuthorityIndex, ShareError)>,
+    /// Against whom evidence was found, and what of it was not taken yet.
+    accused: AuthoritySet,
+    evidence: Vec<Evidence>,
     fallbacks: u64,
 }
 
@@ -129,6 +133,8 @@ impl Reveal {
             previous_hash: Sha256Hash([0; 32]),
             suspects: AuthoritySet::EMPTY,
             failed: Vec::new(),
+            accused: AuthoritySet::EMPTY,
+            evidence: Vec::new(),
             fallbacks: 0,
         }
     }
@@ -241,6 +247,10 @@ impl Reveal {
                 if error.is_evidence() {
                     // Checking costs as much as using: an author gets one attempt a batch.
                     active.collect.refuse(author);
+                    if self.accused.insert(author) {
+                        let evidence = active.plan.evidence_against(&message);
+                        self.evidence.extend(evidence);
+                    }
                 }
                 Err(ShareFault::Refused(author, error))
             }
@@ -250,6 +260,11 @@ impl Reveal {
     /// Share messages that optimistic opening has used and whose proof then failed, since this was last called.
     pub fn take_failed(&mut self) -> Vec<(AuthorityIndex, ShareError)> {
         std::mem::take(&mut self.failed)
+    }
+
+    /// Evidence of bad shares found since this was last called: one piece an author.
+    pub fn take_evidence(&mut self) -> Vec<Evidence> {
+        std::mem::take(&mut self.evidence)
     }
 
     fn keep_early(
@@ -356,9 +371,12 @@ impl Reveal {
                 return Some(entries);
             }
             self.fallbacks += 1;
-            for (author, error) in collect.prove_all(key, &self.committee.signing_keys) {
-                self.suspects.insert(author);
-                self.failed.push((author, error));
+            for (message, error) in collect.prove_all(key, &self.committee.signing_keys) {
+                self.suspects.insert(message.author);
+                self.failed.push((message.author, error));
+                if error.is_evidence() && self.accused.insert(message.author) {
+                    self.evidence.extend(plan.evidence_against(&message));
+                }
             }
             if !collect.is_complete() {
                 return None;

@@ -10,6 +10,8 @@ mod common;
 use common::World;
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
+use fairlane_engine::effect::Record;
+use fairlane_engine::evidence::{Evidence, EvidenceKind};
 use fairlane_engine::types::AuthorityIndex;
 
 const SECOND: u64 = 1_000_000;
@@ -298,6 +300,23 @@ fn wrong_shares_of_f_authorities_change_no_outcome_and_are_found() {
         .map(|at| world.nodes[at].engine.counters().shares_bad_proof)
         .sum();
     assert!(found >= 1, "somebody used one of them");
+    let mut proven = 0;
+    for node in &world.nodes {
+        let kept: Vec<&Evidence> = node.engine.evidence().iter().collect();
+        let recorded = node.journal.iter().filter_map(|record| match record {
+            Record::Evidence(bytes) => Some(Evidence::decode(bytes).unwrap()),
+            _ => None,
+        });
+        let recorded: Vec<Evidence> = recorded.collect();
+        assert_eq!(recorded.iter().collect::<Vec<_>>(), kept, "each piece once");
+        for evidence in recorded {
+            let accused = (evidence.author(), evidence.kind());
+            assert_eq!(accused, (AuthorityIndex(3), EvidenceKind::BadShare));
+            evidence.check(&world.committee, &world.key).unwrap();
+            proven += 1;
+        }
+    }
+    assert!(proven >= 1, "whoever used one keeps the proof");
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub struct Dag {
     newest: Vec<Option<VerifiedVertex>>,
     forks: BTreeMap<AuthorityIndex, ForkEvidence>,
     forked: AuthoritySet,
+    broken_links: BTreeMap<AuthorityIndex, BrokenLink>,
     pending: Pending,
     coverage: Coverage,
     counters: DagCounters,
@@ -84,6 +85,15 @@ pub enum VertexFault {
     UnaskedTwin,
 }
 
+/// A vertex that contradicts its author's previous one.
+#[derive(Clone, Debug)]
+pub struct BrokenLink {
+    /// What it links to; none for a first vertex.
+    pub previous: Option<VerifiedVertex>,
+    /// The vertex; refused.
+    pub vertex: VerifiedVertex,
+}
+
 /// What the store has seen, for the operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DagCounters {
@@ -124,6 +134,7 @@ impl Dag {
             newest: vec![None; authors],
             forks: BTreeMap::new(),
             forked: AuthoritySet::EMPTY,
+            broken_links: BTreeMap::new(),
             pending: Pending::new(authors),
             coverage: Coverage::new(authors),
             counters: DagCounters::default(),
@@ -266,6 +277,16 @@ impl Dag {
         self.forks.values()
     }
 
+    /// The first refused vertex of each author that contradicted its own previous one, by author.
+    pub fn broken_links(&self) -> impl Iterator<Item = &BrokenLink> {
+        self.broken_links.values()
+    }
+
+    /// How many proofs of faulty authors [`Dag::forks`] and [`Dag::broken_links`] hold: never falls.
+    pub fn faults_len(&self) -> usize {
+        self.forks.len() + self.broken_links.len()
+    }
+
     /// What was accepted, refused and dropped since the start.
     pub const fn counters(&self) -> DagCounters {
         self.counters
@@ -323,6 +344,7 @@ impl Dag {
             let reference = vertex.reference();
             if let Err(found) = self.judge(&vertex) {
                 self.count_refused(found);
+                self.note_broken_link(&vertex, found);
                 self.counters.dropped_with_parent += self.pending.refused(&reference);
                 accepted.remove(at);
                 fault = Some(found);
@@ -377,6 +399,25 @@ impl Dag {
             VertexFault::PendingFull | VertexFault::UnaskedTwin => {
                 self.counters.refused_bounds += 1;
             }
+        }
+    }
+
+    /// Keeps a refused vertex and the previous one that it contradicts. Once an author.
+    fn note_broken_link(&mut self, vertex: &VerifiedVertex, fault: VertexFault) {
+        if matches!(
+            fault,
+            VertexFault::PositionGap { .. } | VertexFault::TimestampRegress { .. }
+        ) {
+            let link = vertex.own_previous();
+            let newest = self.newest(link.author);
+            let previous = self
+                .vertex(&link)
+                .or(newest.filter(|newest| newest.reference() == link));
+            let broken = BrokenLink {
+                previous: previous.cloned(),
+                vertex: vertex.clone(),
+            };
+            self.broken_links.entry(link.author).or_insert(broken);
         }
     }
 

@@ -6,7 +6,7 @@
 use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
 use crate::seal::open::{self, ClaimedPoint, SharedPoint};
-use crate::seal::share::{ClaimedShare, ShareError, SharePoints, VerifiedShare};
+use crate::seal::share::{ClaimedShare, ShareError, ShareMessage, SharePoints, VerifiedShare};
 use crate::types::{AuthorityIndex, AuthoritySet};
 
 /// Whether a batch has the shares that it needs.
@@ -123,12 +123,12 @@ impl Collect {
         open::combine(key, &shares).expect("t authors' shares for one batch combine")
     }
 
-    /// Checks signature and proof of the unproven shares and drops those that fail; gives their authors and why.
+    /// Checks signature and proof of the unproven shares and drops those that fail; gives their messages and why.
     pub fn prove_all(
         &mut self,
         key: &SealingKey,
         signing_keys: &[ed25519_dalek::VerifyingKey],
-    ) -> Vec<(AuthorityIndex, ShareError)> {
+    ) -> Vec<(ShareMessage, ShareError)> {
         let mut failed = Vec::new();
         for (author, share) in std::mem::take(&mut self.claimed) {
             match share.prove(key, &signing_keys[author.as_usize()], &self.points) {
@@ -138,7 +138,7 @@ impl Collect {
                     if error.is_evidence() {
                         self.refused.insert(author);
                     }
-                    failed.push((author, error));
+                    failed.push((share.message().clone(), error));
                 }
             }
         }

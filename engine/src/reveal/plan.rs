@@ -1,8 +1,10 @@
 //! A batch before it is opened: whose envelopes, in what order, and how long the result may get.
 
 use crate::batch::archive::{self, BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX};
+use crate::evidence::Evidence;
 use crate::seal::group::EncodedPoint;
 use crate::seal::proof::VerifiedEnvelope;
+use crate::seal::share::ShareMessage;
 use crate::types::{BatchSeq, Round, Sha256Hash, TimestampUs};
 
 /// A batch whose order is final.
@@ -36,6 +38,12 @@ impl BatchPlan {
     /// Bytes that the archive takes at most, slack included.
     pub fn archive_len_max(&self) -> usize {
         archive::archive_len_max(self.envelopes.len(), self.payload_len())
+    }
+
+    /// Evidence against the author of a signed message that does not hold for this batch, if it is not too long.
+    pub fn evidence_against(&self, message: &ShareMessage) -> Option<Evidence> {
+        let envelopes = self.envelopes.iter().map(|envelope| &**envelope);
+        Evidence::of_bad_share(message, envelopes)
     }
 
     /// The points U of the sealed entries, in order.

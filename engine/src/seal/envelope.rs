@@ -73,6 +73,11 @@ impl Envelope {
         (self.label.kind == EnvelopeKind::Open).then(|| &self.bytes[LABEL_LEN..])
     }
 
+    /// The encoding of U as carried, perhaps of no point; `None` for an open envelope.
+    pub fn u_encoding(&self) -> Option<&[u8; 32]> {
+        self.sealed_fields().map(|fields| fields.u)
+    }
+
     /// The fields of a sealed envelope; `None` for an open one.
     pub(super) fn sealed_fields(&self) -> Option<SealedFields<'_>> {
         if self.label.kind != EnvelopeKind::Sealed {

@@ -315,6 +315,11 @@ pub struct ClaimedShare {
 }
 
 impl ClaimedShare {
+    /// The message that they came in.
+    pub const fn message(&self) -> &ShareMessage {
+        &self.message
+    }
+
     /// Checks signature and proof after all. Errors: as [`ShareMessage::verify`].
     pub fn prove(
         &self,

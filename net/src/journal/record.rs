@@ -25,10 +25,12 @@ pub enum Kind {
     Batch = 7,
     /// A share message.
     Shares = 8,
+    /// Evidence of a faulty authority.
+    Evidence = 9,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Header,
         Self::Durable,
         Self::Envelope,
@@ -37,6 +39,7 @@ impl Kind {
         Self::Anchor,
         Self::Batch,
         Self::Shares,
+        Self::Evidence,
     ];
 
     const fn code(self) -> u8 {
@@ -257,7 +260,7 @@ mod tests {
             assert_eq!(Kind::from_code(kind.code()), Some(kind));
         }
         assert_eq!(Kind::from_code(0), None);
-        assert_eq!(Kind::from_code(9), None);
+        assert_eq!(Kind::from_code(10), None);
     }
 
     #[test]

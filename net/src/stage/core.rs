@@ -18,6 +18,7 @@ use fairlane_engine::counters::Counters;
 use fairlane_engine::dag::Vertex;
 use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::Engine;
+use fairlane_engine::evidence::Evidence;
 use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::message::PeerMessage;
 use fairlane_engine::reveal::OpenedBatch;
@@ -266,6 +267,10 @@ impl CoreStage {
                         Record::Vertex(bytes) => (Kind::Vertex, bytes),
                         Record::Anchor(bytes) => (Kind::Anchor, bytes),
                         Record::Batch(bytes) => (Kind::Batch, bytes),
+                        Record::Evidence(bytes) => {
+                            warn_of(&bytes);
+                            (Kind::Evidence, bytes)
+                        }
                     };
                     self.ports.journal.append(kind, bytes);
                 }
@@ -426,6 +431,17 @@ impl Stage for CoreStage {
     fn finish(&mut self) -> Result<(), Fatal> {
         self.publish();
         self.ports.journal.finish()
+    }
+}
+
+/// Tells the operator, once an author and kind, as the engine gives evidence.
+fn warn_of(evidence: &[u8]) {
+    if let Ok(evidence) = Evidence::decode(evidence) {
+        eprintln!(
+            "warning: {} is faulty; it signed {}; the evidence is in the journal",
+            evidence.author(),
+            evidence.kind()
+        );
     }
 }
 
