@@ -78,6 +78,8 @@ counters! {
     evidence,
     /// Peers' vertices that name another header hash than ours for the same batch: alarm.
     divergence,
+    /// Durable records that this engine was recovered from.
+    records_recovered,
     /// Missing items not noted because too many are missing.
     wants_refused,
 }

@@ -14,7 +14,8 @@ use crate::types::{AuthorityIndex, BatchSeq, Sha256Hash};
 /// One effect of [`crate::engine::Engine::handle`].
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Append to the journal. Records are counted from 1 since start.
+    /// Append to the journal. Records are counted from 1, the journal's first; those that an engine was recovered from
+    /// count.
     Persist(Record),
     /// Send to one peer; lost messages are recovered by fetching.
     Send {

@@ -12,7 +12,10 @@ mod accusing;
 mod admission;
 mod ordering;
 mod proposing;
+mod recover;
 mod revealing;
+
+pub use recover::RecoverError;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -72,6 +75,7 @@ pub struct Engine {
     /// The highest vertex pushed over each link.
     pushed: Vec<VertexRef>,
     consensus_time: TimestampUs,
+    /// Records of the journal: those that were there at the start, and every one since.
     records: u64,
     header_hashes: VecDeque<(BatchSeq, Sha256Hash)>,
     evidence: EvidenceBook,
@@ -288,19 +292,28 @@ impl Engine {
         self.accuse(effects);
         let opened = opened?;
         self.persist(Record::Batch(opened.header.encode()[..].into()), effects);
-        for digest in &opened.digests {
+        self.note_settled(opened.seq, opened.header_hash, &opened.digests);
+        self.counters.batches += 1;
+        self.counters.void += u64::from(opened.header.void);
+        Some(opened)
+    }
+
+    /// Keeps in mind that a batch is opened: its entries are duplicates from now on, its hash is compared with peers'.
+    fn note_settled(&mut self, seq: BatchSeq, header_hash: Sha256Hash, digests: &[Digest]) {
+        for digest in digests {
             if let Some(held) = self.table.find_mut(digest) {
-                held.phase = Phase::Settled { seq: opened.seq };
+                held.phase = Phase::Settled { seq };
             }
         }
         if self.header_hashes.len() == HEADER_HASHES_KEPT_MAX {
             self.header_hashes.pop_front();
         }
-        self.header_hashes
-            .push_back((opened.seq, opened.header_hash));
-        self.counters.batches += 1;
-        self.counters.void += u64::from(opened.header.void);
-        Some(opened)
+        self.header_hashes.push_back((seq, header_hash));
+    }
+
+    /// The next batch that will be opened: all below are settled, and are not opened again.
+    pub const fn next_open_seq(&self) -> BatchSeq {
+        BatchSeq(self.reveal.settled().0)
     }
 
     /// Whether the next own vertex waits for something from outside, the disk or peers, and not for its time: then

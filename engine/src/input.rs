@@ -73,7 +73,7 @@ pub enum Input {
     },
     /// The first `records` records of all [`crate::effect::Effect::Persist`] so far are durable.
     Durable {
-        /// Count since start.
+        /// Count from the journal's first record.
         records: u64,
     },
     /// A link to a peer was lost.

@@ -18,6 +18,7 @@
 //! of us is bounded by [`EARLY_AUTHOR_MAX`]. I4: only what an author signed is held against it.
 
 pub mod collect;
+mod kept;
 pub mod plan;
 
 use std::collections::BTreeMap;
@@ -30,19 +31,18 @@ use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
 use crate::evidence::Evidence;
 use crate::reveal::collect::{Collect, Collected};
+use crate::reveal::kept::{Kept, OwnMessage};
 use crate::reveal::plan::BatchPlan;
 use crate::seal::deal::KeyShare;
 use crate::seal::envelope::Envelope;
 use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
 use crate::seal::open::{self, ClaimedPoint, ClaimedReveal, SharedPoint};
-use crate::seal::share::{ShareError, ShareMessage};
+use crate::seal::share::{ShareError, ShareMessage, VerifiedShare};
 use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Digest, Sha256Hash};
 
-/// Share messages kept for a peer that is behind, in batches.
-pub const SHARES_KEPT_MAX: usize = 4096;
-/// Share messages kept for a peer that is behind, in bytes.
-pub const SHARES_KEPT_BYTES_MAX: usize = 32 << 20;
+pub use kept::{SHARES_KEPT_BYTES_MAX, SHARES_KEPT_MAX};
+
 /// Share messages of one author for batches not cut here yet; each at most some 131 KB.
 pub const EARLY_AUTHOR_MAX: usize = 64;
 
@@ -95,8 +95,7 @@ pub struct Reveal {
     active: BTreeMap<BatchSeq, Active>,
     early: BTreeMap<(BatchSeq, AuthorityIndex), Box<ShareMessage>>,
     early_count: Vec<usize>,
-    own_messages: BTreeMap<BatchSeq, Arc<[u8]>>,
-    own_bytes: usize,
+    own_messages: Kept,
     next_seq: BatchSeq,
     open_next_seq: BatchSeq,
     previous_hash: Sha256Hash,
@@ -126,8 +125,7 @@ impl Reveal {
             active: BTreeMap::new(),
             early: BTreeMap::new(),
             early_count,
-            own_messages: BTreeMap::new(),
-            own_bytes: 0,
+            own_messages: Kept::default(),
             next_seq: BatchSeq(0),
             open_next_seq: BatchSeq(0),
             previous_hash: Sha256Hash([0; 32]),
@@ -137,6 +135,11 @@ impl Reveal {
             evidence: Vec::new(),
             fallbacks: 0,
         }
+    }
+
+    /// The committee's public sealing key.
+    pub fn sealing_key(&self) -> &SealingKey {
+        &self.keys.sealing
     }
 
     /// The seq that the next plan gets.
@@ -166,32 +169,47 @@ impl Reveal {
         let mut collect = Collect::new(us, self.keys.sealing.threshold());
         let mut message = None;
         if !collect.is_complete() {
-            let (made, own_share) = ShareMessage::make(
-                &self.keys.share,
-                &self.keys.sealing,
-                &self.keys.signing,
-                seq,
-                plan.order_root,
-                collect.points(),
-            )
-            .expect("the own share is of the own key, and a batch is within its bounds");
+            let (made, own_share) = self.make_message(seq, plan.order_root, collect.points());
             let bytes: Arc<[u8]> = made.encode().into();
             collect.add_proven(own_share);
-            self.own_messages.insert(seq, bytes.clone());
-            self.own_bytes += bytes.len();
-            while self.own_messages.len() > SHARES_KEPT_MAX
-                || self.own_bytes > SHARES_KEPT_BYTES_MAX
-            {
-                let (_, dropped) = self
-                    .own_messages
-                    .pop_first()
-                    .expect("it holds what it counts");
-                self.own_bytes -= dropped.len();
-            }
+            self.own_messages.keep(seq, OwnMessage::Made(bytes.clone()));
             message = Some(bytes);
         }
         self.active.insert(seq, Active { plan, collect });
         message
+    }
+
+    /// Goes past a batch that was opened before a restart, with the hash of its header; its share message can be asked for.
+    ///
+    /// Panics when plans do not come in order of seq, or one before it is still to be opened.
+    pub fn skip(&mut self, plan: &BatchPlan, header_hash: Sha256Hash) {
+        assert_eq!(plan.seq, self.next_seq, "batches come in order");
+        assert_eq!(plan.seq, self.open_next_seq, "batches open in order");
+        self.next_seq = plan.seq.next();
+        self.open_next_seq = self.next_seq;
+        self.previous_hash = header_hash;
+        let points = plan.sealed_points();
+        if !points.is_empty() {
+            let order_root = plan.order_root;
+            self.own_messages
+                .keep(plan.seq, OwnMessage::Unmade { order_root, points });
+        }
+    }
+
+    fn make_message(
+        &self,
+        seq: BatchSeq,
+        order_root: Sha256Hash,
+        points: &[EncodedPoint],
+    ) -> (ShareMessage, VerifiedShare) {
+        let RevealKeys {
+            sealing,
+            share,
+            signing,
+            ..
+        } = &self.keys;
+        ShareMessage::make(share, sealing, signing, seq, order_root, points)
+            .expect("the own share is of the own key, and a batch is within its bounds")
     }
 
     /// Share messages that arrived before their batch was cut here; to be given to [`Self::on_share`].
@@ -292,9 +310,18 @@ impl Reveal {
         Ok(false)
     }
 
-    /// The own share message of a batch, while it is kept.
-    pub fn own_message(&self, seq: BatchSeq) -> Option<Arc<[u8]>> {
-        self.own_messages.get(&seq).cloned()
+    /// The own share message of a batch, while it is kept. One variable-base multiplication a sealed entry where the
+    /// batch was opened before a restart and nobody has asked since.
+    pub fn own_message(&mut self, seq: BatchSeq) -> Option<Arc<[u8]>> {
+        match self.own_messages.find(seq)? {
+            OwnMessage::Made(bytes) => Some(bytes.clone()),
+            OwnMessage::Unmade { order_root, points } => {
+                let (made, _) = self.make_message(seq, *order_root, points);
+                let bytes: Arc<[u8]> = made.encode().into();
+                self.own_messages.keep(seq, OwnMessage::Made(bytes.clone()));
+                Some(bytes)
+            }
+        }
     }
 
     /// Batches that optimistic opening did not decide, since the start.

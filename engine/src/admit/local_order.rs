@@ -40,6 +40,21 @@ impl LocalOrder {
         (first, entries)
     }
 
+    /// An own vertex from the durable records listed `entries`, the first at `first`: they are taken as listed.
+    ///
+    /// They stand at the front, except where entries came back from below the floor: so O(entries) as a rule.
+    pub fn relist(&mut self, round: Round, first: Position, entries: &[Entry]) {
+        for entry in entries {
+            if let Some(at) = self.unlisted.iter().position(|unlisted| unlisted == entry) {
+                self.unlisted.remove(at);
+            }
+        }
+        self.next_position = Position(first.0 + entries.len() as u64);
+        if !entries.is_empty() {
+            self.uncommitted.insert(round, entries.to_vec());
+        }
+    }
+
     /// The own vertex of `round` is in a committed sub-DAG.
     pub fn on_committed(&mut self, round: Round) {
         self.uncommitted.remove(&round);

@@ -208,6 +208,18 @@ impl SignedHeader {
     ///
     /// Errors: the first of these that does not hold.
     pub fn verify(&self, committee: &Committee) -> Result<(), VertexError> {
+        self.check_place(committee)?;
+        let header = &self.header;
+        let key = committee
+            .signing_keys
+            .get(header.author.as_usize())
+            .ok_or(VertexError::Author(header.author))?;
+        key.verify_strict(&signed_message(&header.digest()), &self.signature)
+            .map_err(|_| VertexError::Signature(header.author))
+    }
+
+    /// Chain, epoch and author, without the signature. Errors: the first of these that does not hold.
+    pub(crate) fn check_place(&self, committee: &Committee) -> Result<(), VertexError> {
         let header = &self.header;
         if header.chain_id != committee.chain_id {
             return Err(VertexError::Chain(header.chain_id));
@@ -215,12 +227,10 @@ impl SignedHeader {
         if header.epoch != committee.epoch {
             return Err(VertexError::Epoch(header.epoch));
         }
-        let key = committee
-            .signing_keys
-            .get(header.author.as_usize())
-            .ok_or(VertexError::Author(header.author))?;
-        key.verify_strict(&signed_message(&header.digest()), &self.signature)
-            .map_err(|_| VertexError::Signature(header.author))
+        if !committee.thresholds().has_member(header.author) {
+            return Err(VertexError::Author(header.author));
+        }
+        Ok(())
     }
 }
 

@@ -171,6 +171,24 @@ impl Dag {
         Inserted::Pending { missing }
     }
 
+    /// Takes in a vertex that this node accepted before, from its durable records, which stand in order of acceptance.
+    ///
+    /// It was judged then, and what decided about its twin or its distance is not here any more, so it is not judged
+    /// again. Gives whether it is linked: not when it is here, or at or below the floor.
+    ///
+    /// Errors: a parent is missing, so these are not the records of what was accepted.
+    pub fn restore(&mut self, vertex: VerifiedVertex) -> Result<bool, VertexRef> {
+        let reference = vertex.reference();
+        if reference.round <= self.floor || self.vertex(&reference).is_some() {
+            return Ok(false);
+        }
+        if let Some(missing) = self.missing_parents(&vertex).first() {
+            return Err(*missing);
+        }
+        self.link(vertex);
+        Ok(true)
+    }
+
     /// Forgets vertices of round `floor` and below; parents there are no longer needed for acceptance.
     ///
     /// Gives the vertices that are accepted by that, parents before children. A lower floor changes nothing.

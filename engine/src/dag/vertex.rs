@@ -1,4 +1,4 @@
-//! A whole vertex: signed header, parents and entries; and the only two ways to get a [`VerifiedVertex`].
+//! A whole vertex: signed header, parents and entries; and the only ways to get a [`VerifiedVertex`].
 //!
 //! Bytes: header 147, signature 64, parents (round u64, author u8, digest 32 each), entries (digest 32, valid_until
 //! u64 each); both counts stand in the header, so the length is known before anything is allocated.
@@ -7,8 +7,8 @@
 //! the parent rules (own previous vertex first, one an author, earlier rounds, a quorum of the round before).
 //! Positions and timestamps need the author's previous vertex and are checked by the store.
 //!
-//! Invariants. I1: whoever holds a [`VerifiedVertex`] holds one that passed these checks, or one that this process
-//! signed. I2: its bytes are the ones received, so re-sending costs no encoding.
+//! Invariants. I1: whoever holds a [`VerifiedVertex`] holds one that passed these checks, now or before this node
+//! recorded it, or one that this process signed. I2: its bytes are the ones received, so re-sending costs no encoding.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -40,11 +40,26 @@ impl Vertex {
     /// One signature check, one hash of the parents, a Merkle tree over m entries and a sort of them: O(m log m).
     /// Errors: the first rule of the module header that the bytes break.
     pub fn verify(bytes: &[u8], committee: &Committee) -> Result<VerifiedVertex, VertexError> {
+        Self::read(bytes, committee, |signed| signed.verify(committee))
+    }
+
+    /// A vertex from this node's own durable records: its signature was checked before it was recorded.
+    ///
+    /// Costs [`Vertex::verify`] less the signature. Errors: the same, so a record that is no such vertex is found.
+    pub fn restore(bytes: &[u8], committee: &Committee) -> Result<VerifiedVertex, VertexError> {
+        Self::read(bytes, committee, |signed| signed.check_place(committee))
+    }
+
+    fn read(
+        bytes: &[u8],
+        committee: &Committee,
+        check_signed: impl FnOnce(&SignedHeader) -> Result<(), VertexError>,
+    ) -> Result<VerifiedVertex, VertexError> {
         let mut reader = Reader::new(bytes);
         let signed = SignedHeader::decode(&mut reader)?;
         let header = &signed.header;
         check_length(header, committee, reader.left())?;
-        signed.verify(committee)?;
+        check_signed(&signed)?;
         if header.round == Round(0) {
             return Err(VertexError::RoundZero);
         }
@@ -140,7 +155,7 @@ impl Vertex {
     }
 }
 
-/// A vertex that passed [`Vertex::verify`] or that this process signed. Cloning costs a reference count.
+/// A vertex that passed [`Vertex::verify`], now or before it was recorded, or that this process signed. Cloning costs a reference count.
 #[derive(Clone, Debug)]
 pub struct VerifiedVertex(Arc<Vertex>);
 

@@ -23,6 +23,16 @@ impl Engine {
     }
 
     pub(super) fn emit(&mut self, emission: PendingEmission, effects: &mut Vec<Effect>) {
+        for plan in self.cut(emission, self.reveal.next_seq()) {
+            self.place(plan.seq, &plan.envelopes, effects);
+            self.start(plan, effects);
+        }
+    }
+
+    /// Cuts an emission into batches, the first of which is `seq`.
+    ///
+    /// Panics when an envelope is missing: the caller has just looked.
+    pub(super) fn cut(&self, emission: PendingEmission, mut seq: BatchSeq) -> Vec<BatchPlan> {
         let mut envelopes = Vec::with_capacity(emission.entries.len());
         for entry in &emission.entries {
             let held = self
@@ -35,12 +45,11 @@ impl Engine {
             .iter()
             .map(|envelope| envelope.label().payload_len);
         let mut rest = envelopes.clone().into_iter();
+        let mut plans = Vec::new();
         for (run, len) in plan::cut_lens(lens).into_iter().enumerate() {
             let envelopes: Vec<VerifiedEnvelope> = rest.by_ref().take(len).collect();
-            let seq = self.reveal.next_seq();
-            self.place(seq, &envelopes, effects);
             let digests = envelopes.iter().map(|envelope| envelope.digest());
-            let plan = BatchPlan {
+            plans.push(BatchPlan {
                 seq,
                 anchor_round: emission.anchor_round,
                 time: emission.time,
@@ -48,15 +57,22 @@ impl Engine {
                 envelopes,
                 group_wait_cut: if run == 0 { emission.group_wait_cut } else { 0 },
                 cap_fired: if run == 0 { emission.cap_fired } else { 0 },
-            };
-            if let Some(message) = self.reveal.start(plan) {
-                effects.push(Effect::Broadcast(PeerMessage::Share(message)));
-            }
-            for message in self.reveal.take_early(seq) {
-                self.on_share(message.author, message, effects);
-            }
-            self.note_ready(effects);
+            });
+            seq = seq.next();
         }
+        plans
+    }
+
+    /// Starts the reveal of a batch that the order has just emitted.
+    pub(super) fn start(&mut self, plan: BatchPlan, effects: &mut Vec<Effect>) {
+        let seq = plan.seq;
+        if let Some(message) = self.reveal.start(plan) {
+            effects.push(Effect::Broadcast(PeerMessage::Share(message)));
+        }
+        for message in self.reveal.take_early(seq) {
+            self.on_share(message.author, message, effects);
+        }
+        self.note_ready(effects);
     }
 
     /// Notes the final places and tells the clients.

@@ -1,11 +1,12 @@
 //! A batch before it is opened: whose envelopes, in what order, and how long the result may get.
 
 use crate::batch::archive::{self, BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX};
+use crate::batch::header::BatchHeader;
 use crate::evidence::Evidence;
 use crate::seal::group::EncodedPoint;
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
-use crate::types::{BatchSeq, Round, Sha256Hash, TimestampUs};
+use crate::types::{BatchSeq, Digest, Round, Sha256Hash, TimestampUs};
 
 /// A batch whose order is final.
 #[derive(Clone, Debug)]
@@ -44,6 +45,20 @@ impl BatchPlan {
     pub fn evidence_against(&self, message: &ShareMessage) -> Option<Evidence> {
         let envelopes = self.envelopes.iter().map(|envelope| &**envelope);
         Evidence::of_bad_share(message, envelopes)
+    }
+
+    /// Digests in order.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.envelopes.iter().map(|envelope| envelope.digest())
+    }
+
+    /// Whether `header` is of this batch, as far as the order decides it.
+    pub fn is_of(&self, header: &BatchHeader) -> bool {
+        header.seq == self.seq
+            && header.anchor_round == self.anchor_round
+            && header.time_us == self.time
+            && header.order_root == self.order_root
+            && header.entries as usize == self.envelopes.len()
     }
 
     /// The points U of the sealed entries, in order.

@@ -42,6 +42,22 @@ impl VerifiedEnvelope {
         }
     }
 
+    /// An envelope from this node's own durable records: it was checked before it was recorded, and is not again.
+    ///
+    /// One point decoding. Errors: it is not an envelope, or for another chain or key, so it is no such record.
+    pub fn restore(bytes: Arc<[u8]>, key: &SealingKey) -> Result<Self, EnvelopeError> {
+        let envelope = Envelope::decode(bytes)?;
+        let label = envelope.label();
+        if label.chain_id != key.chain_id() || label.key_id != key.key_id() {
+            return Err(EnvelopeError::WrongKey);
+        }
+        let u = envelope
+            .sealed_fields()
+            .map(|fields| EncodedPoint::decode(fields.u).ok_or(EnvelopeError::Malformed))
+            .transpose()?;
+        Ok(Self::new(envelope, u))
+    }
+
     /// U, of which authorities give shares; `None` for an open envelope.
     pub fn u(&self) -> Option<&EncodedPoint> {
         self.inner.u.as_ref()

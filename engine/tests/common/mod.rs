@@ -16,7 +16,7 @@ use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::dag::Vertex;
 use fairlane_engine::effect::{Effect, Record};
-use fairlane_engine::engine::Engine;
+use fairlane_engine::engine::{Engine, RecoverError};
 use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::message::PeerMessage;
 use fairlane_engine::reveal::RevealKeys;
@@ -24,7 +24,7 @@ use fairlane_engine::seal::{
     Envelope, EnvelopeVerifier, LabelFields, SealingKey, ShareMessage, deal, open_envelope, seal,
 };
 use fairlane_engine::types::{
-    AuthorityIndex, ChainId, Digest, Epoch, RollupId, Sha256Hash, TimestampUs,
+    AuthorityIndex, ChainId, Digest, Epoch, RollupId, Round, Sha256Hash, TimestampUs,
 };
 
 pub const START: TimestampUs = TimestampUs(1_700_000_000_000_000);
@@ -46,8 +46,12 @@ pub struct Node {
     pub receipts: usize,
     pub ordered: usize,
     pub journal: Vec<Record>,
+    /// Records known to be durable.
+    pub durable: u64,
     verifier: EnvelopeVerifier,
     alive: bool,
+    /// Which start of the node this is: what an earlier one was told about its disk does not count.
+    life: u64,
 }
 
 enum Happening {
@@ -58,6 +62,7 @@ enum Happening {
     },
     Durable {
         at: usize,
+        life: u64,
         records: u64,
     },
     Submit {
@@ -76,8 +81,13 @@ pub struct World {
     pub disk_us: u64,
     /// Whose shares are wrong, if anybody's.
     pub corrupt_shares_of: Option<usize>,
+    /// Share messages to this one are lost.
+    pub lost_shares_to: Option<usize>,
     /// Messages from one to the other are lost.
     pub cut: BTreeSet<(usize, usize)>,
+    config: EngineConfig,
+    /// Every vertex that somebody sent, by slot.
+    sent: BTreeMap<(AuthorityIndex, Round), Digest>,
     queue: BTreeMap<(TimestampUs, u64), Happening>,
     serial: u64,
 }
@@ -125,8 +135,10 @@ impl World {
                     receipts: 0,
                     ordered: 0,
                     journal: Vec::new(),
+                    durable: 0,
                     verifier: EnvelopeVerifier::new((*key).clone(), [index as u8; 32]),
                     alive: true,
+                    life: 0,
                 }
             })
             .collect();
@@ -138,23 +150,83 @@ impl World {
             delay_us: 500,
             disk_us: 100,
             corrupt_shares_of: None,
+            lost_shares_to: None,
             cut: BTreeSet::new(),
+            config,
+            sent: BTreeMap::new(),
             queue: BTreeMap::new(),
             serial: 0,
         };
         for at in 0..n as usize {
-            for peer in 0..n {
-                if peer as usize != at {
-                    world.input(
-                        at,
-                        Input::PeerUp {
-                            peer: AuthorityIndex(peer),
-                        },
-                    );
-                }
-            }
+            world.link_up(at);
         }
         world
+    }
+
+    /// `at` is told that its links are up.
+    fn link_up(&mut self, at: usize) {
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != at) {
+            let peer = AuthorityIndex(peer as u8);
+            self.input(at, Input::PeerUp { peer });
+        }
+    }
+
+    fn keys(&self, at: usize) -> RevealKeys {
+        let thresholds = self.committee.thresholds();
+        let (n, t) = (thresholds.authorities(), thresholds.quorum());
+        let (key, mut shares) = deal(ChainId(1), Epoch(0), n, t, &DEAL).unwrap();
+        RevealKeys {
+            sealing: Arc::new(key),
+            share: shares.remove(at),
+            signing: SigningKey::from_bytes(&[at as u8 + 1; 32]),
+            process_secret: [at as u8; 32],
+        }
+    }
+
+    /// An engine for node `at` from `records`, and what it does first.
+    pub fn recover(
+        &self,
+        at: usize,
+        records: Vec<Record>,
+    ) -> Result<(Engine, Vec<Effect>), RecoverError> {
+        let own = AuthorityIndex(at as u8);
+        let (committee, keys) = (self.committee.clone(), self.keys(at));
+        let mut effects = Vec::new();
+        let engine = Engine::recover(
+            committee,
+            own,
+            keys,
+            self.config,
+            self.now,
+            records,
+            &mut effects,
+        )?;
+        Ok((engine, effects))
+    }
+
+    /// Node `at` crashes, loses all but its first `records` records, and starts again from those.
+    ///
+    /// What it had settled stays settled: its settlement worker is another process.
+    pub fn restart(&mut self, at: usize, records: usize) {
+        assert!(
+            records as u64 >= self.nodes[at].durable,
+            "a disk keeps what it called durable"
+        );
+        let own = AuthorityIndex(at as u8);
+        self.nodes[at].journal.truncate(records);
+        let journal = self.nodes[at].journal.clone();
+        let (engine, effects) = self.recover(at, journal).unwrap();
+        let node = &mut self.nodes[at];
+        (node.engine, node.durable, node.alive) = (engine, records as u64, true);
+        node.life += 1;
+        for effect in effects {
+            self.apply(at, effect);
+        }
+        self.link_up(at);
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != at) {
+            self.input(peer, Input::PeerDown { peer: own });
+            self.input(peer, Input::PeerUp { peer: own });
+        }
     }
 
     pub fn sealed(&self, id: u64, valid_for_us: u64) -> Arc<[u8]> {
@@ -200,8 +272,16 @@ impl World {
 
     /// Runs until `us` microseconds have passed.
     pub fn run_for(&mut self, us: u64) {
+        self.run_until(us, |_| false);
+    }
+
+    /// Runs until `is_over`, asked after every step, or until `us` microseconds have passed. Gives whether it was.
+    pub fn run_until(&mut self, us: u64, is_over: impl Fn(&Self) -> bool) -> bool {
         let end = self.now.plus_us(us);
         loop {
+            if is_over(self) {
+                return true;
+            }
             let now = self.now;
             let deadline = |node: &Node| node.engine.next_deadline(now);
             let alive = self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
@@ -221,7 +301,7 @@ impl World {
             };
             let Some(next) = next.filter(|next| *next <= end) else {
                 self.now = end;
-                return;
+                return false;
             };
             self.now = next;
             if event_first {
@@ -235,7 +315,12 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Durable { at, records } => self.input(at, Input::Durable { records }),
+            Happening::Durable { at, life, records } => {
+                if life == self.nodes[at].life {
+                    self.nodes[at].durable = records;
+                    self.input(at, Input::Durable { records });
+                }
+            }
             Happening::Message { to, from, message } => self.deliver(to, from, message),
             Happening::Submit { to, tag, bytes } => {
                 let Ok(envelope) = Envelope::decode(bytes) else {
@@ -296,8 +381,8 @@ impl World {
         match effect {
             Effect::Persist(record) => {
                 self.nodes[at].journal.push(record);
-                let records = self.nodes[at].journal.len() as u64;
-                self.schedule(self.disk_us, Happening::Durable { at, records });
+                let (records, life) = (self.nodes[at].journal.len() as u64, self.nodes[at].life);
+                self.schedule(self.disk_us, Happening::Durable { at, life, records });
             }
             Effect::Send { to, message } => self.send(at, to.as_usize(), message),
             Effect::Broadcast(message) => {
@@ -318,7 +403,13 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
+        if let PeerMessage::Vertex(bytes) = &message {
+            self.note_sent(bytes);
+        }
         if !self.nodes[to].alive || self.cut.contains(&(from, to)) {
+            return;
+        }
+        if self.lost_shares_to == Some(to) && matches!(message, PeerMessage::Share(_)) {
             return;
         }
         let message = match message {
@@ -329,6 +420,17 @@ impl World {
             other => other,
         };
         self.schedule(self.delay_us, Happening::Message { to, from, message });
+    }
+
+    /// Nobody ever sees two vertices of one slot.
+    fn note_sent(&mut self, bytes: &[u8]) {
+        let reference = Vertex::restore(bytes, &self.committee).unwrap().reference();
+        let slot = (reference.author, reference.round);
+        let before = self.sent.insert(slot, reference.digest);
+        assert!(
+            before.is_none_or(|digest| digest == reference.digest),
+            "{reference:?} is a second vertex in its slot"
+        );
     }
 
     fn wrong_shares(&self, author: usize, honest: &ShareMessage) -> ShareMessage {
@@ -353,7 +455,14 @@ impl World {
             let Some(opened) = node.engine.open_next(&mut bytes, &mut effects) else {
                 break;
             };
+            let seq = opened.seq.0 as usize;
+            if let Some(hash) = node.settled.hashes.get(seq) {
+                // Opened again after a restart: the worker has it and throws it away.
+                assert_eq!(*hash, opened.header_hash, "the same batch at the same seq");
+                continue;
+            }
             let view = validate(&bytes[..opened.archive_len]).unwrap();
+            assert_eq!(node.settled.hashes.len(), seq, "no batch is left out");
             node.settled.hashes.push(opened.header_hash);
             for entry in view.entries() {
                 let payload = (entry.outcome != Outcome::Void).then(|| entry.payload.to_vec());

@@ -1,0 +1,265 @@
+//! An engine from the records that it had made durable: what [`Effect::Persist`] asked for, in order, or any prefix.
+//!
+//! The records are replayed: vertices go through the DAG, the commit rule and the fair order again, which are pure
+//! functions of them, so what was decided is decided again; anchors and opened batches are recorded to be compared with,
+//! and so that no opened batch is opened again. Records were checked before they were written and are the node's own, so
+//! signatures and proofs are not checked again; that they belong together is.
+//!
+//! Why a prefix will do: an own vertex is sent only when its record and all before it are durable. So whatever of this
+//! node anybody has seen is in every prefix that a crash can leave, and a vertex whose record is lost was seen by nobody.
+//! Its parents were recorded before it; its entries' envelopes, too. What a torn tail takes away, peers' vertices and
+//! envelopes, is fetched again as if it had never come.
+//!
+//! I1: the recovered engine makes its next vertex above every own vertex in the records, so it never makes a second one
+//! in a slot. I2: positions go on where the last own vertex ended; what was accepted and not listed is unlisted, in the
+//! order of acceptance. I3: batches open from the first one whose header is not in the records
+//! ([`Engine::next_open_seq`]); a shell that knows of more that it settled throws those away by seq. I4: numbers of
+//! records go on from the journal's: after k records the first new one is k + 1, and [`Input::Durable`] counts them all.
+//! I5: what follows from the records and is not among them (an anchor, a share message) is made durable or sent anew.
+//!
+//! Not kept: which clients wait for what, evidence of refused messages, counters (they count since the start).
+//!
+//! Cost: linear in the records. A vertex costs hashes, not a signature check; a sealed envelope one point decoding (4 us);
+//! shares are made for batches that are not opened yet, and for others when a peer asks.
+
+use super::*;
+use crate::batch::header::BatchHeader;
+use crate::dag::{Vertex, VertexError};
+use crate::seal::envelope::EnvelopeError;
+use crate::wire::DecodeError;
+
+/// Why records do not make an engine. Each names the record by its number, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// Not a vertex of this committee, or, where it says so, not an own one.
+    #[error("record {record} is no vertex of this committee: {error}")]
+    Vertex {
+        /// Which.
+        record: u64,
+        /// What is wrong with it.
+        error: VertexError,
+    },
+    /// An own vertex is by somebody else.
+    #[error("record {record} is another authority's vertex, recorded as an own one")]
+    NotOwn {
+        /// Which.
+        record: u64,
+    },
+    /// A vertex stands before one of its parents.
+    #[error("record {record} is a vertex whose parent {parent:?} is not recorded before it")]
+    Parent {
+        /// Which.
+        record: u64,
+        /// The parent.
+        parent: VertexRef,
+    },
+    /// Not an envelope for this committee's key.
+    #[error("record {record} is no envelope for this committee: {error}")]
+    Envelope {
+        /// Which.
+        record: u64,
+        /// What is wrong with it.
+        error: EnvelopeError,
+    },
+    /// An anchor that the vertices before it do not give.
+    #[error("record {record} is an anchor that the recorded vertices do not give")]
+    Anchor {
+        /// Which.
+        record: u64,
+    },
+    /// Not a batch header.
+    #[error("record {record} is no batch header: {error}")]
+    Header {
+        /// Which.
+        record: u64,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// A batch that the anchors before it do not give.
+    #[error("record {record} is a batch that the recorded vertices and envelopes do not give")]
+    Batch {
+        /// Which.
+        record: u64,
+    },
+}
+
+impl Engine {
+    /// Rebuilds the engine of an authority from its durable records; what it must do or say first goes to `effects`.
+    ///
+    /// Takes what [`Engine::new`] takes. None of `records` may be missing but at the end; there may be none at all.
+    /// Errors: the records are not of this committee and authority, or do not fit together.
+    pub fn recover(
+        committee: Arc<Committee>,
+        own: AuthorityIndex,
+        keys: RevealKeys,
+        config: EngineConfig,
+        now: TimestampUs,
+        records: impl IntoIterator<Item = Record>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Self, RecoverError> {
+        let mut replay = Replay {
+            engine: Self::new(committee, own, keys, config),
+            now,
+            anchors: VecDeque::new(),
+            plans: VecDeque::new(),
+            newest_own: None,
+            effects: Vec::new(),
+        };
+        let mut number = 0;
+        for record in records {
+            number += 1;
+            replay.take(number, record)?;
+        }
+        Ok(replay.finish(number, effects))
+    }
+}
+
+/// An engine that takes in its own records.
+struct Replay {
+    engine: Engine,
+    now: TimestampUs,
+    /// Bodies of anchors that were decided and whose record has not come yet.
+    anchors: VecDeque<Arc<[u8]>>,
+    /// Batches that were cut and whose header has not come yet.
+    plans: VecDeque<BatchPlan>,
+    newest_own: Option<VerifiedVertex>,
+    /// What the engine asks for on the way; it was done then.
+    effects: Vec<Effect>,
+}
+
+impl Replay {
+    fn take(&mut self, record: u64, body: Record) -> Result<(), RecoverError> {
+        match body {
+            Record::Envelope(bytes) => self.take_envelope(record, bytes),
+            Record::OwnVertex(bytes) => self.take_own_vertex(record, &bytes),
+            Record::Vertex(bytes) => {
+                let vertex = self.restore(record, &bytes)?;
+                self.link(record, vertex)
+            }
+            Record::Anchor(bytes) => self.take_anchor(record, &bytes),
+            Record::Batch(bytes) => self.take_batch(record, &bytes),
+        }
+    }
+
+    fn take_envelope(&mut self, record: u64, bytes: Arc<[u8]>) -> Result<(), RecoverError> {
+        let engine = &mut self.engine;
+        let envelope = VerifiedEnvelope::restore(bytes, engine.reveal.sealing_key())
+            .map_err(|error| RecoverError::Envelope { record, error })?;
+        engine.envelope_wants.forget(&envelope.digest());
+        let held = engine.table.find(&envelope.digest());
+        // One that expired and was let go of may have been accepted again; here it may not be let go of yet.
+        let entry = match held.map(|held| held.entry()) {
+            Some(entry) => entry,
+            None => engine.table.hold(envelope, None),
+        };
+        engine.local.append(entry);
+        Ok(())
+    }
+
+    fn take_own_vertex(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
+        let vertex = self.restore(record, bytes)?;
+        let engine = &mut self.engine;
+        if vertex.author() != engine.own {
+            return Err(RecoverError::NotOwn { record });
+        }
+        let (round, first) = (vertex.round(), vertex.first_position());
+        engine.local.relist(round, first, vertex.entries());
+        for (index, entry) in vertex.entries().iter().enumerate() {
+            if let Some(held) = engine.table.find_mut(&entry.digest) {
+                held.listed = Some((vertex.reference(), index as u32));
+            }
+        }
+        engine.proposer.round = engine.proposer.round.max(round.next());
+        engine.proposer.last_timestamp = vertex.timestamp();
+        self.newest_own = Some(vertex.clone());
+        self.link(record, vertex)
+    }
+
+    fn restore(&self, record: u64, bytes: &[u8]) -> Result<VerifiedVertex, RecoverError> {
+        Vertex::restore(bytes, &self.engine.committee)
+            .map_err(|error| RecoverError::Vertex { record, error })
+    }
+
+    /// Links a vertex and decides what it decides.
+    fn link(&mut self, record: u64, vertex: VerifiedVertex) -> Result<(), RecoverError> {
+        let linked = self.engine.dag.restore(vertex.clone());
+        if linked.map_err(|parent| RecoverError::Parent { record, parent })? {
+            let accepted = vec![vertex];
+            self.engine
+                .on_accepted(self.now, accepted, &mut self.effects);
+        }
+        for effect in self.effects.drain(..) {
+            if let Effect::Persist(Record::Anchor(body)) = effect {
+                self.anchors.push_back(body);
+            }
+        }
+        Ok(())
+    }
+
+    /// An anchor is decided here as soon as its vertices are, so at the latest when its record comes.
+    fn take_anchor(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
+        if self.anchors.pop_front().as_deref() != Some(bytes) {
+            return Err(RecoverError::Anchor { record });
+        }
+        self.cut();
+        Ok(())
+    }
+
+    fn take_batch(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
+        let header =
+            BatchHeader::decode(bytes).map_err(|error| RecoverError::Header { record, error })?;
+        self.cut();
+        let settled = self.engine.reveal.settled();
+        let fits =
+            |plan: &BatchPlan| plan.is_of(&header) && (header.seq.0, header.previous) == settled;
+        let Some(plan) = self.plans.pop_front().filter(fits) else {
+            return Err(RecoverError::Batch { record });
+        };
+        let hash = header.hash();
+        let digests: Vec<Digest> = plan.digests().collect();
+        self.engine.reveal.skip(&plan, hash);
+        self.engine.note_settled(plan.seq, hash, &digests);
+        Ok(())
+    }
+
+    /// Cuts the emissions whose envelopes are here.
+    fn cut(&mut self) {
+        let engine = &mut self.engine;
+        while let Some(emission) = engine.emissions.front() {
+            let mut entries = emission.entries.iter();
+            if entries.any(|entry| engine.table.find(&entry.digest).is_none()) {
+                return;
+            }
+            let emission = engine.emissions.pop_front().expect("it is the front one");
+            let seq = BatchSeq(engine.reveal.next_seq().0 + self.plans.len() as u64);
+            for plan in engine.cut(emission, seq) {
+                engine.place(plan.seq, &plan.envelopes, &mut self.effects);
+                self.plans.push_back(plan);
+            }
+        }
+    }
+
+    fn finish(mut self, records: u64, effects: &mut Vec<Effect>) -> Engine {
+        self.cut();
+        let mut engine = self.engine;
+        engine.counters = Counters {
+            records_recovered: records,
+            ..Counters::default()
+        };
+        engine.records = records;
+        for anchor in self.anchors {
+            engine.persist(Record::Anchor(anchor), effects);
+        }
+        for plan in self.plans {
+            engine.start(plan, effects);
+        }
+        // It may never have left; whoever has it already loses nothing.
+        if let Some(vertex) = self.newest_own {
+            // An idle node that beat its heart at once would be a round ahead of the others, and wait for theirs.
+            engine.proposer.made = vertex.timestamp().min(self.now);
+            let bytes = vertex.bytes().clone();
+            effects.push(Effect::Broadcast(PeerMessage::Vertex(bytes)));
+        }
+        engine
+    }
+}
