@@ -40,7 +40,7 @@ impl Engine {
     }
 
     /// Takes back evidence that this node has recorded before, so that it is not recorded again.
-    pub fn restore_evidence(&mut self, evidence: Evidence) {
+    pub(super) fn restore_evidence(&mut self, evidence: Evidence) {
         self.evidence.keep(evidence);
     }
 }

@@ -17,7 +17,7 @@
 //! records go on from the journal's: after k records the first new one is k + 1, and [`Input::Durable`] counts them all.
 //! I5: what follows from the records and is not among them (an anchor, a share message) is made durable or sent anew.
 //!
-//! Not kept: which clients wait for what, evidence of refused messages, counters (they count since the start).
+//! Not kept: which clients wait for what, counters (they count since the start).
 //!
 //! Cost: linear in the records. A vertex costs hashes, not a signature check; a sealed envelope one point decoding (4 us);
 //! shares are made for batches that are not opened yet, and for others when a peer asks.
@@ -70,6 +70,14 @@ pub enum RecoverError {
     /// Not a batch header.
     #[error("record {record} is no batch header: {error}")]
     Header {
+        /// Which.
+        record: u64,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// Not evidence.
+    #[error("record {record} is no evidence: {error}")]
+    Evidence {
         /// Which.
         record: u64,
         /// What is wrong with it.
@@ -138,6 +146,12 @@ impl Replay {
             }
             Record::Anchor(bytes) => self.take_anchor(record, &bytes),
             Record::Batch(bytes) => self.take_batch(record, &bytes),
+            Record::Evidence(bytes) => {
+                let evidence = Evidence::decode(&bytes)
+                    .map_err(|error| RecoverError::Evidence { record, error })?;
+                self.engine.restore_evidence(evidence);
+                Ok(())
+            }
         }
     }
 
