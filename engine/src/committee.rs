@@ -76,6 +76,9 @@ pub struct Parameters {
     /// Anchors that must cite a leader's vertices after it missed a slot before it leads again; 1 to
     /// [`LEADER_RETURN_LIMIT`].
     pub leader_return_anchors: u32,
+    /// The first anchor at or past each multiple of so many rounds is a checkpoint. From 8 to
+    /// [`CHECKPOINT_INTERVAL_LIMIT`].
+    pub checkpoint_interval_rounds: u64,
 }
 
 impl Default for Parameters {
@@ -85,6 +88,9 @@ impl Default for Parameters {
             gc_depth_rounds: 256,
             vertex_entries_max: 1024,
             leader_return_anchors: 32,
+            // As G: what a node must keep for one that returns is then at most three times its DAG, and one that returns
+            // has at most that many rounds to go over.
+            checkpoint_interval_rounds: 256,
         }
     }
 }
@@ -142,7 +148,8 @@ impl Committee {
         let in_range = parameters.deferral_cap >= 1
             && parameters.gc_depth_rounds >= 8
             && (1..=VERTEX_ENTRIES_LIMIT).contains(&parameters.vertex_entries_max)
-            && (1..=LEADER_RETURN_LIMIT).contains(&parameters.leader_return_anchors);
+            && (1..=LEADER_RETURN_LIMIT).contains(&parameters.leader_return_anchors)
+            && (8..=CHECKPOINT_INTERVAL_LIMIT).contains(&parameters.checkpoint_interval_rounds);
         if !in_range {
             return Err(CommitteeError::Parameters);
         }
@@ -178,6 +185,9 @@ pub const VERTEX_ENTRIES_LIMIT: u32 = 8192;
 /// Largest `leader_return_anchors`.
 pub const LEADER_RETURN_LIMIT: u32 = 65_536;
 
+/// Largest `checkpoint_interval_rounds`: what is kept for nodes that return grows with it.
+pub const CHECKPOINT_INTERVAL_LIMIT: u64 = 65_536;
+
 /// Why a committee cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitteeError {
@@ -192,7 +202,7 @@ pub enum CommitteeError {
     DuplicateRollup,
     /// A parameter is out of range.
     #[error(
-        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}, leader_return_anchors 1 to {LEADER_RETURN_LIMIT}"
+        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}, leader_return_anchors 1 to {LEADER_RETURN_LIMIT}, checkpoint_interval_rounds 8 to {CHECKPOINT_INTERVAL_LIMIT}"
     )]
     Parameters,
 }

@@ -24,6 +24,7 @@ use crate::admit::label_rules::{self, PEER_TIME_AHEAD_US_MAX};
 use crate::admit::local_order::LocalOrder;
 use crate::admit::refusal::Refusal;
 use crate::admit::table::{CLIENTS_AN_ENVELOPE_MAX, EnvelopeTable, Phase};
+use crate::batch::header::BatchHeader;
 use crate::commit::history::SubDag;
 use crate::commit::sequence::Committer;
 use crate::committee::Committee;
@@ -46,6 +47,8 @@ use crate::reveal::{OpenedBatch, Reveal, RevealKeys, ShareFault};
 use crate::seal::envelope::Envelope;
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
+use crate::state::State;
+use crate::sync::checkpoints::{Checkpoint, Checkpoints};
 use crate::types::{
     AuthorityIndex, AuthoritySet, BatchSeq, Digest, Entry, Position, Round, Sha256Hash, TimestampUs,
 };
@@ -81,6 +84,7 @@ pub struct Engine {
     evidence: EvidenceBook,
     /// How many proofs the DAG had when they were last taken over.
     dag_faults_seen: usize,
+    checkpoints: Checkpoints,
     counters: Counters,
 }
 
@@ -116,6 +120,8 @@ struct PendingEmission {
     entries: Vec<Entry>,
     group_wait_cut: u32,
     cap_fired: u32,
+    /// The state after the anchor, where it is a checkpoint.
+    state: Option<State>,
 }
 
 /// When to ask again for the shares of the lowest batch that lacks some.
@@ -183,6 +189,7 @@ impl Engine {
             header_hashes: VecDeque::new(),
             evidence: EvidenceBook::default(),
             dag_faults_seen: 0,
+            checkpoints: Checkpoints::default(),
             counters: Counters::default(),
             config,
             committee,
@@ -292,14 +299,15 @@ impl Engine {
         self.accuse(effects);
         let opened = opened?;
         self.persist(Record::Batch(opened.header.encode()[..].into()), effects);
-        self.note_settled(opened.seq, opened.header_hash, &opened.digests);
+        self.note_settled(&opened.header, &opened.digests);
         self.counters.batches += 1;
         self.counters.void += u64::from(opened.header.void);
         Some(opened)
     }
 
     /// Keeps in mind that a batch is opened: its entries are duplicates from now on, its hash is compared with peers'.
-    fn note_settled(&mut self, seq: BatchSeq, header_hash: Sha256Hash, digests: &[Digest]) {
+    fn note_settled(&mut self, header: &BatchHeader, digests: &[Digest]) {
+        let seq = header.seq;
         for digest in digests {
             if let Some(held) = self.table.find_mut(digest) {
                 held.phase = Phase::Settled { seq };
@@ -308,7 +316,13 @@ impl Engine {
         if self.header_hashes.len() == HEADER_HASHES_KEPT_MAX {
             self.header_hashes.pop_front();
         }
-        self.header_hashes.push_back((seq, header_hash));
+        self.header_hashes.push_back((seq, header.hash()));
+        self.checkpoints.on_settled(header);
+    }
+
+    /// The newest settled checkpoint, while this node has one.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoints.settled().next_back()
     }
 
     /// The next batch that will be opened: all below are settled, and are not opened again.

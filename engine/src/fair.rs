@@ -21,25 +21,32 @@
 
 mod bits;
 mod condense;
+mod emitted;
 mod observe;
 mod order;
 mod params;
 mod precedence;
 mod select;
 
+use emitted::EmittedLog;
 use observe::Observed;
 use precedence::{Ranks, Relation};
 use select::{Selection, Standing};
 
+pub(crate) use emitted::encode_pairs;
 pub use params::{FairParams, FairParamsError};
 
+use std::sync::Arc;
+
 use crate::types::{AuthorityIndex, Entry, TimestampUs};
+use crate::wire::{DecodeError, Reader};
 
 /// The fair order of one epoch: what is listed and not yet ordered.
 #[derive(Clone, Debug)]
 pub struct FairOrder {
     params: FairParams,
     observed: Observed,
+    emitted: EmittedLog,
     ranks: Ranks,
     relation: Relation,
 }
@@ -78,6 +85,7 @@ impl FairOrder {
         Self {
             params,
             observed: Observed::new(params),
+            emitted: EmittedLog::default(),
             ranks: Ranks::default(),
             relation: Relation::default(),
         }
@@ -96,6 +104,7 @@ impl FairOrder {
             "one list an authority"
         );
         self.observed.advance(anchor.consensus_time);
+        self.emitted.forget_expired(anchor.consensus_time);
         for (authority, entries) in (0..).map(AuthorityIndex).zip(anchor.appends) {
             self.observed.append(authority, entries);
         }
@@ -109,7 +118,42 @@ impl FairOrder {
         let selection = self.select();
         let emission = self.emit(&selection, &anchor.tie_seed, dropped);
         self.settle(&selection);
+        self.emitted.push(emission.groups.iter().flatten().copied());
         emission
+    }
+
+    /// Appends the fair order's part of the canonical state: what is pending, and the hashes of what was emitted and has
+    /// not expired. O(pending and listed, and emissions of the last 90 s).
+    pub(crate) fn encode_state(&self, out: &mut Vec<u8>) {
+        self.observed.encode_state(out);
+        self.emitted.encode_state(out);
+    }
+
+    /// The emissions whose hashes stand in the state, in its order.
+    pub(crate) fn emissions(&self) -> Vec<Arc<[Entry]>> {
+        self.emitted.emissions()
+    }
+
+    /// An order that goes on where the one whose state this is stood; `emissions` is read behind the state.
+    ///
+    /// Errors: bytes that are no such state, or emissions that are not the state's.
+    pub(crate) fn decode_state(
+        params: impl Into<FairParams>,
+        state: &mut Reader<'_>,
+        emissions: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let mut order = Self::new(params);
+        order.observed = Observed::decode_state(order.params, state)?;
+        order.emitted = EmittedLog::decode_state(state, emissions)?;
+        for entries in order.emitted.emissions() {
+            order.observed.remember_emitted(&entries);
+        }
+        Ok(order)
+    }
+
+    /// How many emitted pairs are remembered, and in how many emissions.
+    pub fn emitted_len(&self) -> (usize, usize) {
+        (self.observed.emitted_len(), self.emitted.len())
     }
 
     /// How many pairs are listed and neither emitted nor dropped.

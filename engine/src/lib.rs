@@ -24,5 +24,7 @@ pub mod message;
 pub mod pace;
 pub mod reveal;
 pub mod seal;
+pub mod state;
+pub mod sync;
 pub mod types;
 pub mod wire;

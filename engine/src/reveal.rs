@@ -427,7 +427,7 @@ impl Reveal {
             order_root: plan.order_root,
             payload_root: archive::payload_root(entries, payload)
                 .expect("every range was written inside the payload"),
-            state_root: Sha256Hash([0; 32]),
+            state_root: plan.state_root,
             entries: entries.len() as u32,
             void: void as u32,
             group_wait_cut: plan.group_wait_cut,

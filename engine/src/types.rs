@@ -172,6 +172,16 @@ impl AuthoritySet {
         self.0 == 0
     }
 
+    /// The set as a mask: bit i stands for authority i.
+    pub const fn mask(self) -> u128 {
+        self.0
+    }
+
+    /// The set of a mask.
+    pub const fn from_mask(mask: u128) -> Self {
+        Self(mask)
+    }
+
     /// The members, ascending.
     pub fn iter(self) -> impl Iterator<Item = AuthorityIndex> {
         (0..128u8)

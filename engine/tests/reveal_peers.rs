@@ -80,6 +80,7 @@ impl World {
             envelopes: verdicts.collect::<Result<_, _>>().unwrap(),
             group_wait_cut: 0,
             cap_fired: 0,
+            state_root: Sha256Hash::default(),
         }
     }
 

@@ -7,15 +7,18 @@
 //!
 //! I4 judges by committed vertices alone, so it is a function of the committed sequence: an author's committed
 //! vertices, ascending, must each continue the chain of those before.
+//!
+//! What is carried from anchor to anchor is part of the canonical state ([`crate::state`]): [`History::encode_state`].
 
 use std::collections::BTreeSet;
 
 use crate::committee::Committee;
 use crate::dag::evidence::continues_chain;
-use crate::dag::header::{VertexRef, genesis};
+use crate::dag::header::{VertexRef, bounded_position, bounded_round, genesis};
 use crate::dag::store::Dag;
 use crate::dag::vertex::VerifiedVertex;
-use crate::types::{AuthorityIndex, AuthoritySet, Digest, Entry, Round, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, Digest, Entry, Position, Round, TimestampUs};
+use crate::wire::{DecodeError, Reader, Writer};
 
 /// What one anchor newly commits; the one input of the fair order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +39,24 @@ pub struct SubDag {
     pub consensus_time: TimestampUs,
     /// Authorities whose fork the committed history shows from this anchor on, ascending.
     pub new_forks: Vec<AuthorityIndex>,
+    /// The commit rule's part of the canonical state after this anchor, where it is a checkpoint.
+    pub state: Option<Vec<u8>>,
 }
 
 /// What has been committed so far, as far as later anchors need to know.
 #[derive(Debug)]
 pub(crate) struct History {
     gc_depth_rounds: u64,
+    checkpoint_interval_rounds: u64,
     anchors: u64,
+    /// Round of the last anchor; 0 before the first.
+    last_anchor: Round,
     floor: Round,
     /// Committed vertices above the floor.
     committed: BTreeSet<VertexRef>,
     tips: Vec<VertexRef>,
+    /// Where the local order of each author goes on after its tip.
+    ends: Vec<Position>,
     timestamps: Vec<TimestampUs>,
     forked: AuthoritySet,
     consensus_time: TimestampUs,
@@ -58,13 +68,16 @@ impl History {
         let thresholds = committee.thresholds();
         Self {
             gc_depth_rounds: committee.parameters.gc_depth_rounds,
+            checkpoint_interval_rounds: committee.parameters.checkpoint_interval_rounds,
             anchors: 0,
+            last_anchor: Round(0),
             floor: Round(0),
             committed: BTreeSet::new(),
             tips: thresholds
                 .members()
                 .map(|author| genesis(committee, author))
                 .collect(),
+            ends: vec![Position(0); thresholds.authorities() as usize],
             timestamps: vec![committee.epoch_start; thresholds.authorities() as usize],
             forked: AuthoritySet::EMPTY,
             consensus_time: committee.epoch_start,
@@ -107,6 +120,9 @@ impl History {
         self.consensus_time = self.consensus_time.max(median);
         let index = self.anchors;
         self.anchors += 1;
+        let interval = self.checkpoint_interval_rounds;
+        let is_checkpoint = anchor.round.0 / interval > self.last_anchor.0 / interval;
+        self.last_anchor = anchor.round;
         self.floor = anchor.round.minus(self.gc_depth_rounds);
         while self
             .committed
@@ -124,7 +140,95 @@ impl History {
             tie_parents: tie_parents(dag, &anchor),
             consensus_time: self.consensus_time,
             new_forks,
+            // Written by the caller, which holds the rest of the commit rule's state.
+            state: is_checkpoint.then(Vec::new),
         }
+    }
+
+    /// Appends what later anchors need to know: all of it a function of the committed sequence.
+    ///
+    /// Anchors u64, round of the last u64, consensus time u64, forked authors (mask of 16 bytes), one tip an author
+    /// (reference, end position u64, newest timestamp u64), then the committed vertices above the floor (u32, references
+    /// ascending). The floor follows from the last anchor. O(w) for w committed above the floor.
+    pub(crate) fn encode_state(&self, out: &mut Vec<u8>) {
+        Writer::new(out)
+            .u64(self.anchors)
+            .u64(self.last_anchor.0)
+            .u64(self.consensus_time.0)
+            .bytes(&self.forked.mask().to_be_bytes());
+        for ((tip, end), timestamp) in self.tips.iter().zip(&self.ends).zip(&self.timestamps) {
+            tip.encode(out);
+            Writer::new(out).u64(end.0).u64(timestamp.0);
+        }
+        Writer::new(out).count_u32(self.committed.len());
+        for vertex in &self.committed {
+            vertex.encode(out);
+        }
+    }
+
+    /// Reads what [`History::encode_state`] wrote. Errors: anything that it does not write.
+    pub(crate) fn decode_state(
+        committee: &Committee,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let mut history = Self::new(committee);
+        history.anchors = reader.u64()?;
+        history.last_anchor = bounded_round(reader)?;
+        history.floor = history.last_anchor.minus(history.gc_depth_rounds);
+        history.consensus_time = reader.timestamp()?;
+        let forked = u128::from_be_bytes(reader.array()?);
+        history.forked = AuthoritySet::from_mask(forked);
+        let members = committee.thresholds();
+        if history
+            .forked
+            .iter()
+            .any(|author| !members.has_member(author))
+        {
+            return Err(DecodeError::NotCanonical("forked"));
+        }
+        for author in members.members() {
+            let (at, tip) = (author.as_usize(), VertexRef::decode(reader)?);
+            if tip.author != author || tip.round > history.last_anchor {
+                return Err(DecodeError::NotCanonical("tip"));
+            }
+            history.tips[at] = tip;
+            history.ends[at] = bounded_position(reader)?;
+            history.timestamps[at] = reader.timestamp()?;
+        }
+        let most = reader.left() / VertexRef::LEN;
+        let count = reader.count_u32("committed vertices", most.try_into().unwrap_or(u32::MAX))?;
+        for _ in 0..count {
+            let vertex = VertexRef::decode(reader)?;
+            let ascends = history.committed.last().is_none_or(|last| *last < vertex);
+            let in_window = vertex.round > history.floor && vertex.round <= history.last_anchor;
+            if !ascends || !in_window || !members.has_member(vertex.author) {
+                return Err(DecodeError::NotCanonical("committed vertices"));
+            }
+            history.committed.insert(vertex);
+        }
+        Ok(history)
+    }
+
+    /// Round of the last anchor; 0 before the first.
+    pub(crate) const fn last_anchor(&self) -> Round {
+        self.last_anchor
+    }
+
+    /// How many anchors were committed.
+    pub(crate) const fn anchors(&self) -> u64 {
+        self.anchors
+    }
+
+    /// The committed vertices above the floor, ascending.
+    pub(crate) const fn committed(&self) -> &BTreeSet<VertexRef> {
+        &self.committed
+    }
+
+    /// The newest committed vertex of each author, where its local order goes on, and its timestamp.
+    pub(crate) fn tips(&self) -> impl Iterator<Item = (VertexRef, Position, TimestampUs)> {
+        let ends = self.ends.iter().zip(&self.timestamps);
+        let tips = self.tips.iter().zip(ends);
+        tips.map(|(tip, (end, timestamp))| (*tip, *end, *timestamp))
     }
 
     /// The uncommitted history of `anchor` above the floor, ascending; committed from now on.
@@ -177,6 +281,7 @@ impl History {
             if !self.forked.contains(author) {
                 appends[author.as_usize()].extend_from_slice(vertex.entries());
                 self.timestamps[author.as_usize()] = vertex.timestamp();
+                self.ends[author.as_usize()] = vertex.end_position();
             }
         }
         appends

@@ -174,6 +174,7 @@ fn sub_dag(
         tie_parents: Vec::new(),
         consensus_time: TimestampUs(0),
         new_forks: new_forks.to_vec(),
+        state: None,
     }
 }
 

@@ -11,7 +11,7 @@
 //! So a call at every accepted vertex costs O(undecided slots) plus O(n^2 log n) for each wave that grew, typically
 //! two or three; it never goes back over what was output.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::commit::decide::{Decision, decide_directly, decide_through};
 use crate::commit::history::{History, SubDag};
@@ -21,7 +21,8 @@ use crate::commit::schedule::{
 use crate::committee::Committee;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
-use crate::types::{AuthorityIndex, AuthoritySet, Round, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, Position, Round, TimestampUs};
+use crate::wire::{DecodeError, Reader, Writer};
 
 /// Turns a growing DAG into the sequence of sub-DAGs.
 #[derive(Debug)]
@@ -84,8 +85,11 @@ impl Committer {
                 }
                 Decision::Commit(anchor) => {
                     self.commits += 1;
-                    let sub_dag = self.history.commit(dag, anchor);
+                    let mut sub_dag = self.history.commit(dag, anchor);
                     let changed = self.schedule.on_anchor(&sub_dag);
+                    if let Some(state) = &mut sub_dag.state {
+                        self.encode_state(state);
+                    }
                     output.push(sub_dag);
                     changed
                 }
@@ -103,6 +107,50 @@ impl Committer {
     /// Who leads which round, as of the lowest slot that is not output.
     pub const fn schedule(&self) -> &Schedule {
         &self.schedule
+    }
+
+    /// Appends the commit rule's part of the canonical state, right after an anchor was output.
+    ///
+    /// The lowest slot that is not output follows from the anchor: it is the one after.
+    pub(crate) fn encode_state(&self, out: &mut Vec<u8>) {
+        self.history.encode_state(out);
+        self.schedule.encode_state(&mut Writer::new(out));
+    }
+
+    /// A committer that goes on after the anchor whose state this is. Errors: bytes that are no such state.
+    pub(crate) fn decode_state(
+        committee: &Committee,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let history = History::decode_state(committee, reader)?;
+        Ok(Self {
+            next: history.last_anchor().next(),
+            slots: VecDeque::new(),
+            schedule: Schedule::decode_state(reader, committee)?,
+            history,
+            commits: 0,
+            skips: 0,
+        })
+    }
+
+    /// How many anchors were committed in the epoch.
+    pub(crate) const fn anchors(&self) -> u64 {
+        self.history.anchors()
+    }
+
+    /// Round of the last anchor; 0 before the first.
+    pub(crate) const fn last_anchor(&self) -> Round {
+        self.history.last_anchor()
+    }
+
+    /// The committed vertices above the floor, ascending.
+    pub(crate) const fn committed(&self) -> &BTreeSet<VertexRef> {
+        self.history.committed()
+    }
+
+    /// The newest committed vertex of each author, where its local order goes on, and its timestamp.
+    pub(crate) fn tips(&self) -> impl Iterator<Item = (VertexRef, Position, TimestampUs)> {
+        self.history.tips()
     }
 
     /// The decision so far for the slot of `round`; undecided for those not looked at. None for those output.

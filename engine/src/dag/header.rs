@@ -268,8 +268,15 @@ fn signed_message(digest: &Digest) -> Vec<u8> {
     [SIGNATURE_TAG, &digest.0].concat()
 }
 
-fn bounded_round(reader: &mut Reader<'_>) -> Result<Round, DecodeError> {
+/// A round that a peer or a state names. Errors: truncated, or above [`ROUND_MAX`].
+pub(crate) fn bounded_round(reader: &mut Reader<'_>) -> Result<Round, DecodeError> {
     Ok(Round(bounded(reader.u64()?, "round", ROUND_MAX)?))
+}
+
+/// A position that a peer or a state names. Errors: truncated, or above [`POSITION_MAX`].
+pub(crate) fn bounded_position(reader: &mut Reader<'_>) -> Result<Position, DecodeError> {
+    let position = bounded(reader.u64()?, "position", POSITION_MAX)?;
+    Ok(Position(position))
 }
 
 const fn bounded(value: u64, field: &'static str, max: u64) -> Result<u64, DecodeError> {

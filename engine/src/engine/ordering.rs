@@ -126,13 +126,18 @@ impl Engine {
             .count() as u64;
         let entries: Vec<Entry> = emission.groups.into_iter().flatten().collect();
         self.counters.emitted += entries.len() as u64;
-        if !entries.is_empty() {
+        let state = sub_dag.state.as_deref().map(|committed| {
+            State::new(&self.committee, sub_dag.anchor.round, committed, &self.fair)
+        });
+        // A checkpoint that emits nothing is an empty batch, so that an idle committee has checkpoints, too.
+        if !entries.is_empty() || state.is_some() {
             self.emissions.push_back(PendingEmission {
                 anchor_round: sub_dag.anchor.round,
                 time: sub_dag.consensus_time,
                 entries,
                 group_wait_cut: emission.group_wait_cut,
                 cap_fired: emission.cap_fired,
+                state,
             });
         }
         self.table.purge(self.consensus_time);

@@ -23,7 +23,6 @@
 //! shares are made for batches that are not opened yet, and for others when a peer asks.
 
 use super::*;
-use crate::batch::header::BatchHeader;
 use crate::dag::{Vertex, VertexError};
 use crate::seal::envelope::EnvelopeError;
 use crate::wire::DecodeError;
@@ -229,10 +228,9 @@ impl Replay {
         let Some(plan) = self.plans.pop_front().filter(fits) else {
             return Err(RecoverError::Batch { record });
         };
-        let hash = header.hash();
         let digests: Vec<Digest> = plan.digests().collect();
-        self.engine.reveal.skip(&plan, hash);
-        self.engine.note_settled(plan.seq, hash, &digests);
+        self.engine.reveal.skip(&plan, header.hash());
+        self.engine.note_settled(&header, &digests);
         Ok(())
     }
 

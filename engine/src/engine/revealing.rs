@@ -23,7 +23,8 @@ impl Engine {
     }
 
     pub(super) fn emit(&mut self, emission: PendingEmission, effects: &mut Vec<Effect>) {
-        for plan in self.cut(emission, self.reveal.next_seq()) {
+        let first = self.reveal.next_seq();
+        for plan in self.cut(emission, first) {
             self.place(plan.seq, &plan.envelopes, effects);
             self.start(plan, effects);
         }
@@ -32,7 +33,7 @@ impl Engine {
     /// Cuts an emission into batches, the first of which is `seq`.
     ///
     /// Panics when an envelope is missing: the caller has just looked.
-    pub(super) fn cut(&self, emission: PendingEmission, mut seq: BatchSeq) -> Vec<BatchPlan> {
+    pub(super) fn cut(&mut self, emission: PendingEmission, mut seq: BatchSeq) -> Vec<BatchPlan> {
         let mut envelopes = Vec::with_capacity(emission.entries.len());
         for entry in &emission.entries {
             let held = self
@@ -46,7 +47,11 @@ impl Engine {
             .map(|envelope| envelope.label().payload_len);
         let mut rest = envelopes.clone().into_iter();
         let mut plans = Vec::new();
-        for (run, len) in plan::cut_lens(lens).into_iter().enumerate() {
+        let mut runs = plan::cut_lens(lens);
+        if runs.is_empty() {
+            runs.push(0);
+        }
+        for (run, len) in runs.into_iter().enumerate() {
             let envelopes: Vec<VerifiedEnvelope> = rest.by_ref().take(len).collect();
             let digests = envelopes.iter().map(|envelope| envelope.digest());
             plans.push(BatchPlan {
@@ -55,10 +60,15 @@ impl Engine {
                 time: emission.time,
                 order_root: crate::batch::archive::order_root(digests),
                 envelopes,
+                state_root: Sha256Hash::default(),
                 group_wait_cut: if run == 0 { emission.group_wait_cut } else { 0 },
                 cap_fired: if run == 0 { emission.cap_fired } else { 0 },
             });
             seq = seq.next();
+        }
+        if let (Some(state), Some(last)) = (emission.state, plans.last_mut()) {
+            last.state_root = state.root;
+            self.checkpoints.on_cut(last.seq, state);
         }
         plans
     }

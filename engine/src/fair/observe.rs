@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bits::Bits;
 use super::params::FairParams;
 use crate::types::{AuthorityIndex, AuthoritySet, Digest, Entry, TimestampUs};
+use crate::wire::{DecodeError, Reader, Writer};
 
 /// A pair that some committed list holds and that is neither emitted nor dropped.
 #[derive(Clone, Debug)]
@@ -108,6 +109,94 @@ impl Observed {
         self.remove(emitted);
     }
 
+    /// Appends consensus time u64, the pending pairs in order of arrival (u32; digest 32, valid_until u64, deferred u32,
+    /// overlooked u8 each) and each authority's list of them (u32; indices u32). Who has listed a pair follows.
+    pub(super) fn encode_state(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer
+            .u64(self.consensus_time.0)
+            .count_u32(self.pending.len());
+        for pair in &self.pending {
+            writer
+                .bytes(&pair.entry.digest.0)
+                .u64(pair.entry.valid_until.0)
+                .u32(pair.deferred)
+                .u8(u8::from(pair.is_overlooked));
+        }
+        for list in &self.lists {
+            writer.count_u32(list.len());
+            for at in list {
+                writer.u32(*at);
+            }
+        }
+    }
+
+    /// Reads what [`Observed::encode_state`] wrote; what was emitted is to be remembered apart. Errors: anything else.
+    pub(super) fn decode_state(
+        params: FairParams,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let mut observed = Self::new(params);
+        observed.consensus_time = reader.timestamp()?;
+        let most = (reader.left() / PENDING_LEN).try_into();
+        let count = reader.count_u32("pending pairs", most.unwrap_or(u32::MAX))?;
+        for at in 0..count as u32 {
+            let entry = Entry {
+                digest: reader.digest()?,
+                valid_until: reader.timestamp()?,
+            };
+            let pair = Pending {
+                entry,
+                listed_by: AuthoritySet::EMPTY,
+                deferred: reader.u32()?,
+                is_overlooked: match reader.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(DecodeError::NotCanonical("overlooked")),
+                },
+            };
+            if observed.index.insert(key_of(&entry), at).is_some() {
+                return Err(DecodeError::NotCanonical("pending pairs"));
+            }
+            observed.pending.push(pair);
+        }
+        for authority in (0..params.authorities()).map(|at| AuthorityIndex(at as u8)) {
+            let listed = reader.count_u32("listed pairs", count as u32)?;
+            for _ in 0..listed {
+                let at = reader.u32()?;
+                let pair = observed.pending.get_mut(at as usize);
+                let listed_by = pair.map(|pair| &mut pair.listed_by);
+                if !listed_by.is_some_and(|listed_by| listed_by.insert(authority)) {
+                    return Err(DecodeError::NotCanonical("listed pairs"));
+                }
+                observed.lists[authority.as_usize()].push(at);
+            }
+        }
+        let listings = observed.pending.iter().map(|pair| pair.listed_by.len());
+        observed.listings_max = listings.max().unwrap_or(0);
+        match observed
+            .pending
+            .iter()
+            .any(|pair| pair.listed_by.is_empty())
+        {
+            true => Err(DecodeError::NotCanonical("pending pairs")),
+            false => Ok(observed),
+        }
+    }
+
+    /// Remembers that `entries` were emitted, as far as they have not expired.
+    pub(super) fn remember_emitted(&mut self, entries: &[Entry]) {
+        let unexpired = entries
+            .iter()
+            .filter(|entry| entry.valid_until >= self.consensus_time);
+        self.emitted.extend(unexpired.map(key_of));
+    }
+
+    /// How many emitted pairs are remembered.
+    pub(super) fn emitted_len(&self) -> usize {
+        self.emitted.len()
+    }
+
     /// Whether a quorum lists `pair`. Listings only grow, so a pair once ready stays ready.
     pub(super) fn is_ready(&self, pair: &Pending) -> bool {
         pair.listed_by.len() >= self.quorum
@@ -173,6 +262,9 @@ impl Observed {
         self.listings_max = listings.max().unwrap_or(0);
     }
 }
+
+/// Encoded length of a pending pair in the state, bytes.
+const PENDING_LEN: usize = 45;
 
 /// Expiry first, so that what has expired is one end of a sorted set.
 type Key = (TimestampUs, Digest);

@@ -394,3 +394,51 @@ fn the_idle_question_follows_the_most_listed_pending_pair() {
 fn an_anchor_for_another_committee_is_our_own_bug() {
     Drawn::of(4, 64).groups(&["A", "A", "A"]);
 }
+
+/// Traffic in which authorities disagree and pairs wait, cut in two by the encoding of the state.
+#[test]
+fn an_order_read_back_from_its_state_goes_on_alike() {
+    let mut random = 7u64;
+    let mut draw = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) % below
+    };
+    let params = FairParams::new(4, 1, 6).unwrap();
+    let mut order = FairOrder::new(params);
+    let (mut waited, mut emitted) = (0, 0);
+    for step in 0..400u64 {
+        let mut appends = vec![Vec::new(); 4];
+        for list in &mut appends {
+            for _ in 0..draw(4) {
+                let id = step / 2 + draw(6);
+                let mut digest = [0; 32];
+                digest[..8].copy_from_slice(&id.to_be_bytes());
+                list.push(Entry {
+                    digest: Digest(digest),
+                    valid_until: TimestampUs(1_000 * id + 20_000),
+                });
+            }
+        }
+        let anchor = Anchor {
+            consensus_time: TimestampUs(500 * step),
+            tie_seed: [step as u8; 32],
+            appends: &appends,
+        };
+        let (mut state, mut emissions) = (Vec::new(), Vec::new());
+        order.encode_state(&mut state);
+        for entries in order.emissions() {
+            encode_pairs(&entries, &mut emissions);
+        }
+        let (mut state, mut emissions) = (Reader::new(&state), Reader::new(&emissions));
+        let mut restored = FairOrder::decode_state(params, &mut state, &mut emissions).unwrap();
+        assert_eq!((state.left(), emissions.left()), (0, 0));
+        let emission = order.step(&anchor);
+        assert_eq!(restored.step(&anchor), emission, "step {step}");
+        assert_eq!(restored.emitted_len(), order.emitted_len(), "step {step}");
+        waited += order.pending_len();
+        emitted += emission.groups.len();
+    }
+    assert!(waited > 400 && emitted > 100, "{waited}, {emitted}");
+}

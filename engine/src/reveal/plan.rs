@@ -21,6 +21,8 @@ pub struct BatchPlan {
     pub envelopes: Vec<VerifiedEnvelope>,
     /// Merkle root of their digests.
     pub order_root: Sha256Hash,
+    /// The state root where the batch is a checkpoint, else all zero.
+    pub state_root: Sha256Hash,
     /// Entries of the emission that a group-wait cut let go; stands in the emission's first batch.
     pub group_wait_cut: u32,
     /// Entries of the emission for which the deferral cap fired; stands in the emission's first batch.
@@ -58,6 +60,7 @@ impl BatchPlan {
             && header.anchor_round == self.anchor_round
             && header.time_us == self.time
             && header.order_root == self.order_root
+            && header.state_root == self.state_root
             && header.entries as usize == self.envelopes.len()
     }
 

@@ -2,8 +2,8 @@
 //!
 //! One JSON object, public, the same for clients, nodes and workers:
 //! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max,
-//! leader_return_anchors}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}], authorities: [{index,
-//! signing_key, verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
+//! leader_return_anchors, checkpoint_interval_rounds}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}], authorities: [{index, signing_key,
+//! verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
 //!
 //! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
 //! the key id is theirs, indices count from 0, no key, rollup or address stands twice. Unknown fields are refused: a
@@ -56,6 +56,8 @@ pub struct ParametersPart {
     pub vertex_entries_max: u32,
     /// Anchors after which a leader that missed a slot leads again, from 1.
     pub leader_return_anchors: u32,
+    /// Rounds from checkpoint to checkpoint.
+    pub checkpoint_interval_rounds: u64,
 }
 
 /// One rollup.
@@ -164,6 +166,7 @@ impl CommitteeFile {
                 gc_depth_rounds: parameters.gc_depth_rounds,
                 vertex_entries_max: parameters.vertex_entries_max,
                 leader_return_anchors: parameters.leader_return_anchors,
+                checkpoint_interval_rounds: parameters.checkpoint_interval_rounds,
             },
             reveal_threshold: key.threshold(),
             committee_key: hex::encode(key.committee_key().bytes()),
@@ -239,6 +242,7 @@ impl CommitteeFile {
             gc_depth_rounds: self.parameters.gc_depth_rounds,
             vertex_entries_max: self.parameters.vertex_entries_max,
             leader_return_anchors: self.parameters.leader_return_anchors,
+            checkpoint_interval_rounds: self.parameters.checkpoint_interval_rounds,
         };
         Committee::new(
             ChainId(self.chain_id),

@@ -1,0 +1,3 @@
+//! State sync.
+
+pub mod checkpoints;
