@@ -1,16 +1,19 @@
-//! What is missing and whom to ask for it: the likeliest holder after a grace time, then the others in turn.
+//! What is missing and whom to ask for it: whoever is known to hold it after a grace time, and the others in turn.
+//!
+//! Known holders are asked every second time, so that an answer that was lost, or a holder that was cut off, costs one more
+//! round of asking and not one through the whole committee; the others are asked in between, because a holder may be faulty.
 //!
 //! I1: one request an item is outstanding at a time. I2: at most [`WANTED_MAX`] items; beyond that the oldest stay and
 //! new ones are refused and counted by the caller (whatever is needed is wanted again when it is met again).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::types::{AuthorityIndex, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, TimestampUs};
 
 /// Items of one kind that may be missing at once.
 pub const WANTED_MAX: usize = 65_536;
-/// The wait between attempts doubles at most this often.
-const BACK_OFF_DOUBLINGS_MAX: u32 = 5;
+/// The wait between attempts doubles at every second one, and at most this often.
+const BACK_OFF_DOUBLINGS_MAX: u32 = 3;
 
 /// Missing items of one kind.
 #[derive(Debug)]
@@ -24,6 +27,9 @@ pub struct Wants<K> {
 
 #[derive(Clone, Copy, Debug)]
 struct Want {
+    /// Who has shown that it holds the item.
+    holders: AuthoritySet,
+    /// The first of them.
     holder: AuthorityIndex,
     attempts: u32,
     due: TimestampUs,
@@ -41,11 +47,12 @@ impl<K: Ord + Copy> Wants<K> {
         }
     }
 
-    /// Notes that `key` is missing; `holder` very likely has it. Asked for at `at`, or earlier if already due earlier.
+    /// Notes that `key` is missing; `holder` very likely has it, as do those named before. Asked for at `at`, or earlier if already due earlier.
     ///
     /// Gives false when [`WANTED_MAX`] items are missing already.
     pub fn want(&mut self, key: K, holder: AuthorityIndex, at: TimestampUs) -> bool {
         if let Some(want) = self.items.get_mut(&key) {
+            want.holders.insert(holder);
             if want.attempts == 0 && at < want.due {
                 self.due.remove(&(want.due, key));
                 want.due = at;
@@ -69,7 +76,10 @@ impl<K: Ord + Copy> Wants<K> {
     }
 
     fn insert(&mut self, key: K, holder: AuthorityIndex, at: TimestampUs) {
+        let mut holders = AuthoritySet::EMPTY;
+        holders.insert(holder);
         let want = Want {
+            holders,
             holder,
             attempts: 0,
             due: at,
@@ -130,8 +140,8 @@ impl<K: Ord + Copy> Wants<K> {
             };
             self.due.remove(&(at, key));
             let want = self.items.get_mut(&key).expect("what is due is wanted");
-            let doublings = want.attempts.min(BACK_OFF_DOUBLINGS_MAX);
-            let asked = nth_holder(want.holder, want.attempts, self.own, self.authorities);
+            let doublings = (want.attempts / 2).min(BACK_OFF_DOUBLINGS_MAX);
+            let asked = want.whom_to_ask(self.own, self.authorities);
             want.attempts += 1;
             want.due = now.plus_us(self.retry_us << doublings);
             self.due.insert((want.due, key));
@@ -143,17 +153,22 @@ impl<K: Ord + Copy> Wants<K> {
     }
 }
 
-/// Whom to ask at the `attempt`-th time: the likeliest holder, then the others in turn, never oneself.
-fn nth_holder(
-    holder: AuthorityIndex,
-    attempt: u32,
-    own: AuthorityIndex,
-    authorities: u32,
-) -> Option<AuthorityIndex> {
-    let others = |skip: u32| AuthorityIndex(((u32::from(holder.0) + skip) % authorities) as u8);
-    let peers: u32 = authorities.checked_sub(1).filter(|peers| *peers > 0)?;
-    let mut candidates = (0..authorities).map(others).filter(|peer| *peer != own);
-    candidates.nth((attempt % peers) as usize)
+impl Want {
+    /// Whom to ask next: at even attempts the holders in turn, at odd ones the others in turn; never oneself.
+    fn whom_to_ask(&self, own: AuthorityIndex, authorities: u32) -> Option<AuthorityIndex> {
+        let from_holder = (0..authorities)
+            .map(|skip| AuthorityIndex(((u32::from(self.holder.0) + skip) % authorities) as u8))
+            .filter(|peer| *peer != own);
+        let (holders, others): (Vec<_>, Vec<_>) =
+            from_holder.partition(|peer| self.holders.contains(*peer));
+        let is_holders_turn = self.attempts.is_multiple_of(2) || others.is_empty();
+        let asked = match is_holders_turn && !holders.is_empty() {
+            true => holders,
+            false => others,
+        };
+        let turn = (self.attempts / 2) as usize;
+        (!asked.is_empty()).then(|| asked[turn % asked.len()])
+    }
 }
 
 #[cfg(test)]
@@ -166,17 +181,47 @@ mod tests {
     }
 
     #[test]
-    fn the_likely_holder_is_asked_after_the_grace_and_then_the_others_with_back_off() {
+    fn the_holder_is_asked_after_the_grace_and_every_second_time_with_back_off() {
         let mut wants = Wants::new(AuthorityIndex(0), 4, 100);
         assert!(wants.want(7, AuthorityIndex(3), TimestampUs(50)));
         assert_eq!(asked(&mut wants, 49), vec![]);
         assert_eq!(asked(&mut wants, 50), vec![(3, vec![7])]);
         assert_eq!(asked(&mut wants, 149), vec![]);
         assert_eq!(asked(&mut wants, 150), vec![(1, vec![7])], "never itself");
-        assert_eq!(asked(&mut wants, 350), vec![(2, vec![7])], "200 us later");
-        assert_eq!(asked(&mut wants, 750), vec![(3, vec![7])]);
+        assert_eq!(asked(&mut wants, 250), vec![(3, vec![7])]);
+        assert_eq!(asked(&mut wants, 450), vec![(2, vec![7])], "200 us later");
+        assert_eq!(asked(&mut wants, 650), vec![(3, vec![7])]);
         wants.forget(&7);
         assert!(wants.is_empty() && wants.next_due().is_none());
+    }
+
+    #[test]
+    fn a_holder_that_was_cut_off_is_asked_again_before_long() {
+        let mut wants = Wants::new(AuthorityIndex(0), 16, 100);
+        wants.want(7, AuthorityIndex(9), TimestampUs(0));
+        let (mut now, mut last) = (0, 0);
+        for _ in 0..40 {
+            if asked(&mut wants, now) == vec![(9, vec![7])] {
+                assert!(now - last <= 2 * 100 * 8, "asked at {last} and at {now}");
+                last = now;
+            }
+            now = wants.next_due().expect("it is still missing").0;
+        }
+        assert!(last > 10_000, "and for ever: last at {last}");
+    }
+
+    #[test]
+    fn all_that_are_known_to_hold_it_are_asked_in_turn() {
+        let mut wants = Wants::new(AuthorityIndex(0), 5, 100);
+        wants.want(7, AuthorityIndex(3), TimestampUs(0));
+        wants.want(7, AuthorityIndex(1), TimestampUs(0));
+        let order: Vec<u8> = (0..6)
+            .map(|_| {
+                let now = wants.next_due().expect("it is still missing").0;
+                asked(&mut wants, now)[0].0
+            })
+            .collect();
+        assert_eq!(order, [3, 4, 1, 2, 3, 4], "holders 3 and 1, others 4 and 2");
     }
 
     #[test]
