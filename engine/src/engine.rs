@@ -99,6 +99,8 @@ struct Proposer {
     leader_wait: LeaderWait,
     made: TimestampUs,
     last_timestamp: TimestampUs,
+    /// The own vertex before, once there is one.
+    last: Option<VertexRef>,
     /// Made and signed, waiting until its record (by number) is durable.
     in_flight: Option<(VerifiedVertex, u64)>,
 }
@@ -180,6 +182,7 @@ impl Engine {
                 leader_wait: LeaderWait::new(config.leader_wait_bounds(), n),
                 made: TimestampUs(0),
                 last_timestamp: epoch_start,
+                last: None,
                 in_flight: None,
             },
             peers_up: AuthoritySet::EMPTY,

@@ -85,6 +85,12 @@ impl Engine {
         let entries_max = self.committee.parameters.vertex_entries_max;
         let (first_position, entries): (Position, Vec<Entry>) = self.local.list(round, entries_max);
         let (count, hash) = self.reveal.settled();
+        let mut parents = propose::choose_parents(&self.dag, self.committer.schedule(), self.own, round)
+            .expect("a vertex is made in a round that was entered");
+        if let Some(last) = self.proposer.last {
+            // Should somebody else sign with our key, the own chain still goes on from what this engine has signed.
+            parents[0] = last;
+        }
         let draft = VertexDraft {
             chain_id: self.committee.chain_id,
             epoch: self.committee.epoch,
@@ -92,8 +98,7 @@ impl Engine {
             author: self.own,
             timestamp: now.max(self.proposer.last_timestamp),
             first_position,
-            parents: propose::choose_parents(&self.dag, self.committer.schedule(), self.own, round)
-                .expect("a vertex is made in a round that was entered"),
+            parents,
             entries,
             settled: Settled { count, hash },
         };
@@ -107,6 +112,7 @@ impl Engine {
         };
         self.proposer.round = self.proposer.round.next();
         self.proposer.entered = None;
+        self.proposer.last = Some(vertex.reference());
         effects.push(Effect::Broadcast(PeerMessage::Vertex(
             vertex.bytes().clone(),
         )));

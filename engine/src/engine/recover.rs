@@ -184,6 +184,7 @@ impl Replay {
         }
         engine.proposer.round = engine.proposer.round.max(round.next());
         engine.proposer.last_timestamp = vertex.timestamp();
+        engine.proposer.last = Some(vertex.reference());
         self.newest_own = Some(vertex.clone());
         self.link(record, vertex)
     }
