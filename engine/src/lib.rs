@@ -26,5 +26,7 @@ pub mod reveal;
 pub mod seal;
 pub mod state;
 pub mod sync;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod types;
 pub mod wire;

@@ -26,6 +26,8 @@
 //! Every hash with a tag is BLAKE3 in its key derivation mode: context string = the tag, key material = the parts, each
 //! preceded by its length as eight big-endian bytes. The digest of an envelope is the plain hash of its bytes.
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod crafted;
 pub mod deal;
 pub mod envelope;
 #[cfg(test)]

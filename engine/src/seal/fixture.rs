@@ -1,14 +1,11 @@
 //! A small committee for this module's tests, and envelopes that no honest client makes.
 
-use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
-use super::envelope::SealedFields;
-use super::group::second_generator;
+use super::crafted::{crafted_label, crafted_under};
 use super::*;
 use crate::types::{AuthorityIndex, BatchSeq, ChainId, Epoch, RollupId, Sha256Hash, TimestampUs};
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
 
 /// A committee with all its secrets.
 pub(super) struct Net {
@@ -103,44 +100,9 @@ pub(super) fn us(envelopes: &[VerifiedEnvelope]) -> Vec<EncodedPoint> {
 
 /// An envelope with a valid proof of `r` and `content` in the place of r | payload, sealed under the D of `r_of_d`.
 pub(super) fn crafted(key: &SealingKey, r: Scalar, r_of_d: Scalar, content: &[u8]) -> Vec<u8> {
-    let label = Label {
-        kind: EnvelopeKind::Sealed,
-        padding: Padding::None,
-        rollup: RollupId(5),
-        chain_id: key.chain_id(),
-        key_id: key.key_id(),
-        valid_until: TimestampUs(1_000_000),
-        sender_tag: [6; 16],
-        payload_len: content.len() as u32 - 32,
-    }
-    .encode();
-    let s = Scalar::from(77u64);
-    let second = second_generator().point();
-    let encode = |point: RistrettoPoint| point.compress().to_bytes();
-    let [u, u2, w, w2] = [
-        RistrettoPoint::mul_base(&r),
-        second * r,
-        RistrettoPoint::mul_base(&s),
-        second * s,
-    ]
-    .map(encode);
-    let mut proof = SealedFields {
-        label: &label,
-        u: &u,
-        u2: &u2,
-        w: &w,
-        w2: &w2,
-        ciphertext: &[],
-        z: &[0; 32],
-    };
-    let content_key = proof.content_key(&encode(key.committee_key().point() * r_of_d));
-    let mut ciphertext = content.to_vec();
-    ChaCha20Poly1305::new((&*content_key).into())
-        .encrypt_in_place(&Nonce::default(), &[], &mut ciphertext)
-        .unwrap();
-    proof.ciphertext = &ciphertext;
-    let z = s + r * proof.challenge();
-    [&label[..], &u, &u2, &w, &w2, &ciphertext, z.as_bytes()].concat()
+    let label = crafted_label(key, &fields(), content.len() as u32 - 32);
+    let d = key.committee_key().point() * r_of_d;
+    crafted_under(&label, r, &d.compress().to_bytes(), content)
 }
 
 pub(super) const SEQ: BatchSeq = BatchSeq(12);

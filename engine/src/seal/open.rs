@@ -49,6 +49,14 @@ pub struct ClaimedPoint {
     half: RistrettoPoint,
 }
 
+impl ClaimedPoint {
+    /// Its encoding.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn encoding(&self) -> &[u8; 32] {
+        &self.encoding
+    }
+}
+
 /// Combines the proven shares of exactly t different authorities for one batch into its D, in the batch's order.
 ///
 /// Errors: see [`CombineError`].

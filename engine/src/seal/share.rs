@@ -248,7 +248,7 @@ impl ShareMessage {
     }
 
     /// What is signed: a prefix that no other signature of an authority has, and a hash of the message.
-    fn signed_bytes(&self) -> Vec<u8> {
+    pub(crate) fn signed_bytes(&self) -> Vec<u8> {
         let hash = Transcript::new(TAG_MESSAGE)
             .part(&self.encode_unsigned())
             .hash();

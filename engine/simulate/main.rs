@@ -1,0 +1,162 @@
+//! Runs many seeds of the simulator and gives a verdict: a line for each seed that breaks a promise, with the command that
+//! repeats it, and a summary.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "only this binary tells how long a run took; nothing that is simulated sees a clock"
+)]
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use fairlane_engine::sim::{self, Keyring, Options, Report};
+
+/// Simulates whole committees on virtual time, one a seed, and checks every promise.
+#[derive(Parser)]
+#[command(name = "simulate")]
+struct Args {
+    /// Which seeds: one number, or `FROM..TO`.
+    #[arg(long, default_value = "0..100")]
+    seeds: String,
+    /// Size of every committee; drawn from the seed unless given.
+    #[arg(long)]
+    n: Option<u8>,
+    /// Every node checks every signature and proof itself.
+    #[arg(long)]
+    no_memo: bool,
+    /// Print every scenario and report.
+    #[arg(long)]
+    verbose: bool,
+    /// Run every seed twice and compare the traces.
+    #[arg(long)]
+    twice: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let Some(seeds) = parse_seeds(&args.seeds) else {
+        eprintln!("--seeds takes a number or FROM..TO, not {:?}", args.seeds);
+        return ExitCode::from(2);
+    };
+    let options = Options {
+        n: args.n,
+        is_without_memo: args.no_memo,
+    };
+    let mut keyring = Keyring::default();
+    let mut total = Total::default();
+    let start = Instant::now();
+    for seed in seeds {
+        let repeat = repeat_command(seed, &args);
+        if args.verbose {
+            eprintln!("{}", sim::describe(seed, options));
+        }
+        let Ok(report) = catch_unwind(AssertUnwindSafe(|| sim::run(seed, options, &mut keyring)))
+        else {
+            total.failed += 1;
+            println!("seed {seed}: panic; repeat: {repeat}");
+            continue;
+        };
+        if args.verbose {
+            eprintln!("{report:#?}");
+        }
+        if args.twice {
+            let again = sim::run(seed, options, &mut keyring);
+            if again.trace != report.trace {
+                total.failed += 1;
+                println!("seed {seed}: two runs differ; repeat: {repeat}");
+            }
+        }
+        if let Some(failure) = &report.failure {
+            total.failed += 1;
+            println!("seed {seed}: n = {}: {failure}; repeat: {repeat}", report.n);
+        }
+        total.add(&report);
+        if total.seeds.is_multiple_of(100) {
+            eprintln!(
+                "{} seeds, {:.0} s",
+                total.seeds,
+                start.elapsed().as_secs_f64()
+            );
+        }
+    }
+    total.print(start.elapsed().as_secs_f64());
+    ExitCode::from(u8::from(total.failed > 0))
+}
+
+fn parse_seeds(text: &str) -> Option<Range<u64>> {
+    if let Some((from, to)) = text.split_once("..") {
+        return Some(from.parse().ok()?..to.parse().ok()?);
+    }
+    let seed = text.parse().ok()?;
+    Some(seed..seed + 1)
+}
+
+fn repeat_command(seed: u64, args: &Args) -> String {
+    let n = args.n.map_or(String::new(), |n| format!(" --n {n}"));
+    format!(
+        "cargo run --release -p fairlane-engine --features sim --bin simulate -- --seeds {seed}{n}"
+    )
+}
+
+#[derive(Default)]
+struct Total {
+    seeds: u64,
+    failed: u64,
+    sum: Report,
+}
+
+impl Total {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        let sum = &mut self.sum;
+        sum.virtual_us += report.virtual_us;
+        sum.events += report.events;
+        sum.rounds += report.rounds;
+        sum.commits += report.commits;
+        sum.batches += report.batches;
+        sum.entries += report.entries;
+        sum.promised += report.promised;
+        sum.rounds_sum += report.rounds_sum;
+        sum.rounds_worst = sum.rounds_worst.max(report.rounds_worst);
+        sum.shares += report.shares;
+        sum.shares_bad += report.shares_bad;
+        sum.void += report.void;
+        sum.forks += report.forks;
+        sum.law.forced += report.law.forced;
+        sum.law.in_cycle += report.law.in_cycle;
+        sum.law.after_cut += report.law.after_cut;
+    }
+
+    fn print(&self, seconds: f64) {
+        let sum = &self.sum;
+        println!(
+            "{} seeds, {} failed; {:.2} virtual hours, {} rounds, {} commits, {} batches, {} entries ({} void), {} events",
+            self.seeds,
+            self.failed,
+            sum.virtual_us as f64 / 3.6e9,
+            sum.rounds,
+            sum.commits,
+            sum.batches,
+            sum.entries,
+            sum.void,
+            sum.events
+        );
+        println!(
+            "promised: {} settled after the last fault, mean {:.1} rounds, worst {}; {} shares judged, {} bad ones found; {} forks",
+            sum.promised,
+            sum.rounds_sum as f64 / sum.promised.max(1) as f64,
+            sum.rounds_worst,
+            sum.shares,
+            sum.shares_bad,
+            sum.forks
+        );
+        println!(
+            "fair order: {} forced pairs, {} turned round in a cycle, {} behind a cut wait",
+            sum.law.forced, sum.law.in_cycle, sum.law.after_cut
+        );
+        println!("{seconds:.1} s of real time");
+    }
+}

@@ -1,0 +1,154 @@
+//! The rules of the DAG, on what correct nodes accept and send.
+//!
+//! Accepted: own previous vertex first, at most one parent an author, a quorum of the round before, positions without a
+//! gap, time not running backwards. Sent: an own vertex only when its record is durable, and one a round for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Found, quorum};
+use crate::dag::{VerifiedVertex, VertexRef};
+use crate::types::{Digest, Position, TimestampUs};
+
+/// What was judged so far.
+pub(crate) struct Structure {
+    n: usize,
+    judged: BTreeMap<VertexRef, (Position, TimestampUs)>,
+    /// For each node, its own vertices that were written down, by round: the record's number and the bytes.
+    written: BTreeMap<(usize, u64), Written>,
+    /// For each node the round of its newest own vertex that it sent.
+    sent: BTreeMap<usize, u64>,
+}
+
+type Written = (u64, Arc<[u8]>);
+
+impl Structure {
+    /// For a committee of `n`.
+    pub(crate) const fn new(n: usize) -> Self {
+        Self {
+            n,
+            judged: BTreeMap::new(),
+            written: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// A correct node has accepted (or made) `vertex`.
+    pub(crate) fn on_accepted(&mut self, node: usize, vertex: &VerifiedVertex) -> Found {
+        let reference = vertex.reference();
+        if self.judged.contains_key(&reference) {
+            return Ok(());
+        }
+        self.judge(vertex)
+            .map_err(|fault| format!("node {node} accepted {}: {fault}", name(&reference)))?;
+        let kept = (vertex.end_position(), vertex.timestamp());
+        self.judged.insert(reference, kept);
+        if self.judged.len() > JUDGED_MAX {
+            self.judged.pop_first();
+        }
+        Ok(())
+    }
+
+    fn judge(&self, vertex: &VerifiedVertex) -> Found {
+        let before = vertex.round().minus(1);
+        let mut authors = BTreeSet::new();
+        let mut of_round_before = 0;
+        for parent in vertex.parents() {
+            if !authors.insert(parent.author) {
+                return Err(format!("two parents by {}", parent.author));
+            }
+            if parent.round > before {
+                return Err(format!("the parent {} is not older", name(parent)));
+            }
+            of_round_before += usize::from(parent.round == before);
+        }
+        if vertex.own_previous().author != vertex.author() {
+            return Err("the first parent is another author's".to_owned());
+        }
+        if of_round_before < quorum(self.n) {
+            return Err(format!("{of_round_before} parents of the round before"));
+        }
+        let mut listed: Vec<Digest> = vertex.entries().iter().map(|entry| entry.digest).collect();
+        listed.sort_unstable();
+        if listed.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("an entry stands twice".to_owned());
+        }
+        let Some((position, time)) = self.judged.get(&vertex.own_previous()) else {
+            return Ok(());
+        };
+        if vertex.first_position() != *position {
+            let found = vertex.first_position();
+            return Err(format!("position {} where {} is next", found.0, position.0));
+        }
+        if vertex.timestamp() < *time {
+            return Err("its time runs backwards".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A correct node asks that an own vertex be written down, as its record number `record`.
+    pub(crate) fn on_own_record(
+        &mut self,
+        node: usize,
+        record: u64,
+        vertex: &VerifiedVertex,
+    ) -> Found {
+        let round = vertex.round().0;
+        let kept = (record, vertex.bytes().clone());
+        if let Some((_, before)) = self.written.insert((node, round), kept)
+            && before != *vertex.bytes()
+            && self.sent.get(&node).is_some_and(|sent| *sent >= round)
+        {
+            return Err(format!(
+                "node {node} makes a second vertex for round {round}"
+            ));
+        }
+        self.on_accepted(node, vertex)
+    }
+
+    /// An own vertex leaves a correct node of which the first `durable` records are safe.
+    pub(crate) fn on_own_sent(&mut self, node: usize, bytes: &[u8], durable: u64) -> Found {
+        let mut round = [0; 8];
+        round.copy_from_slice(&bytes[ROUND_AT..ROUND_AT + 8]);
+        let round = u64::from_be_bytes(round);
+        let Some((record, written)) = self.written.get(&(node, round)) else {
+            return match self.sent.get(&node) {
+                Some(sent) if round < *sent => Ok(()),
+                _ => Err(format!(
+                    "node {node} sends a vertex of round {round} that it did not write"
+                )),
+            };
+        };
+        if **written != *bytes {
+            return Err(format!(
+                "node {node} sends another vertex of round {round} than it wrote"
+            ));
+        }
+        if *record > durable {
+            return Err(format!(
+                "node {node} sends its vertex of round {round}, record {record}, with {durable} durable"
+            ));
+        }
+        let sent = self.sent.entry(node).or_default();
+        *sent = round.max(*sent);
+        let kept_from = sent.saturating_sub(OWN_KEPT_ROUNDS);
+        while let Some((key, _)) = self.written.range((node, 0)..(node, kept_from)).next() {
+            let key = *key;
+            self.written.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+fn name(vertex: &VertexRef) -> String {
+    format!("{}.{} {:?}", vertex.author.0, vertex.round.0, vertex.digest)
+}
+
+/// Where an encoded vertex says its round: behind version, chain and epoch.
+const ROUND_AT: usize = 1 + 8 + 4;
+/// And its author.
+pub(crate) const AUTHOR_AT: usize = ROUND_AT + 8;
+/// Judged vertices kept, lowest rounds first to go.
+const JUDGED_MAX: usize = 65_536;
+/// Own vertices kept to compare, in rounds.
+const OWN_KEPT_ROUNDS: u64 = 4096;

@@ -1,0 +1,93 @@
+//! One node's disk: records in order, of which a prefix is durable.
+//!
+//! One write is under way at a time and covers all that was appended before it began (group commit). Only an own vertex
+//! starts one, because nothing else waits for the disk; so what a crash loses is as much as the engine allows.
+
+use super::chance::Chance;
+use crate::effect::Record;
+
+/// How a disk behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskProfile {
+    /// Shortest write, microseconds.
+    pub(crate) write_us_min: u64,
+    /// Longest write, microseconds.
+    pub(crate) write_us_max: u64,
+    /// One write in so many takes [`STALL_US`] more; 0 for none.
+    pub(crate) stall_one_in: u64,
+}
+
+/// One disk.
+pub(crate) struct Disk {
+    profile: DiskProfile,
+    appended: u64,
+    durable: u64,
+    is_writing: bool,
+    is_urgent: bool,
+    chance: Chance,
+}
+
+/// A write that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    /// How long it takes, microseconds.
+    pub(crate) takes_us: u64,
+    /// What it makes durable: the first so many records.
+    pub(crate) covers: u64,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub(crate) fn new(profile: DiskProfile, chance: Chance) -> Self {
+        Self {
+            profile,
+            appended: 0,
+            durable: 0,
+            is_writing: false,
+            is_urgent: false,
+            chance,
+        }
+    }
+
+    /// Takes a record; gives its number, from 1.
+    pub(crate) fn append(&mut self, record: &Record) -> u64 {
+        self.is_urgent |= matches!(record, Record::OwnVertex(_));
+        self.appended += 1;
+        self.appended
+    }
+
+    /// Starts a write if one is due and none is under way.
+    pub(crate) fn try_write(&mut self) -> Option<Write> {
+        if self.is_writing || !self.is_urgent {
+            return None;
+        }
+        (self.is_writing, self.is_urgent) = (true, false);
+        let DiskProfile {
+            write_us_min,
+            write_us_max,
+            stall_one_in,
+        } = self.profile;
+        let mut takes_us = self.chance.between(write_us_min, write_us_max);
+        if stall_one_in > 0 && self.chance.one_in(stall_one_in) {
+            takes_us += STALL_US;
+        }
+        Some(Write {
+            takes_us,
+            covers: self.appended,
+        })
+    }
+
+    /// The write under way is done.
+    pub(crate) fn on_written(&mut self, covers: u64) {
+        self.is_writing = false;
+        self.durable = covers;
+    }
+
+    /// How many records are durable.
+    pub(crate) const fn durable(&self) -> u64 {
+        self.durable
+    }
+}
+
+/// What a stalled write takes longer, microseconds.
+const STALL_US: u64 = 40_000;

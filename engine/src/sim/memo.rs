@@ -1,0 +1,96 @@
+//! Verdicts on bytes, shared by all simulated nodes: each signature and proof is checked once, not once a node.
+//!
+//! Sound because a verdict is a function of the bytes and of what the whole committee agrees on; the key is a hash of the
+//! bytes. Verdicts are kept for two generations of [`GENERATION_LEN`], so memory stays flat however long a run is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::committee::Committee;
+use crate::dag::{VerifiedVertex, Vertex};
+use crate::seal::{Envelope, EnvelopeVerifier, VerifiedEnvelope};
+
+/// The memory of one run.
+pub(crate) struct Memo {
+    committee: Arc<Committee>,
+    verifier: EnvelopeVerifier,
+    vertices: Option<Generations<Option<VerifiedVertex>>>,
+    envelopes: Option<Generations<Option<VerifiedEnvelope>>>,
+}
+
+/// First bytes of a hash of what was judged.
+pub(crate) type Content = [u8; 16];
+
+impl Memo {
+    /// Remembers nothing yet, and never does when not `is_on`.
+    pub(crate) fn new(committee: Arc<Committee>, verifier: EnvelopeVerifier, is_on: bool) -> Self {
+        Self {
+            committee,
+            verifier,
+            vertices: is_on.then(Generations::default),
+            envelopes: is_on.then(Generations::default),
+        }
+    }
+
+    /// The vertex that `bytes` encode, if they are one and its author signed it.
+    pub(crate) fn vertex(&mut self, bytes: &[u8]) -> Option<VerifiedVertex> {
+        let committee = &self.committee;
+        let judge = || Vertex::verify(bytes, committee).ok();
+        match &mut self.vertices {
+            Some(known) => known.find_or(content(bytes), judge),
+            None => judge(),
+        }
+    }
+
+    /// The envelope that `bytes` encode, if they are one and its proof holds.
+    pub(crate) fn envelope(&mut self, bytes: &Arc<[u8]>) -> Option<VerifiedEnvelope> {
+        let verifier = &self.verifier;
+        let judge = || {
+            let envelope = Envelope::decode(bytes.clone()).ok()?;
+            verifier.check(vec![envelope]).pop()?.ok()
+        };
+        match &mut self.envelopes {
+            Some(known) => known.find_or(content(bytes), judge),
+            None => judge(),
+        }
+    }
+}
+
+/// A map that forgets: what was not asked for during a whole generation is gone.
+struct Generations<V> {
+    young: BTreeMap<Content, V>,
+    old: BTreeMap<Content, V>,
+}
+
+impl<V> Default for Generations<V> {
+    fn default() -> Self {
+        Self {
+            young: BTreeMap::new(),
+            old: BTreeMap::new(),
+        }
+    }
+}
+
+impl<V: Clone> Generations<V> {
+    fn find_or(&mut self, key: Content, judge: impl FnOnce() -> V) -> V {
+        if let Some(known) = self.young.get(&key) {
+            return known.clone();
+        }
+        let value = self.old.remove(&key).unwrap_or_else(judge);
+        if self.young.len() == GENERATION_LEN {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value.clone());
+        value
+    }
+}
+
+/// Names bytes.
+pub(crate) fn content(bytes: &[u8]) -> Content {
+    let mut first = [0; 16];
+    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    first
+}
+
+/// Verdicts of one generation.
+const GENERATION_LEN: usize = 4096;

@@ -1,0 +1,43 @@
+//! What came of a run.
+
+use super::check::Failure;
+use super::check::law::LawTally;
+
+/// What came of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The first broken promise, if any.
+    pub failure: Option<Failure>,
+    /// Size of the committee.
+    pub n: u8,
+    /// Hash of everything that happened: equal for equal seeds.
+    pub trace: [u8; 32],
+    /// Virtual time that passed, microseconds.
+    pub virtual_us: u64,
+    /// Happenings.
+    pub events: u64,
+    /// The highest round of a correct node.
+    pub rounds: u64,
+    /// Anchors committed (one sequence, however many nodes).
+    pub commits: u64,
+    /// Batches settled.
+    pub batches: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Of those promised, the longest that one took to settle, in rounds.
+    pub rounds_worst: u64,
+    /// How many were promised and settled after the last fault.
+    pub promised: u64,
+    /// Rounds that those took in all.
+    pub rounds_sum: u64,
+    /// The fair order's law.
+    pub law: LawTally,
+    /// Share messages of correct nodes, each judged.
+    pub shares: u64,
+    /// Forks that correct nodes hold evidence of, most on one node.
+    pub forks: u64,
+    /// Shares found not to hold, on all correct nodes.
+    pub shares_bad: u64,
+    /// Void entries.
+    pub void: u64,
+}

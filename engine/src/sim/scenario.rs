@@ -1,0 +1,277 @@
+//! What one seed stands for: the committee, its network, disks and clocks, what goes wrong when, and who breaks the rules.
+//!
+//! Everything is drawn here and printed with `--verbose`; a run adds nothing but the streams of [`Chance`] for single
+//! messages. At most f authorities are faulty; whatever else goes wrong heals at [`Scenario::heal_us`].
+
+use super::byzantine::{VICES, Vice};
+use super::chance::Chance;
+use super::check::faulty_max;
+use super::clock::Clock;
+use super::disk::DiskProfile;
+use super::network::{Profile, Weather};
+use super::workload::Clients;
+use crate::committee::Parameters;
+use crate::config::EngineConfig;
+
+/// One run, as drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) n: u8,
+    pub(crate) parameters: Parameters,
+    pub(crate) config: EngineConfig,
+    pub(crate) profile: Profile,
+    pub(crate) weather: Weather,
+    pub(crate) disk: DiskProfile,
+    /// One an authority.
+    pub(crate) clocks: Vec<Clock>,
+    pub(crate) outages: Vec<Outage>,
+    pub(crate) pauses: Vec<Pause>,
+    /// Who is faulty how; a crash counts as a fault while nobody restarts.
+    pub(crate) faulty: Vec<Faulty>,
+    pub(crate) clients: Clients,
+    /// When everything that heals has healed, microseconds of virtual time.
+    pub(crate) heal_us: u64,
+}
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    pub(crate) from_us: u64,
+    pub(crate) to_us: u64,
+    /// The side of each authority; twins stand on both of their audiences'.
+    pub(crate) side: Vec<u8>,
+}
+
+/// An authority's process stands still; what is sent to it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) authority: usize,
+    pub(crate) from_us: u64,
+    pub(crate) to_us: u64,
+}
+
+/// One of the f.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Faulty {
+    pub(crate) authority: usize,
+    pub(crate) kind: FaultKind,
+}
+
+/// In which way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// It stops for good.
+    Crash {
+        /// When, microseconds of virtual time.
+        at_us: u64,
+    },
+    /// It goes on and breaks the rules.
+    Byzantine(Vec<Vice>),
+}
+
+impl Scenario {
+    /// What `seed` stands for; of a committee of `n` if that is given.
+    pub(crate) fn draw(seed: u64, n: Option<u8>) -> Self {
+        let chance = &mut Chance::new(seed, "scenario");
+        let drawn_n = *chance.pick(&SIZES);
+        let n = n.unwrap_or(drawn_n);
+        let is_wide = chance.permille(300);
+        let mut scenario = Self {
+            seed,
+            n,
+            parameters: Parameters {
+                deferral_cap: *chance.pick(&[8, 64, 64]),
+                gc_depth_rounds: GC_DEPTH_ROUNDS,
+                vertex_entries_max: *chance.pick(&[3, 64, 1024]),
+            },
+            config: config(is_wide, chance),
+            profile: match (is_wide, chance.one_in(10)) {
+                (true, _) => Profile::Wan,
+                (false, true) => Profile::Constant(chance.between(100, 3000)),
+                (false, false) => Profile::Lan,
+            },
+            weather: Weather::default(),
+            disk: DiskProfile {
+                write_us_min: 40,
+                write_us_max: *chance.pick(&[60, 400, 3000]),
+                stall_one_in: *chance.pick(&[0, 0, 100]),
+            },
+            clocks: vec![Clock::default(); n as usize],
+            outages: Vec::new(),
+            pauses: Vec::new(),
+            faulty: Vec::new(),
+            clients: clients(n, is_wide, chance),
+            heal_us: 0,
+        };
+        if !chance.one_in(8) {
+            scenario.draw_faults(is_wide, chance);
+        }
+        scenario
+    }
+
+    /// Whether an authority stops for good.
+    pub(crate) fn crashes(&self, authority: usize) -> bool {
+        let is_crash = |fault: &Faulty| matches!(fault.kind, FaultKind::Crash { .. });
+        self.faulty
+            .iter()
+            .any(|fault| fault.authority == authority && is_crash(fault))
+    }
+
+    fn draw_faults(&mut self, is_wide: bool, chance: &mut Chance) {
+        let n = self.n as usize;
+        self.heal_us = match is_wide {
+            true => chance.between(600_000, 2_000_000),
+            false => chance.between(100_000, 600_000),
+        };
+        if chance.one_in(2) {
+            self.weather = Weather {
+                loss_permille: *chance.pick(&[0, 0, 5, 50]),
+                double_permille: *chance.pick(&[0, 20]),
+                held_up_permille: *chance.pick(&[0, 0, 10]),
+                is_reordering: chance.one_in(2),
+            };
+        }
+        if chance.one_in(2) {
+            for clock in &mut self.clocks {
+                *clock = Clock {
+                    offset_us: chance.below(400_001) as i64 - 200_000,
+                    drift_ppm: chance.below(201) as i64 - 100,
+                };
+            }
+        }
+        if chance.one_in(3) {
+            for _ in 0..chance.between(1, 2) {
+                let (from_us, to_us) = self.draw_span(chance);
+                let is_split = chance.one_in(2);
+                let side = match is_split {
+                    true => (0..n).map(|_| chance.below(2) as u8).collect(),
+                    false => {
+                        let lonely = chance.below(n as u64) as usize;
+                        (0..n).map(|at| u8::from(at == lonely)).collect()
+                    }
+                };
+                self.outages.push(Outage {
+                    from_us,
+                    to_us,
+                    side,
+                });
+            }
+        }
+        if chance.one_in(3) {
+            for _ in 0..chance.between(1, 3) {
+                let (from_us, to_us) = self.draw_span(chance);
+                self.pauses.push(Pause {
+                    authority: chance.below(n as u64) as usize,
+                    from_us,
+                    to_us,
+                });
+            }
+        }
+        self.draw_faulty(chance);
+    }
+
+    fn draw_faulty(&mut self, chance: &mut Chance) {
+        let n = self.n as usize;
+        let mut authorities: Vec<usize> = (0..n).collect();
+        chance.shuffle(&mut authorities);
+        let count = match chance.one_in(4) {
+            true => chance.below(faulty_max(n) as u64 + 1) as usize,
+            false => faulty_max(n),
+        };
+        // Faulty authorities are often in league, so often all of them have the same vices.
+        let shared = chance.one_in(2).then(|| draw_vices(chance));
+        for authority in authorities.into_iter().take(count) {
+            let kind = match chance.one_in(5) {
+                true => FaultKind::Crash {
+                    at_us: chance.below(self.heal_us),
+                },
+                false => {
+                    let vices = shared.clone().unwrap_or_else(|| draw_vices(chance));
+                    FaultKind::Byzantine(vices)
+                }
+            };
+            if matches!(kind, FaultKind::Byzantine(_)) && chance.one_in(3) {
+                self.clocks[authority].offset_us = chance.below(20_000_001) as i64 - 10_000_000;
+            }
+            self.faulty.push(Faulty { authority, kind });
+        }
+    }
+
+    /// A part of the faulty phase.
+    fn draw_span(&self, chance: &mut Chance) -> (u64, u64) {
+        let a = chance.below(self.heal_us);
+        let b = chance.below(self.heal_us);
+        (a.min(b), a.max(b) + 1)
+    }
+}
+
+fn draw_vices(chance: &mut Chance) -> Vec<Vice> {
+    let mut vices: Vec<Vice> = (0..chance.between(1, 3))
+        .map(|_| *chance.pick(&VICES))
+        .collect();
+    vices.sort_unstable();
+    vices.dedup();
+    if vices.contains(&Vice::Twins) {
+        // Two engines with one key accept two vertices a slot; a third would leave one of them no room for its own.
+        vices.retain(|vice| *vice != Vice::Equivocates);
+    }
+    vices
+}
+
+fn config(is_wide: bool, chance: &mut Chance) -> EngineConfig {
+    let (leader_timeout_us, round_interval_us_min) = match is_wide {
+        true => (
+            *chance.pick(&[150_000, 300_000]),
+            *chance.pick(&[20_000, 50_000]),
+        ),
+        false => (
+            *chance.pick(&[10_000, 30_000]),
+            *chance.pick(&[1_000, 2_000, 5_000]),
+        ),
+    };
+    EngineConfig {
+        leader_timeout_us,
+        round_interval_us_min,
+        heartbeat_us: *chance.pick(&[200_000, 1_000_000]),
+        fetch_grace_us: leader_timeout_us / 2,
+        fetch_retry_us: 2 * leader_timeout_us,
+        unlisted_max: *chance.pick(&[64, 65_536]),
+    }
+}
+
+fn clients(n: u8, is_wide: bool, chance: &mut Chance) -> Clients {
+    let envelopes = chance.between(5, if n > 7 { 40 } else { 80 });
+    let is_sealing = chance.one_in(4);
+    Clients {
+        envelopes,
+        sealed_permille: if is_sealing {
+            1000 * 12 / envelopes.max(12)
+        } else {
+            0
+        },
+        void_permille: if is_sealing && chance.one_in(2) {
+            150
+        } else {
+            0
+        },
+        to_one_permille: *chance.pick(&[0, 100, 1000]),
+        to_some_permille: *chance.pick(&[0, 300]),
+        again_permille: *chance.pick(&[0, 100]),
+        short_permille: *chance.pick(&[0, 0, 200]),
+        during_us: match is_wide {
+            true => chance.between(500_000, 3_000_000),
+            false => chance.between(20_000, 700_000),
+        },
+        way_us_max: match is_wide {
+            true => 150_000,
+            false => *chance.pick(&[0, 1_000, 20_000]),
+        },
+    }
+}
+
+/// Sizes of committees, small ones more often.
+const SIZES: [u8; 10] = [4, 4, 4, 5, 5, 7, 7, 10, 10, 16];
+
+/// More rounds than a node can miss while a fault lasts: who misses more needs the state of a peer.
+const GC_DEPTH_ROUNDS: u64 = 4096;

@@ -1,0 +1,363 @@
+//! Around one engine: verifying what comes, carrying out what the engine asks for, opening batches.
+
+use super::*;
+use crate::effect::Record;
+use crate::input::ClientTag;
+use crate::sim::disk::Write;
+
+impl World {
+    /// When `node` can take something in: later while it stands still.
+    fn taken_in_at(&self, node: usize) -> Option<u64> {
+        self.nodes[node].stands_still_until(self.now_us)
+    }
+
+    pub(super) fn deliver(&mut self, to: usize, from: AuthorityIndex, message: PeerMessage) {
+        if !self.nodes[to].is_up {
+            return;
+        }
+        if let Some(later_us) = self.taken_in_at(to) {
+            self.queue
+                .plan(later_us, Event::Deliver { to, from, message });
+            return;
+        }
+        let input = match message {
+            PeerMessage::Vertex(bytes) => {
+                self.note(1, to, &bytes);
+                let Some(vertex) = self.memo.vertex(&bytes) else {
+                    return;
+                };
+                Input::Vertex { from, vertex }
+            }
+            PeerMessage::Envelope(bytes) => return self.deliver_envelope(to, from, &bytes),
+            PeerMessage::Share(bytes) => {
+                self.note(2, to, &bytes);
+                let Ok(message) = crate::seal::ShareMessage::decode(&bytes) else {
+                    return;
+                };
+                Input::Share {
+                    from,
+                    message: Box::new(message),
+                }
+            }
+            PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
+            PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
+            PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+        };
+        self.input(to, input);
+    }
+
+    fn deliver_envelope(&mut self, to: usize, from: AuthorityIndex, bytes: &Arc<[u8]>) {
+        self.note(3, to, bytes);
+        let digest = Digest(*blake3::hash(bytes).as_bytes());
+        if !self.nodes[to].engine.is_envelope_wanted(&digest) {
+            return;
+        }
+        let Some(envelope) = self.memo.envelope(bytes) else {
+            return;
+        };
+        let fetched = self.nodes[to].engine.counters().fetched;
+        self.input(to, Input::PeerEnvelope { from, envelope });
+        if self.nodes[to].engine.counters().fetched > fetched {
+            self.on_received(to, digest);
+        }
+    }
+
+    pub(super) fn on_submission(&mut self, at: usize) {
+        let submission = self.workload.submissions[at].clone();
+        let node = submission.node;
+        if !self.nodes[node].is_up {
+            return;
+        }
+        if let Some(later_us) = self.taken_in_at(node) {
+            self.queue.plan(later_us, Event::Submit { at });
+            return;
+        }
+        let bytes = self.workload.envelopes[submission.envelope].clone();
+        self.note(4, node, &bytes);
+        let Some(envelope) = self.memo.envelope(&bytes) else {
+            return;
+        };
+        let client = ClientTag {
+            connection: 1,
+            tag: submission.envelope as u64,
+        };
+        self.input(node, Input::Submission { client, envelope });
+    }
+
+    /// A correct node takes an envelope into its local order, whether or not it did before.
+    fn on_received(&mut self, node: usize, digest: Digest) {
+        if !self.nodes[node].is_correct() {
+            return;
+        }
+        let received = self.checks.received.entry(node).or_default();
+        if !received.known.insert(digest) {
+            return;
+        }
+        received.order.push(digest);
+        let is_settled = self.checks.chain.batch_of(&digest).is_some();
+        let (_, until) = &self.workload.truth[&digest];
+        let lasts = super::super::clock::START.plus_us(LASTING_US);
+        if !is_settled && *until > lasts {
+            self.checks.live.on_promised(digest, self.front_round);
+        }
+    }
+
+    pub(super) fn on_timer(&mut self, node: usize) {
+        if self.nodes[node].timer_us != Some(self.now_us) || !self.nodes[node].is_up {
+            return;
+        }
+        self.nodes[node].timer_us = None;
+        if let Some(later_us) = self.taken_in_at(node) {
+            self.nodes[node].timer_us = Some(later_us);
+            self.queue.plan(later_us, Event::Timer { node });
+            return;
+        }
+        self.nodes[node].ticked_us = Some(self.now_us);
+        self.input(node, Input::Tick);
+    }
+
+    pub(super) fn on_written(&mut self, node: usize, covers: u64) {
+        if !self.nodes[node].is_up {
+            return;
+        }
+        if let Some(later_us) = self.taken_in_at(node) {
+            self.queue.plan(later_us, Event::Written { node, covers });
+            return;
+        }
+        self.nodes[node].disk.on_written(covers);
+        self.input(node, Input::Durable { records: covers });
+        self.try_write(node);
+    }
+
+    fn try_write(&mut self, node: usize) {
+        if let Some(Write { takes_us, covers }) = self.nodes[node].disk.try_write() {
+            self.queue
+                .plan(self.now_us + takes_us, Event::Written { node, covers });
+        }
+    }
+
+    /// Gives one input to a node that is up, and does what it asks for.
+    pub(super) fn input(&mut self, node: usize, input: Input) {
+        if !self.nodes[node].is_up {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        let at = &mut self.nodes[node];
+        let local = at.clock.at(self.now_us);
+        at.engine.handle(local, input, &mut effects);
+        at.engine.advance_reveal(local, &mut effects);
+        self.carry_out(node, &mut effects);
+        self.open(node, &mut effects);
+        self.carry_out(node, &mut effects);
+        self.effects = effects;
+        self.try_write(node);
+        self.set_timer(node);
+        let at = &self.nodes[node];
+        if at.is_correct() {
+            self.front_round = self.front_round.max(at.engine.round().0);
+        }
+    }
+
+    fn set_timer(&mut self, node: usize) {
+        let at = &mut self.nodes[node];
+        let local = at.clock.at(self.now_us);
+        let Some(deadline) = at.engine.next_deadline(local) else {
+            at.timer_us = None;
+            return;
+        };
+        let mut due_us = at.clock.reaches(deadline, self.now_us);
+        if due_us == self.now_us && at.ticked_us == Some(due_us) {
+            // It has just looked and has more to do: a poll later.
+            due_us += POLL_US;
+        }
+        if at.timer_us != Some(due_us) {
+            at.timer_us = Some(due_us);
+            self.queue.plan(due_us, Event::Timer { node });
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Persist(record) => self.persist(node, record),
+                Effect::Send { to, message } => self.send(node, to, &message),
+                Effect::Broadcast(message) => self.broadcast(node, &message),
+                Effect::Ack { client, outcome } => {
+                    self.note(5, node, &[u8::from(outcome.is_ok())]);
+                    if outcome.is_ok() {
+                        let bytes = &self.workload.envelopes[client.tag as usize];
+                        let digest = Digest(*blake3::hash(bytes).as_bytes());
+                        self.on_received(node, digest);
+                    }
+                }
+                Effect::Receipts { .. } | Effect::Ordered { .. } | Effect::BatchReady { .. } => {}
+            }
+        }
+    }
+
+    fn persist(&mut self, node: usize, record: Record) {
+        let number = self.nodes[node].disk.append(&record);
+        if !self.nodes[node].is_honest() {
+            return;
+        }
+        match &record {
+            Record::OwnVertex(bytes) => {
+                if let Some(vertex) = self.memo.vertex(bytes) {
+                    self.checks.fair.on_kept(&vertex);
+                    let found = self.checks.structure.on_own_record(node, number, &vertex);
+                    self.hold("structure", found);
+                } else {
+                    self.fail(
+                        "structure",
+                        format!("node {node} makes a vertex that is none"),
+                    );
+                }
+            }
+            Record::Vertex(bytes) => {
+                if let Some(vertex) = self.memo.vertex(bytes) {
+                    self.checks.fair.on_kept(&vertex);
+                    let found = self.checks.structure.on_accepted(node, &vertex);
+                    self.hold("structure", found);
+                } else {
+                    self.fail(
+                        "structure",
+                        format!("node {node} keeps a vertex that is none"),
+                    );
+                }
+            }
+            Record::Anchor(bytes) => {
+                self.note(6, node, bytes);
+                self.checks.blind.on_anchor(node, bytes);
+                match self.checks.chain.on_anchor(node, bytes) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let found = self.checks.fair.on_anchor(bytes);
+                        self.hold("fair", found);
+                    }
+                    Err(what) => self.fail("chain", what),
+                }
+            }
+            Record::Envelope(_) | Record::Batch(_) => {}
+        }
+    }
+
+    fn broadcast(&mut self, node: usize, message: &PeerMessage) {
+        if let PeerMessage::Vertex(bytes) = message {
+            self.judge_own_vertex(node, bytes);
+        }
+        let beside = match (&mut self.nodes[node].byzantine, message) {
+            (Some(byzantine), PeerMessage::Vertex(bytes)) => byzantine.on_own_vertex(bytes),
+            _ => Vec::new(),
+        };
+        let own = self.nodes[node].authority;
+        if let PeerMessage::Share(bytes) = message {
+            self.judge_share(node, bytes);
+        }
+        for to in 0..self.scenario.n {
+            let to = AuthorityIndex(to);
+            if to == own {
+                continue;
+            }
+            self.transmit(node, to, message);
+            for forged in &beside {
+                self.post(node, to, forged);
+            }
+        }
+    }
+
+    fn send(&mut self, node: usize, to: AuthorityIndex, message: &PeerMessage) {
+        if let PeerMessage::Share(bytes) = message {
+            self.judge_share(node, bytes);
+        }
+        self.transmit(node, to, message);
+    }
+
+    fn judge_own_vertex(&mut self, node: usize, bytes: &[u8]) {
+        if self.nodes[node].is_honest() {
+            let durable = self.nodes[node].disk.durable();
+            let found = self.checks.structure.on_own_sent(node, bytes, durable);
+            self.hold("structure", found);
+        }
+    }
+
+    fn judge_share(&mut self, node: usize, bytes: &[u8]) {
+        if self.nodes[node].is_honest() {
+            let found = self.checks.blind.on_share(node, bytes);
+            self.hold("blind", found);
+        }
+    }
+
+    /// Sends one message, bent if the node is faulty.
+    fn transmit(&mut self, node: usize, to: AuthorityIndex, message: &PeerMessage) {
+        match &mut self.nodes[node].byzantine {
+            Some(byzantine) => {
+                if let Some(bent) = byzantine.bend(to, message) {
+                    self.post(node, to, &bent);
+                }
+            }
+            None => self.post(node, to, message),
+        }
+    }
+
+    /// Hands one message to the network.
+    fn post(&mut self, node: usize, to: AuthorityIndex, message: &PeerMessage) {
+        let from = self.nodes[node].authority;
+        for at in 0..self.nodes_of[to.as_usize()].len() {
+            let receiver = self.nodes_of[to.as_usize()][at];
+            let arrivals = self.network.arrivals(self.now_us, node, receiver);
+            for at_us in arrivals.into_iter().flatten() {
+                self.queue.plan(
+                    at_us,
+                    Event::Deliver {
+                        to: receiver,
+                        from,
+                        message: message.clone(),
+                    },
+                );
+            }
+        }
+    }
+
+    fn open(&mut self, node: usize, effects: &mut Vec<Effect>) {
+        while let Some(len) = self.nodes[node].engine.ready_len_max() {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.resize(len, 0);
+            let opened = self.nodes[node].engine.open_next(&mut scratch, effects);
+            if let Some(opened) = &opened {
+                self.on_opened(node, opened, &scratch[..opened.archive_len]);
+            }
+            self.scratch = scratch;
+            if opened.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn on_opened(&mut self, node: usize, opened: &crate::reveal::OpenedBatch, bytes: &[u8]) {
+        self.note(7, node, &opened.header_hash.0);
+        if !self.nodes[node].is_honest() {
+            return;
+        }
+        let truths = &self.workload.truth;
+        let is_first = match self.checks.chain.on_opened(node, opened, bytes, truths) {
+            Ok(is_first) => is_first,
+            Err(what) => return self.fail("chain", what),
+        };
+        if !is_first {
+            return;
+        }
+        let found = self.checks.fair.on_batch(&opened.header, &opened.digests);
+        self.hold("fair", found);
+        let found = self.checks.blind.on_settled(&opened.header);
+        self.hold("blind", found);
+        for digest in &opened.digests {
+            let found = self.checks.live.on_settled(digest, self.front_round);
+            self.hold("live", found);
+        }
+    }
+}
+
+/// Between two looks of a busy node, microseconds.
+const POLL_US: u64 = 50;
+/// What is valid for longer than this from the start on cannot expire in a run of ours, microseconds.
+const LASTING_US: u64 = 35_000_000;

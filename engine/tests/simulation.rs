@@ -1,0 +1,56 @@
+//! The simulator as a test: kept seeds hold, a run is its seed, and what is memoised changes nothing.
+#![cfg(feature = "sim")]
+
+use fairlane_engine::sim::{Keyring, Options, run};
+
+fn kept_seeds() -> Vec<(u64, Option<u8>)> {
+    include_str!("seeds.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let mut number = || -> u64 {
+                let word = words
+                    .next()
+                    .expect("a kept seed says seed, n and what it was");
+                word.parse().expect("seed and n are numbers")
+            };
+            let (seed, n) = (number(), number() as u8);
+            (seed, (n > 0).then_some(n))
+        })
+        .collect()
+}
+
+#[test]
+fn every_kept_seed_holds() {
+    let mut keyring = Keyring::default();
+    let seeds = kept_seeds();
+    assert!(!seeds.is_empty());
+    for (seed, n) in seeds {
+        let options = Options {
+            n,
+            ..Options::default()
+        };
+        let report = run(seed, options, &mut keyring);
+        assert_eq!(report.failure, None, "seed {seed}, n = {n:?}");
+    }
+}
+
+#[test]
+fn a_run_is_its_seed_with_and_without_memory_of_verdicts() {
+    let mut keyring = Keyring::default();
+    for seed in 0..6 {
+        let options = Options {
+            n: Some(4),
+            ..Options::default()
+        };
+        let report = run(seed, options, &mut keyring);
+        assert_eq!(run(seed, options, &mut keyring), report, "seed {seed}");
+        let checked = Options {
+            is_without_memo: true,
+            ..options
+        };
+        assert_eq!(run(seed, checked, &mut keyring), report, "seed {seed}");
+        assert_ne!(run(seed + 1, options, &mut keyring).trace, report.trace);
+    }
+}
