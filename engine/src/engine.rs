@@ -374,6 +374,11 @@ impl Engine {
         self.proposer.leader_wait.wait_us()
     }
 
+    /// Who leads `round` as of the last decided slot; none in round 0.
+    pub fn leader(&self, round: Round) -> Option<AuthorityIndex> {
+        self.committer.schedule().leader(round)
+    }
+
     /// Who leads no round at present, as of the last decided slot.
     pub const fn leaders_out(&self) -> AuthoritySet {
         self.committer.schedule().out()

@@ -24,9 +24,9 @@ pub mod message;
 pub mod pace;
 pub mod reveal;
 pub mod seal;
-pub mod state;
-pub mod sync;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod state;
+pub mod sync;
 pub mod types;
 pub mod wire;

@@ -85,8 +85,9 @@ impl Engine {
         let entries_max = self.committee.parameters.vertex_entries_max;
         let (first_position, entries): (Position, Vec<Entry>) = self.local.list(round, entries_max);
         let (count, hash) = self.reveal.settled();
-        let mut parents = propose::choose_parents(&self.dag, self.committer.schedule(), self.own, round)
-            .expect("a vertex is made in a round that was entered");
+        let mut parents =
+            propose::choose_parents(&self.dag, self.committer.schedule(), self.own, round)
+                .expect("a vertex is made in a round that was entered");
         if let Some(last) = self.proposer.last {
             // Should somebody else sign with our key, the own chain still goes on from what this engine has signed.
             parents[0] = last;

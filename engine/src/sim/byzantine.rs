@@ -153,11 +153,12 @@ impl Byzantine {
         beside
     }
 
-    /// What goes to `to` in the place of `message`; nothing when it is withheld.
+    /// What goes to `to` in the place of `message`; nothing when it is withheld. `leads` tells the rounds it leads.
     pub(crate) fn bend(
         &mut self,
         to: AuthorityIndex,
         message: &PeerMessage,
+        leads: impl Fn(Round) -> bool,
     ) -> Option<PeerMessage> {
         if let Some(audience) = &self.audience
             && !audience[to.as_usize()]
@@ -165,21 +166,26 @@ impl Byzantine {
             return None;
         }
         match message {
-            PeerMessage::Vertex(bytes) => self.bend_vertex(to, bytes),
+            PeerMessage::Vertex(bytes) => self.bend_vertex(to, bytes, leads),
             PeerMessage::Envelope(bytes) => self.bend_envelope(bytes),
             PeerMessage::Share(bytes) => self.bend_share(bytes),
             wants => Some(wants.clone()),
         }
     }
 
-    fn bend_vertex(&mut self, to: AuthorityIndex, bytes: &Arc<[u8]>) -> Option<PeerMessage> {
+    fn bend_vertex(
+        &mut self,
+        to: AuthorityIndex,
+        bytes: &Arc<[u8]>,
+        leads: impl Fn(Round) -> bool,
+    ) -> Option<PeerMessage> {
         let kept = Some(PeerMessage::Vertex(bytes.clone()));
         let Some(vertex) = self.history.iter().find(|own| own.bytes() == bytes) else {
             return kept;
         };
         let round = vertex.round();
         let newest = self.history.back().map_or(Round(0), |own| own.round());
-        if self.has(Vice::SilentLeader) && self.committee.leader(round) == self.own {
+        if self.has(Vice::SilentLeader) && leads(round) {
             // Silent while it matters: its wave is decided without it by then, or waits in vain.
             return kept.filter(|_| newest >= round.plus(3));
         }

@@ -83,6 +83,8 @@ impl Scenario {
             parameters: Parameters {
                 deferral_cap: *chance.pick(&[8, 64, 64]),
                 gc_depth_rounds: GC_DEPTH_ROUNDS,
+                leader_return_anchors: *chance.pick(&[2, 8, 32]),
+                checkpoint_interval_rounds: *chance.pick(&[8, 64, 256]),
                 vertex_entries_max: *chance.pick(&[3, 64, 1024]),
             },
             config: config(is_wide, chance),
@@ -232,6 +234,8 @@ fn config(is_wide: bool, chance: &mut Chance) -> EngineConfig {
     };
     EngineConfig {
         leader_timeout_us,
+        leader_timeout_us_min: leader_timeout_us / 3,
+        leader_timeout_us_max: 10 * leader_timeout_us,
         round_interval_us_min,
         heartbeat_us: *chance.pick(&[200_000, 1_000_000]),
         fetch_grace_us: leader_timeout_us / 2,

@@ -28,6 +28,7 @@ use crate::committee::Committee;
 use crate::effect::Effect;
 use crate::input::Input;
 use crate::message::PeerMessage;
+use crate::seal::SealingKey;
 use crate::types::{AuthorityIndex, Digest};
 
 /// Something that happens at a time.
@@ -60,6 +61,7 @@ pub(super) enum Event {
 pub(super) struct World {
     scenario: Scenario,
     committee: Arc<Committee>,
+    sealing: Arc<SealingKey>,
     nodes: Vec<Node>,
     /// The nodes that have each authority's key.
     nodes_of: Vec<Vec<usize>>,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::effect::Record;
+use crate::evidence::Evidence;
 use crate::input::ClientTag;
 use crate::sim::disk::Write;
 
@@ -238,6 +239,7 @@ impl World {
                 }
             }
             Record::Envelope(_) | Record::Batch(_) => {}
+            Record::Evidence(bytes) => self.judge_evidence(node, bytes),
         }
     }
 
@@ -280,6 +282,27 @@ impl World {
         }
     }
 
+    /// Evidence holds, and accuses nobody who keeps the rules.
+    fn judge_evidence(&mut self, node: usize, bytes: &[u8]) {
+        let found = match Evidence::decode(bytes) {
+            Ok(evidence) => {
+                let honest = self.nodes_of[evidence.author().as_usize()].iter();
+                let is_accused_wrongly = honest.clone().any(|at| self.nodes[*at].is_honest());
+                match evidence.check(&self.committee, &self.sealing) {
+                    Ok(()) if is_accused_wrongly => {
+                        Err(format!("{} is accused and correct", evidence.author()))
+                    }
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(format!("evidence that does not hold: {error}")),
+                }
+            }
+            Err(error) => Err(format!("evidence that does not decode: {error}")),
+        };
+        if let Err(what) = found {
+            self.fail("evidence", format!("node {node}: {what}"));
+        }
+    }
+
     fn judge_share(&mut self, node: usize, bytes: &[u8]) {
         if self.nodes[node].is_honest() {
             let found = self.checks.blind.on_share(node, bytes);
@@ -289,9 +312,16 @@ impl World {
 
     /// Sends one message, bent if the node is faulty.
     fn transmit(&mut self, node: usize, to: AuthorityIndex, message: &PeerMessage) {
-        match &mut self.nodes[node].byzantine {
+        let Node {
+            authority,
+            engine,
+            byzantine,
+            ..
+        } = &mut self.nodes[node];
+        match byzantine {
             Some(byzantine) => {
-                if let Some(bent) = byzantine.bend(to, message) {
+                let leads = |round| engine.leader(round) == Some(*authority);
+                if let Some(bent) = byzantine.bend(to, message, leads) {
                     self.post(node, to, &bent);
                 }
             }

@@ -43,6 +43,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             received: BTreeMap::new(),
         },
         committee,
+        sealing: keys.sealing.clone(),
         nodes,
         nodes_of,
         queue: Queue::new(),
