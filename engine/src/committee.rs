@@ -2,6 +2,11 @@
 //!
 //! Thresholds are methods, integers, and written here only: nobody computes 2f + 1 at a call site.
 
+use std::sync::Arc;
+
+use ed25519_dalek::{Signature, VerifyingKey};
+
+use crate::ed25519::StrictVerifier;
 use crate::types::{AUTHORITIES_MAX, AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
 
 /// Sizes and thresholds of a committee of n authorities of which f < n/3 may be Byzantine.
@@ -117,8 +122,9 @@ pub struct Committee {
     pub parameters: Parameters,
     /// Rollups served, ascending by id.
     pub rollups: Vec<Rollup>,
-    /// Ed25519 keys that sign vertices and share messages, one an authority.
-    pub signing_keys: Vec<ed25519_dalek::VerifyingKey>,
+    signing_keys: Vec<VerifyingKey>,
+    /// One a key, shared by copies of this committee: each keeps a table from its first use.
+    verifiers: Arc<[StrictVerifier]>,
     thresholds: Thresholds,
 }
 
@@ -133,7 +139,7 @@ impl Committee {
         epoch_start: TimestampUs,
         parameters: Parameters,
         mut rollups: Vec<Rollup>,
-        signing_keys: Vec<ed25519_dalek::VerifyingKey>,
+        signing_keys: Vec<VerifyingKey>,
     ) -> Result<Self, CommitteeError> {
         let thresholds = Thresholds::new(signing_keys.len())?;
         let mut seen: Vec<[u8; 32]> = signing_keys.iter().map(|key| key.to_bytes()).collect();
@@ -153,7 +159,9 @@ impl Committee {
         if !in_range {
             return Err(CommitteeError::Parameters);
         }
+        let verifiers = signing_keys.iter().map(|key| StrictVerifier::new(*key));
         Ok(Self {
+            verifiers: verifiers.collect(),
             chain_id,
             epoch,
             epoch_start,
@@ -167,6 +175,17 @@ impl Committee {
     /// Sizes and thresholds.
     pub const fn thresholds(&self) -> Thresholds {
         self.thresholds
+    }
+
+    /// Ed25519 keys that sign vertices and share messages, one an authority.
+    pub fn signing_keys(&self) -> &[VerifyingKey] {
+        &self.signing_keys
+    }
+
+    /// Whether `signature` is one of `message` by `author`, strictly (see [`crate::ed25519`]). Never by who is no member.
+    pub fn verify(&self, author: AuthorityIndex, message: &[u8], signature: &Signature) -> bool {
+        let verifier = self.verifiers.get(author.as_usize());
+        verifier.is_some_and(|verifier| verifier.verify(message, signature))
     }
 
     /// The policy of `rollup`, if the committee serves it.

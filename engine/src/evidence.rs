@@ -203,7 +203,7 @@ impl Evidence {
         key: &SealingKey,
     ) -> Result<(), EvidenceError> {
         let message = ShareMessage::decode(&self.parts[0])?;
-        let Some(signing_key) = committee.signing_keys.get(self.author.as_usize()) else {
+        let Some(signing_key) = committee.signing_keys().get(self.author.as_usize()) else {
             return Err(EvidenceError::Author);
         };
         if message.author != self.author {

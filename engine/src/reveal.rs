@@ -240,7 +240,7 @@ impl Reveal {
         if seq < self.open_next_seq {
             return Err(ShareFault::Late);
         }
-        let signing_key = &self.committee.signing_keys[author.as_usize()];
+        let signing_key = &self.committee.signing_keys()[author.as_usize()];
         let Some(active) = self.active.get_mut(&seq) else {
             return self.keep_early(from, message);
         };
@@ -302,7 +302,7 @@ impl Reveal {
         if from != author || self.suspects.contains(author) {
             // Unsigned, it would take its supposed author's places.
             message
-                .check_signature(&self.committee.signing_keys[author.as_usize()])
+                .check_signature(&self.committee.signing_keys()[author.as_usize()])
                 .map_err(|error| ShareFault::Refused(author, error))?;
         }
         *count += 1;
@@ -398,7 +398,7 @@ impl Reveal {
                 return Some(entries);
             }
             self.fallbacks += 1;
-            for (message, error) in collect.prove_all(key, &self.committee.signing_keys) {
+            for (message, error) in collect.prove_all(key, self.committee.signing_keys()) {
                 self.suspects.insert(message.author);
                 self.failed.push((message.author, error));
                 if error.is_evidence() && self.accused.insert(message.author) {

@@ -472,7 +472,7 @@ fn read_keys(
         .ok_or_else(|| wrong("signing_key is not 32 bytes in hexadecimal"))?;
     let signing = SigningKey::from_bytes(&secret);
     anyhow::ensure!(
-        signing.verifying_key() == committee.signing_keys[own.as_usize()],
+        signing.verifying_key() == committee.signing_keys()[own.as_usize()],
         wrong("signing_key is not the key of this authority in the committee file")
     );
     let bytes =

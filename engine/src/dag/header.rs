@@ -210,12 +210,11 @@ impl SignedHeader {
     pub fn verify(&self, committee: &Committee) -> Result<(), VertexError> {
         self.check_place(committee)?;
         let header = &self.header;
-        let key = committee
-            .signing_keys
-            .get(header.author.as_usize())
-            .ok_or(VertexError::Author(header.author))?;
-        key.verify_strict(&signed_message(&header.digest()), &self.signature)
-            .map_err(|_| VertexError::Signature(header.author))
+        let message = signed_message(&header.digest());
+        if !committee.verify(header.author, &message, &self.signature) {
+            return Err(VertexError::Signature(header.author));
+        }
+        Ok(())
     }
 
     /// Chain, epoch and author, without the signature. Errors: the first of these that does not hold.

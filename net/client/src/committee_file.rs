@@ -153,7 +153,7 @@ impl CommitteeFile {
         let authorities = committee
             .thresholds()
             .members()
-            .zip(&committee.signing_keys)
+            .zip(committee.signing_keys())
             .zip(key.verification_shares())
             .zip(&directory.addresses);
         Self {

@@ -55,7 +55,10 @@ fn a_file_reads_back_as_the_same_directory() {
         .unwrap();
     assert_eq!(read.sealing_key, written.sealing_key);
     assert_eq!(read.addresses, written.addresses);
-    assert_eq!(read.committee.signing_keys, written.committee.signing_keys);
+    assert_eq!(
+        read.committee.signing_keys(),
+        written.committee.signing_keys()
+    );
     assert_eq!(read.committee.parameters, written.committee.parameters);
     assert_eq!(read.committee.epoch_start, written.committee.epoch_start);
     assert_eq!(CommitteeFile::describe(&read), file());
