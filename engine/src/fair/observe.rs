@@ -5,9 +5,8 @@
 //! and a pair that too few list leaves at a consensus time that all nodes share, not at a local one.
 //!
 //! I1 A pair stands at most once in a list: only an authority's first listing counts.
-//! I2 A pair emitted is not pending again before its `valid_until` has passed; after that a listing by fewer than a
-//!    quorum is dropped at the anchor that brings it. (At most 2f authorities can list a pair after its emission: the
-//!    f that had not yet, and f liars again; 2f is below the quorum.)
+//! I2 A pair emitted or dropped is not pending again before its `valid_until` has passed; after that it is dropped at the
+//!    anchor that brings it, however many list it: nobody need hold its bytes any more.
 //! I3 The lists hold exactly the pending pairs, in committed order, so an index in a list is a rank.
 //!
 //! Cost: O(log m) a listing; O(n m + m log m) where something leaves. Memory: what is pending, which expiry bounds by
@@ -42,6 +41,8 @@ pub(super) struct Observed {
     pub(super) lists: Vec<Vec<u32>>,
     index: BTreeMap<Key, u32>,
     emitted: BTreeSet<Key>,
+    /// How many were pending before this anchor; the others came with it.
+    known_len: usize,
     consensus_time: TimestampUs,
     quorum: u32,
     listings_max: u32,
@@ -55,14 +56,16 @@ impl Observed {
             lists: vec![Vec::new(); params.authorities() as usize],
             index: BTreeMap::new(),
             emitted: BTreeSet::new(),
+            known_len: 0,
             consensus_time: TimestampUs::default(),
             quorum: params.quorum(),
             listings_max: 0,
         }
     }
 
-    /// Moves consensus time to `now` (never back) and forgets the emitted pairs that expired before it.
+    /// Begins a step: moves consensus time to `now` (never back) and forgets the emitted pairs that expired before it.
     pub(super) fn advance(&mut self, now: TimestampUs) {
+        self.known_len = self.pending.len();
         self.consensus_time = self.consensus_time.max(now);
         let oldest_kept = (self.consensus_time, Digest::default());
         if self.emitted.first().is_some_and(|key| *key < oldest_kept) {
@@ -84,14 +87,20 @@ impl Observed {
         }
     }
 
-    /// Drops the pairs that are not ready and whose `valid_until` is past or too far ahead; gives them ascending.
+    /// Drops the pairs that are not ready and whose `valid_until` is past or too far ahead, and those that were past when
+    /// this anchor brought them, ready or not; gives them ascending.
+    ///
+    /// A pair that was dropped, and whose bytes everybody has let go of, may yet be listed by all who had not listed it
+    /// before, within one anchor. Emitted then, it would have to be revealed, and nobody could.
     pub(super) fn drop_expired(&mut self) -> Vec<Entry> {
         let latest = self.consensus_time.plus_us(AHEAD_US_MAX);
-        let in_time = self.consensus_time..=latest;
         let mut gone = Bits::empty(self.pending.len());
         let mut dropped = Vec::new();
         for (at, pair) in self.pending.iter().enumerate() {
-            if !in_time.contains(&pair.entry.valid_until) && !self.is_ready(pair) {
+            let until = pair.entry.valid_until;
+            let (is_past, is_far) = (until < self.consensus_time, until > latest);
+            let is_new = at >= self.known_len;
+            if (is_past && is_new) || ((is_past || is_far) && !self.is_ready(pair)) {
                 gone.insert(at);
                 dropped.push(pair.entry);
             }

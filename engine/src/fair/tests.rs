@@ -442,3 +442,24 @@ fn an_order_read_back_from_its_state_goes_on_alike() {
     }
     assert!(waited > 400 && emitted > 100, "{waited}, {emitted}");
 }
+
+#[test]
+fn a_pair_that_was_past_before_it_was_listed_is_dropped_however_many_list_it() {
+    let mut order = Drawn::of(4, 8);
+    let late = pair(b'A', 2 * SECOND_US);
+    assert!(order.at(SECOND_US, &listed(late, 1, 4)).groups.is_empty());
+    let nothing = listed(late, 0, 4);
+    assert_eq!(order.at(3 * SECOND_US, &nothing).dropped, [late]);
+    // The three that had not listed it do so within one anchor: its bytes are gone everywhere.
+    let emission = order.at(4 * SECOND_US, &listed(late, 3, 4));
+    assert_eq!((words(&emission).len(), emission.dropped), (0, vec![late]));
+}
+
+#[test]
+fn a_pair_that_becomes_ready_at_the_anchor_at_which_it_would_be_dropped_is_emitted() {
+    let mut order = Drawn::of(4, 8);
+    let late = pair(b'A', 2 * SECOND_US);
+    assert!(order.at(SECOND_US, &listed(late, 2, 4)).groups.is_empty());
+    let emission = order.at(3 * SECOND_US, &listed(late, 4, 4));
+    assert_eq!(words(&emission), ["A"]);
+}

@@ -31,6 +31,7 @@ impl ByDefinition {
 
     pub(crate) fn step(&mut self, anchor: &Anchor<'_>) -> Emission {
         self.now = self.now.max(anchor.consensus_time);
+        let before = self.pending();
         for (list, entries) in self.lists.iter_mut().zip(anchor.appends) {
             for entry in entries {
                 let known = self.emitted.contains(entry) && entry.valid_until >= self.now;
@@ -42,11 +43,12 @@ impl ByDefinition {
         let out_of_time = |entry: &Entry| {
             entry.valid_until < self.now || entry.valid_until > self.now.plus_us(90_000_000)
         };
-        let unready = self
+        let came_too_late = |entry: &Entry| entry.valid_until < self.now && !before.contains(entry);
+        let dropped: Vec<Entry> = self
             .pending()
             .into_iter()
-            .filter(|entry| !self.is_ready(entry));
-        let dropped: Vec<Entry> = unready.filter(out_of_time).collect();
+            .filter(|entry| (!self.is_ready(entry) && out_of_time(entry)) || came_too_late(entry))
+            .collect();
         self.forget(&dropped.iter().copied().collect());
 
         let (chosen, group_wait_cut, cap_fired, overlooked) = self.choose();

@@ -52,6 +52,7 @@ impl Order {
     /// Takes in one anchor.
     pub(crate) fn step(&mut self, step: &Step) -> Result<Emitted, TooMany> {
         self.now = self.now.max(step.time);
+        let before = self.pending();
         for (list, entries) in self.lists.iter_mut().zip(&step.appends) {
             for entry in entries {
                 let is_done = self.emitted.contains(entry) && entry.valid_until >= self.now;
@@ -65,8 +66,10 @@ impl Order {
         let late: Vec<Entry> = listed
             .iter()
             .filter(|(entry, listings)| {
-                let in_time = (self.now..=latest).contains(&entry.valid_until);
-                !in_time && **listings < self.quorum
+                let is_past = entry.valid_until < self.now;
+                let is_unready = **listings < self.quorum;
+                (is_past && !before.contains_key(entry))
+                    || (is_unready && (is_past || entry.valid_until > latest))
             })
             .map(|(entry, _)| *entry)
             .collect();
