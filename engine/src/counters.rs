@@ -46,6 +46,8 @@ counters! {
     share_requests,
     /// Vertices pushed to peers that seemed to lack them.
     vertices_pushed,
+    /// Times that history was pushed to everybody because the next round could not be entered.
+    resends,
     /// Anchors committed.
     anchors,
     /// Entries emitted by the fair order.

@@ -13,6 +13,7 @@ mod admission;
 mod ordering;
 mod proposing;
 mod recover;
+mod resending;
 mod revealing;
 
 pub use recover::RecoverError;
@@ -74,6 +75,7 @@ pub struct Engine {
     /// Accepted vertices that list entries and are in no sub-DAG yet.
     uncommitted_with_entries: BTreeSet<VertexRef>,
     proposer: Proposer,
+    resend: resending::Resend,
     peers_up: AuthoritySet,
     /// The highest vertex pushed over each link.
     pushed: Vec<VertexRef>,
@@ -185,6 +187,7 @@ impl Engine {
                 last: None,
                 in_flight: None,
             },
+            resend: resending::Resend::default(),
             peers_up: AuthoritySet::EMPTY,
             pushed: vec![NOTHING_PUSHED; n as usize],
             consensus_time: epoch_start,
@@ -241,6 +244,7 @@ impl Engine {
         }
         self.accuse(effects);
         self.try_propose(now, effects);
+        self.try_resend(now, effects);
         self.try_fetch(now, effects);
     }
 
@@ -263,7 +267,11 @@ impl Engine {
         };
         let share = self.share_want.due.map(|(_, at)| at);
         let wants = [self.envelope_wants.next_due(), self.vertex_wants.next_due()];
-        [own_vertex, share].into_iter().chain(wants).flatten().min()
+        [own_vertex, share, self.resend.next_due()]
+            .into_iter()
+            .chain(wants)
+            .flatten()
+            .min()
     }
 
     /// Decides, without checking a proof, whether a client's envelope needs one checked; if not, answers it.

@@ -219,6 +219,24 @@ fn lost_messages_are_recovered_by_fetching() {
 }
 
 #[test]
+fn a_round_whose_vertices_were_all_lost_is_sent_again() {
+    let mut world = world(4);
+    load(&mut world, 100, 2_000);
+    world.run_for(50_000);
+    // Everything is lost for a while, and no link notices.
+    let all: Vec<(usize, usize)> = (0..4)
+        .flat_map(|from| (0..4).map(move |to| (from, to)))
+        .collect();
+    world.cut.extend(&all);
+    world.run_for(40_000);
+    world.cut.clear();
+    world.run_for(5 * SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3]);
+    assert_eq!(world.nodes[0].settled.digests.len(), 100);
+    assert!(world.nodes[0].engine.counters().resends > 0);
+}
+
+#[test]
 fn a_partitioned_authority_catches_up_after_it_heals() {
     let mut world = world(4);
     load(&mut world, 200, 5_000);
