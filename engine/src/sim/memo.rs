@@ -32,25 +32,29 @@ impl Memo {
         }
     }
 
-    /// The vertex that `bytes` encode, if they are one and its author signed it.
-    pub(crate) fn vertex(&mut self, bytes: &[u8]) -> Option<VerifiedVertex> {
+    /// The vertex that `bytes`, of this content, encode, if they are one and its author signed it.
+    pub(crate) fn vertex(&mut self, bytes: &[u8], content: Content) -> Option<VerifiedVertex> {
         let committee = &self.committee;
         let judge = || Vertex::verify(bytes, committee).ok();
         match &mut self.vertices {
-            Some(known) => known.find_or(content(bytes), judge),
+            Some(known) => known.find_or(content, judge),
             None => judge(),
         }
     }
 
     /// The envelope that `bytes` encode, if they are one and its proof holds.
-    pub(crate) fn envelope(&mut self, bytes: &Arc<[u8]>) -> Option<VerifiedEnvelope> {
+    pub(crate) fn envelope(
+        &mut self,
+        bytes: &Arc<[u8]>,
+        content: Content,
+    ) -> Option<VerifiedEnvelope> {
         let verifier = &self.verifier;
         let judge = || {
             let envelope = Envelope::decode(bytes.clone()).ok()?;
             verifier.check(vec![envelope]).pop()?.ok()
         };
         match &mut self.envelopes {
-            Some(known) => known.find_or(content(bytes), judge),
+            Some(known) => known.find_or(content, judge),
             None => judge(),
         }
     }
@@ -82,6 +86,28 @@ impl<V: Clone> Generations<V> {
         }
         self.young.insert(key, value.clone());
         value
+    }
+}
+
+/// Which buffers were looked at already: by where they lie, and kept so that nothing else can come to lie there.
+#[derive(Default)]
+pub(crate) struct Seen {
+    young: BTreeMap<usize, Arc<[u8]>>,
+    old: BTreeMap<usize, Arc<[u8]>>,
+}
+
+impl Seen {
+    /// Whether this buffer is met for the first time in a while.
+    pub(crate) fn is_new(&mut self, bytes: &Arc<[u8]>) -> bool {
+        let at = bytes.as_ptr().addr();
+        if self.young.contains_key(&at) {
+            return false;
+        }
+        if self.young.len() == GENERATION_LEN {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(at, bytes.clone());
+        self.old.remove(&at).is_none()
     }
 }
 

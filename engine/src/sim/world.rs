@@ -6,6 +6,7 @@ mod shell;
 mod start;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Options;
@@ -17,7 +18,7 @@ use super::check::live::Live;
 use super::check::structure::Structure;
 use super::check::{Failure, Found};
 use super::keys::CommitteeKeys;
-use super::memo::{Memo, content};
+use super::memo::{Content, Memo, Seen, content};
 use super::network::Network;
 use super::node::Node;
 use super::queue::Queue;
@@ -37,7 +38,7 @@ pub(super) enum Event {
     Deliver {
         to: usize,
         from: AuthorityIndex,
-        message: PeerMessage,
+        message: Rc<Posted>,
     },
     /// A write is done.
     Written { node: usize, covers: u64 },
@@ -57,6 +58,13 @@ pub(super) enum Event {
     Look,
 }
 
+/// A message on its way, perhaps to several.
+pub(super) struct Posted {
+    message: PeerMessage,
+    /// Names its bytes, if it is more than a request.
+    content: Content,
+}
+
 /// A committee, its surroundings and its judges.
 pub(super) struct World {
     scenario: Scenario,
@@ -69,6 +77,7 @@ pub(super) struct World {
     queue: Queue<Event>,
     now_us: u64,
     memo: Memo,
+    seen: Seen,
     workload: Workload,
     checks: Checks,
     failure: Option<Failure>,
@@ -287,13 +296,13 @@ impl World {
     }
 
     /// Makes something part of what a run is.
-    fn note(&mut self, kind: u8, node: usize, what: &[u8]) {
+    fn note(&mut self, kind: u8, node: usize, what: &Content) {
         let mut line = [0; 10];
         line[..8].copy_from_slice(&self.now_us.to_be_bytes());
         line[8] = kind;
         line[9] = node as u8;
         self.trace.update(&line);
-        self.trace.update(&content(what));
+        self.trace.update(what);
     }
 
     fn report(self) -> Report {

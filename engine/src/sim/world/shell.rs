@@ -12,27 +12,32 @@ impl World {
         self.nodes[node].stands_still_until(self.now_us)
     }
 
-    pub(super) fn deliver(&mut self, to: usize, from: AuthorityIndex, message: PeerMessage) {
+    pub(super) fn deliver(&mut self, to: usize, from: AuthorityIndex, posted: Rc<Posted>) {
         if !self.nodes[to].is_up {
             return;
         }
         if let Some(later_us) = self.taken_in_at(to) {
+            let message = posted;
             self.queue
                 .plan(later_us, Event::Deliver { to, from, message });
             return;
         }
-        let input = match message {
+        let content = posted.content;
+        let input = match &posted.message {
             PeerMessage::Vertex(bytes) => {
-                self.note(1, to, &bytes);
-                let Some(vertex) = self.memo.vertex(&bytes) else {
+                self.note(1, to, &content);
+                let Some(vertex) = self.memo.vertex(bytes, content) else {
                     return;
                 };
                 Input::Vertex { from, vertex }
             }
-            PeerMessage::Envelope(bytes) => return self.deliver_envelope(to, from, &bytes),
+            PeerMessage::Envelope(bytes) => {
+                self.note(3, to, &content);
+                return self.deliver_envelope(to, from, bytes, content);
+            }
             PeerMessage::Share(bytes) => {
-                self.note(2, to, &bytes);
-                let Ok(message) = crate::seal::ShareMessage::decode(&bytes) else {
+                self.note(2, to, &content);
+                let Ok(message) = crate::seal::ShareMessage::decode(bytes) else {
                     return;
                 };
                 Input::Share {
@@ -40,20 +45,28 @@ impl World {
                     message: Box::new(message),
                 }
             }
-            PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
-            PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
-            PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+            requests => match over_the_wire(requests) {
+                PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
+                PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
+                PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+                other => panic!("{other:?} is no request"),
+            },
         };
         self.input(to, input);
     }
 
-    fn deliver_envelope(&mut self, to: usize, from: AuthorityIndex, bytes: &Arc<[u8]>) {
-        self.note(3, to, bytes);
+    fn deliver_envelope(
+        &mut self,
+        to: usize,
+        from: AuthorityIndex,
+        bytes: &Arc<[u8]>,
+        content: Content,
+    ) {
         let digest = Digest(*blake3::hash(bytes).as_bytes());
         if !self.nodes[to].engine.is_envelope_wanted(&digest) {
             return;
         }
-        let Some(envelope) = self.memo.envelope(bytes) else {
+        let Some(envelope) = self.memo.envelope(bytes, content) else {
             return;
         };
         let fetched = self.nodes[to].engine.counters().fetched;
@@ -74,8 +87,9 @@ impl World {
             return;
         }
         let bytes = self.workload.envelopes[submission.envelope].clone();
-        self.note(4, node, &bytes);
-        let Some(envelope) = self.memo.envelope(&bytes) else {
+        let content = content(&bytes);
+        self.note(4, node, &content);
+        let Some(envelope) = self.memo.envelope(&bytes, content) else {
             return;
         };
         let client = ClientTag {
@@ -184,7 +198,7 @@ impl World {
                 Effect::Send { to, message } => self.send(node, to, &message),
                 Effect::Broadcast(message) => self.broadcast(node, &message),
                 Effect::Ack { client, outcome } => {
-                    self.note(5, node, &[u8::from(outcome.is_ok())]);
+                    self.note(5, node, &[u8::from(outcome.is_ok()); 16]);
                     if outcome.is_ok() {
                         let bytes = &self.workload.envelopes[client.tag as usize];
                         let digest = Digest(*blake3::hash(bytes).as_bytes());
@@ -203,7 +217,7 @@ impl World {
         }
         match &record {
             Record::OwnVertex(bytes) => {
-                if let Some(vertex) = self.memo.vertex(bytes) {
+                if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
                     self.checks.fair.on_kept(&vertex);
                     let found = self.checks.structure.on_own_record(node, number, &vertex);
                     self.hold("structure", found);
@@ -215,7 +229,10 @@ impl World {
                 }
             }
             Record::Vertex(bytes) => {
-                if let Some(vertex) = self.memo.vertex(bytes) {
+                if !self.seen.is_new(bytes) {
+                    return;
+                }
+                if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
                     self.checks.fair.on_kept(&vertex);
                     let found = self.checks.structure.on_accepted(node, &vertex);
                     self.hold("structure", found);
@@ -227,7 +244,7 @@ impl World {
                 }
             }
             Record::Anchor(bytes) => {
-                self.note(6, node, bytes);
+                self.note(6, node, &content(bytes));
                 self.checks.blind.on_anchor(node, bytes);
                 match self.checks.chain.on_anchor(node, bytes) {
                     Ok(false) => {}
@@ -255,12 +272,16 @@ impl World {
         if let PeerMessage::Share(bytes) = message {
             self.judge_share(node, bytes);
         }
-        for to in 0..self.scenario.n {
-            let to = AuthorityIndex(to);
+        let posted = Rc::new(Posted::of(message.clone()));
+        let beside: Vec<Rc<Posted>> = beside
+            .into_iter()
+            .map(|forged| Rc::new(Posted::of(forged)))
+            .collect();
+        for to in (0..self.scenario.n).map(AuthorityIndex) {
             if to == own {
                 continue;
             }
-            self.transmit(node, to, message);
+            self.transmit(node, to, &posted);
             for forged in &beside {
                 self.post(node, to, forged);
             }
@@ -271,7 +292,7 @@ impl World {
         if let PeerMessage::Share(bytes) = message {
             self.judge_share(node, bytes);
         }
-        self.transmit(node, to, message);
+        self.transmit(node, to, &Rc::new(Posted::of(message.clone())));
     }
 
     fn judge_own_vertex(&mut self, node: usize, bytes: &[u8]) {
@@ -311,7 +332,7 @@ impl World {
     }
 
     /// Sends one message, bent if the node is faulty.
-    fn transmit(&mut self, node: usize, to: AuthorityIndex, message: &PeerMessage) {
+    fn transmit(&mut self, node: usize, to: AuthorityIndex, posted: &Rc<Posted>) {
         let Node {
             authority,
             engine,
@@ -321,16 +342,16 @@ impl World {
         match byzantine {
             Some(byzantine) => {
                 let leads = |round| engine.leader(round) == Some(*authority);
-                if let Some(bent) = byzantine.bend(to, message, leads) {
-                    self.post(node, to, &bent);
+                if let Some(bent) = byzantine.bend(to, &posted.message, leads) {
+                    self.post(node, to, &Rc::new(Posted::of(bent)));
                 }
             }
-            None => self.post(node, to, message),
+            None => self.post(node, to, posted),
         }
     }
 
     /// Hands one message to the network.
-    fn post(&mut self, node: usize, to: AuthorityIndex, message: &PeerMessage) {
+    fn post(&mut self, node: usize, to: AuthorityIndex, posted: &Rc<Posted>) {
         let from = self.nodes[node].authority;
         for at in 0..self.nodes_of[to.as_usize()].len() {
             let receiver = self.nodes_of[to.as_usize()][at];
@@ -341,7 +362,7 @@ impl World {
                     Event::Deliver {
                         to: receiver,
                         from,
-                        message: message.clone(),
+                        message: posted.clone(),
                     },
                 );
             }
@@ -364,7 +385,7 @@ impl World {
     }
 
     fn on_opened(&mut self, node: usize, opened: &crate::reveal::OpenedBatch, bytes: &[u8]) {
-        self.note(7, node, &opened.header_hash.0);
+        self.note(7, node, &content(&opened.header_hash.0));
         if !self.nodes[node].is_honest() {
             return;
         }
@@ -385,6 +406,25 @@ impl World {
             self.hold("live", found);
         }
     }
+}
+
+impl Posted {
+    fn of(message: PeerMessage) -> Self {
+        let content = match &message {
+            PeerMessage::Vertex(bytes)
+            | PeerMessage::Envelope(bytes)
+            | PeerMessage::Share(bytes) => content(bytes),
+            _ => Content::default(),
+        };
+        Self { message, content }
+    }
+}
+
+/// What arrives when `message` is encoded and read back.
+fn over_the_wire(message: &PeerMessage) -> PeerMessage {
+    let mut body = Vec::new();
+    message.encode_body(&mut body);
+    PeerMessage::decode(message.kind(), &body).expect("what we encode decodes")
 }
 
 /// Between two looks of a busy node, microseconds.

@@ -42,6 +42,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             law: LawTally::default(),
             received: BTreeMap::new(),
         },
+        seen: Seen::default(),
         committee,
         sealing: keys.sealing.clone(),
         nodes,
