@@ -38,12 +38,24 @@ counters! {
     vertices_accepted,
     /// Peers' vertices refused for what they say about the DAG.
     vertices_refused,
+    /// Peers' vertices dropped while they waited: a parent was refused, or a lower one needed the place.
+    vertices_dropped,
+    /// Peers' vertices that wait for parents.
+    vertices_waiting,
+    /// Peers' vertices that were here already.
+    vertices_known,
+    /// Peers' vertices of rounds that are pruned.
+    vertices_below_floor,
     /// Requests for missing vertices sent.
     vertex_requests,
     /// Requests for missing envelopes sent.
     envelope_requests,
     /// Requests for missing shares sent.
     share_requests,
+    /// Requests of peers.
+    requests_taken,
+    /// Vertices, envelopes and share messages that peers asked for and this node does not have.
+    requests_unknown,
     /// Vertices pushed to peers that seemed to lack them.
     vertices_pushed,
     /// Times that history was pushed to everybody because the next round could not be entered.
@@ -66,6 +78,8 @@ counters! {
     batches,
     /// Void entries in them.
     void,
+    /// Share messages taken.
+    shares_taken,
     /// Share messages that came late or twice.
     shares_late,
     /// Share messages too far ahead, or not of this committee.

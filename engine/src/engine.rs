@@ -223,14 +223,7 @@ impl Engine {
             Input::WantEnvelopes { from, digests } => {
                 self.on_want_envelopes(from, &digests, effects)
             }
-            Input::WantShare { from, seq } => {
-                if let Some(bytes) = self.reveal.own_message(seq) {
-                    effects.push(Effect::Send {
-                        to: from,
-                        message: PeerMessage::Share(bytes),
-                    });
-                }
-            }
+            Input::WantShare { from, seq } => self.on_want_share(from, seq, effects),
             Input::PeerUp { peer } => {
                 self.peers_up.insert(peer);
                 self.pushed[peer.as_usize()] = NOTHING_PUSHED;

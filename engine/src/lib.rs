@@ -20,6 +20,7 @@ pub mod evidence;
 pub mod fair;
 pub mod fetch;
 pub mod input;
+pub mod intake;
 pub mod merkle;
 pub mod message;
 pub mod pace;

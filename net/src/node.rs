@@ -55,6 +55,8 @@ pub struct NodeReport {
     pub steps: CoreSteps,
     /// Messages of authorities that did not decode or verify.
     pub messages_refused: u64,
+    /// The same by reason.
+    pub messages_refused_by_reason: std::collections::BTreeMap<String, u64>,
     /// Submissions that did not decode, or whose proof failed.
     pub submissions_refused: u64,
     /// Processor time of the process, microseconds.
@@ -157,7 +159,12 @@ impl Node {
             engine: named.collect(),
             io: *lock(&self.io_counters),
             steps: core.steps,
-            messages_refused: core.messages_refused,
+            messages_refused: core.messages_refused.total(),
+            messages_refused_by_reason: core
+                .messages_refused
+                .named()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
             submissions_refused: core.submissions_refused,
             cpu_us: process_cpu_us(),
         }

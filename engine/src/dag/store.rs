@@ -105,6 +105,8 @@ pub struct DagCounters {
     pub refused_far_ahead: u64,
     /// Refused as one too many to wait or to share a slot.
     pub refused_bounds: u64,
+    /// Dropped while waiting because a lower one of its author needed the place.
+    pub displaced: u64,
     /// Dropped while waiting because a parent was refused.
     pub dropped_with_parent: u64,
     /// Came at or below the floor.
@@ -164,10 +166,13 @@ impl Dag {
                 _ => Inserted::Accepted(accepted),
             };
         }
+        let waiting = self.pending.len();
         if !self.pending.try_insert(vertex, &missing) {
             self.counters.refused_bounds += 1;
             return Inserted::Refused(VertexFault::PendingFull);
         }
+        // One more and yet not more: its author's highest made room.
+        self.counters.displaced += u64::from(self.pending.len() == waiting);
         Inserted::Pending { missing }
     }
 

@@ -112,12 +112,17 @@ impl Engine {
     }
 
     pub(super) fn on_want_envelopes(
-        &self,
+        &mut self,
         from: AuthorityIndex,
         digests: &[Digest],
         effects: &mut Vec<Effect>,
     ) {
-        for held in digests.iter().filter_map(|digest| self.table.find(digest)) {
+        self.counters.requests_taken += 1;
+        for digest in digests {
+            let Some(held) = self.table.find(digest) else {
+                self.counters.requests_unknown += 1;
+                continue;
+            };
             let message = PeerMessage::Envelope(held.envelope.bytes().clone());
             effects.push(Effect::Send { to: from, message });
         }

@@ -14,6 +14,7 @@ impl Engine {
         match self.dag.insert(vertex) {
             Inserted::Accepted(accepted) => self.on_accepted(now, accepted, effects),
             Inserted::Pending { missing } => {
+                self.counters.vertices_waiting += 1;
                 let due = now.plus_us(self.config.fetch_grace_us);
                 for parent in missing.iter().filter(|parent| !self.dag.is_waiting(parent)) {
                     if !self.vertex_wants.want(*parent, from, due) {
@@ -21,9 +22,12 @@ impl Engine {
                     }
                 }
             }
-            Inserted::Known | Inserted::BelowFloor => {}
+            Inserted::Known => self.counters.vertices_known += 1,
+            Inserted::BelowFloor => self.counters.vertices_below_floor += 1,
             Inserted::Refused(_) => self.counters.vertices_refused += 1,
         }
+        let dag = self.dag.counters();
+        self.counters.vertices_dropped = dag.displaced + dag.dropped_with_parent;
     }
 
     pub(super) fn on_accepted(
@@ -171,12 +175,17 @@ impl Engine {
         vertices: &[VertexRef],
         effects: &mut Vec<Effect>,
     ) {
+        self.counters.requests_taken += 1;
         let newest = self.dag.newest(from).map_or(Round(0), |own| own.round());
         let is_behind = |vertex: &VertexRef| vertex.round > newest.plus(PUSH_LAG_ROUNDS);
         if vertices.iter().any(is_behind) {
             self.push_history(from, 0, effects);
         }
-        for vertex in vertices.iter().filter_map(|vertex| self.dag.vertex(vertex)) {
+        for vertex in vertices {
+            let Some(vertex) = self.dag.vertex(vertex) else {
+                self.counters.requests_unknown += 1;
+                continue;
+            };
             let message = PeerMessage::Vertex(vertex.bytes().clone());
             effects.push(Effect::Send { to: from, message });
         }

@@ -114,14 +114,34 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         match self.reveal.on_share(from, message) {
-            Ok(true) => self.note_ready(effects),
-            Ok(false) => {}
+            Ok(ready) => {
+                self.counters.shares_taken += 1;
+                if ready {
+                    self.note_ready(effects);
+                }
+            }
             Err(ShareFault::Late) => self.counters.shares_late += 1,
             Err(ShareFault::TooEarly | ShareFault::Foreign) => self.counters.shares_refused += 1,
             Err(ShareFault::Refused(_, error)) if error.is_evidence() => {
                 self.counters.shares_bad_proof += 1;
             }
             Err(ShareFault::Refused(..)) => self.counters.shares_refused += 1,
+        }
+    }
+
+    pub(super) fn on_want_share(
+        &mut self,
+        from: AuthorityIndex,
+        seq: BatchSeq,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.counters.requests_taken += 1;
+        match self.reveal.own_message(seq) {
+            Some(bytes) => effects.push(Effect::Send {
+                to: from,
+                message: PeerMessage::Share(bytes),
+            }),
+            None => self.counters.requests_unknown += 1,
         }
     }
 

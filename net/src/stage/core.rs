@@ -15,14 +15,14 @@ use std::time::Instant;
 use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::counters::Counters;
-use fairlane_engine::dag::Vertex;
 use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::Engine;
 use fairlane_engine::evidence::Evidence;
 use fairlane_engine::input::{ClientTag, Input};
+use fairlane_engine::intake::{self, RubbishCounts};
 use fairlane_engine::message::PeerMessage;
 use fairlane_engine::reveal::OpenedBatch;
-use fairlane_engine::seal::{Envelope, EnvelopeVerifier, ShareMessage};
+use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
 
 use super::journal_port::JournalPort;
@@ -48,8 +48,8 @@ pub struct CoreReport {
     pub engine: Counters,
     /// Time by step.
     pub steps: CoreSteps,
-    /// Messages that did not decode or verify.
-    pub messages_refused: u64,
+    /// Authorities' messages that did not decode or verify, by reason.
+    pub messages_refused: RubbishCounts,
     /// Submissions that did not decode, or whose proof failed.
     pub submissions_refused: u64,
     /// The round of the next own vertex.
@@ -73,9 +73,6 @@ pub struct CorePorts {
     /// Where figures are published for reports.
     pub report: Arc<Mutex<CoreReport>>,
 }
-
-/// What an authority sent is not well formed, or not signed by whom it names.
-struct Rubbish;
 
 /// The core stage of one node.
 pub struct CoreStage {
@@ -166,11 +163,12 @@ impl CoreStage {
     fn handle_inbox(&mut self, now: TimestampUs) {
         let mut start = Instant::now();
         for (from, kind, body) in std::mem::take(&mut self.inbox) {
-            let input = self.verify(from, kind, &body);
+            let (engine, committee) = (&self.engine, &self.committee);
+            let input = intake::verify(engine, committee, &self.verifier, from, kind, &body);
             start = self.report.steps.verify.add_since(start, 1);
             match input {
                 Ok(input) => self.input(now, input),
-                Err(Rubbish) => self.report.messages_refused += 1,
+                Err(reason) => self.report.messages_refused.add(reason),
             }
             start = self.report.steps.engine.add_since(start, 1);
         }
@@ -218,38 +216,6 @@ impl CoreStage {
             }
         }
         self.report.steps.engine.add_since(start, inputs);
-    }
-
-    /// Decodes and verifies what an authority sent. Errors: it is not well formed or not signed.
-    fn verify(&self, from: AuthorityIndex, kind: u8, body: &[u8]) -> Result<Input, Rubbish> {
-        Ok(
-            match PeerMessage::decode(kind, body).map_err(|_| Rubbish)? {
-                PeerMessage::Vertex(bytes) => {
-                    let vertex = Vertex::verify(&bytes, &self.committee).map_err(|_| Rubbish)?;
-                    Input::Vertex { from, vertex }
-                }
-                PeerMessage::Envelope(bytes) => {
-                    let envelope = Envelope::decode(bytes).map_err(|_| Rubbish)?;
-                    if !self.engine.is_envelope_wanted(&envelope.digest()) {
-                        // Not worth a proof check; an answer that came twice is counted here, too.
-                        return Err(Rubbish);
-                    }
-                    let verdict = self.verifier.check(vec![envelope]).pop();
-                    let envelope = verdict.and_then(Result::ok).ok_or(Rubbish)?;
-                    Input::PeerEnvelope { from, envelope }
-                }
-                PeerMessage::Share(bytes) => {
-                    let message = ShareMessage::decode(&bytes).map_err(|_| Rubbish)?;
-                    Input::Share {
-                        from,
-                        message: Box::new(message),
-                    }
-                }
-                PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
-                PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
-                PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
-            },
-        )
     }
 
     fn carry_out(&mut self) -> Result<(), Fatal> {

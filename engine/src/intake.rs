@@ -1,0 +1,171 @@
+//! From the bytes of an authority's message to an input of the engine, or to a counted reason.
+//!
+//! Everything that bytes can get wrong by themselves ends here: encoding, bounds, membership, signature, roots, parent
+//! rules, proofs. What passes is well formed and signed; what it says is judged, and counted, by the engine. No byte string
+//! panics, and none is dropped without a count.
+//!
+//! Cost: that of [`Vertex::verify`] for a vertex, of one proof for an envelope that was asked for, else decoding alone.
+
+use crate::committee::Committee;
+use crate::dag::{Vertex, VertexError};
+use crate::engine::Engine;
+use crate::input::Input;
+use crate::message::PeerMessage;
+use crate::seal::{Envelope, EnvelopeVerifier, ShareMessage};
+use crate::types::AuthorityIndex;
+
+/// Why bytes from an authority are no input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rubbish {
+    /// No kind that this build knows, or a request that does not decode.
+    Message,
+    /// A vertex that does not decode, or above a bound.
+    VertexEncoding,
+    /// A vertex of another chain or epoch, or by no member.
+    VertexForeign,
+    /// A vertex that its author did not sign.
+    VertexSignature,
+    /// A signed vertex whose roots or parents break a rule.
+    VertexRule,
+    /// An envelope that does not decode.
+    EnvelopeEncoding,
+    /// An envelope that is not wanted (any more): not worth a proof check.
+    EnvelopeUnasked,
+    /// An envelope whose proof does not hold.
+    EnvelopeProof,
+    /// A share message that does not decode.
+    ShareEncoding,
+}
+
+impl Rubbish {
+    /// All reasons, in order of declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Message,
+        Self::VertexEncoding,
+        Self::VertexForeign,
+        Self::VertexSignature,
+        Self::VertexRule,
+        Self::EnvelopeEncoding,
+        Self::EnvelopeUnasked,
+        Self::EnvelopeProof,
+        Self::ShareEncoding,
+    ];
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::VertexEncoding => "vertex_encoding",
+            Self::VertexForeign => "vertex_foreign",
+            Self::VertexSignature => "vertex_signature",
+            Self::VertexRule => "vertex_rule",
+            Self::EnvelopeEncoding => "envelope_encoding",
+            Self::EnvelopeUnasked => "envelope_unasked",
+            Self::EnvelopeProof => "envelope_proof",
+            Self::ShareEncoding => "share_encoding",
+        }
+    }
+}
+
+impl From<VertexError> for Rubbish {
+    fn from(error: VertexError) -> Self {
+        match error {
+            VertexError::Decode(_) => Self::VertexEncoding,
+            VertexError::Chain(_) | VertexError::Epoch(_) | VertexError::Author(_) => {
+                Self::VertexForeign
+            }
+            VertexError::Signature(_) => Self::VertexSignature,
+            VertexError::RoundZero
+            | VertexError::ParentsRoot
+            | VertexError::EntriesRoot
+            | VertexError::OwnPrevious
+            | VertexError::ParentUnknown(_)
+            | VertexError::ParentTwice(_)
+            | VertexError::ParentRound(_)
+            | VertexError::ParentQuorum { .. }
+            | VertexError::EntryTwice(_) => Self::VertexRule,
+        }
+    }
+}
+
+/// How many messages came to nothing, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RubbishCounts([u64; Rubbish::ALL.len()]);
+
+impl RubbishCounts {
+    /// Counts one.
+    pub const fn add(&mut self, reason: Rubbish) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// Name and count of each reason, in order of declaration.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let reasons = Rubbish::ALL.into_iter().map(Rubbish::name);
+        reasons.zip(self.0)
+    }
+
+    /// Of all reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// Decodes and verifies a message of `kind` that came over the link of `from`, for `engine`.
+///
+/// Errors: the first reason that applies.
+pub fn verify(
+    engine: &Engine,
+    committee: &Committee,
+    verifier: &EnvelopeVerifier,
+    from: AuthorityIndex,
+    kind: u8,
+    body: &[u8],
+) -> Result<Input, Rubbish> {
+    let message = PeerMessage::decode(kind, body).map_err(|_| Rubbish::Message)?;
+    Ok(match message {
+        PeerMessage::Vertex(bytes) => Input::Vertex {
+            from,
+            vertex: Vertex::verify(&bytes, committee)?,
+        },
+        PeerMessage::Envelope(bytes) => {
+            let envelope = Envelope::decode(bytes).map_err(|_| Rubbish::EnvelopeEncoding)?;
+            if !engine.is_envelope_wanted(&envelope.digest()) {
+                return Err(Rubbish::EnvelopeUnasked);
+            }
+            let verdict = verifier.check(vec![envelope]).pop();
+            let envelope = verdict.and_then(Result::ok);
+            Input::PeerEnvelope {
+                from,
+                envelope: envelope.ok_or(Rubbish::EnvelopeProof)?,
+            }
+        }
+        PeerMessage::Share(bytes) => {
+            let message = ShareMessage::decode(&bytes).map_err(|_| Rubbish::ShareEncoding)?;
+            Input::Share {
+                from,
+                message: Box::new(message),
+            }
+        }
+        PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
+        PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
+        PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_own_count_and_name() {
+        let mut counts = RubbishCounts::default();
+        for (times, reason) in (1..).zip(Rubbish::ALL) {
+            (0..times).for_each(|_| counts.add(reason));
+        }
+        let named: Vec<(&str, u64)> = counts.named().collect();
+        assert_eq!(named[0], ("message", 1));
+        assert_eq!(named[8], ("share_encoding", 9));
+        assert!(named.windows(2).all(|pair| pair[0].0 != pair[1].0));
+        assert_eq!(counts.total(), 45);
+    }
+}
