@@ -18,11 +18,13 @@
 //! - [`sealing`]: a dealt committee, its envelopes and shares;
 //! - [`local_orders`]: the same pairs as several authorities received them;
 //! - [`vertices`]: a DAG in which everybody cites everybody;
+//! - [`core_run`]: what a core is given while everybody is up;
 //! - [`archives`]: a batch and the buffer that its archive is written to.
 
 #![forbid(unsafe_code)]
 
 pub mod archives;
+pub mod core_run;
 pub mod local_orders;
 pub mod measure;
 pub mod sealing;
