@@ -6,12 +6,17 @@
     reason = "only this binary tells how long a run took; nothing that is simulated sees a clock"
 )]
 
+#[cfg(feature = "mutants")]
+mod mutation;
+
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+#[cfg(feature = "mutants")]
+use fairlane_engine::mutant::Mutant;
 use fairlane_engine::sim::{self, Keyring, Options, Report};
 
 /// Simulates whole committees on virtual time, one a seed, and checks every promise.
@@ -33,6 +38,14 @@ struct Args {
     /// Run every seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
+    /// Break this rule and see what the seeds say.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Break one rule after the other, and run seeds until a checker catches it.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutation_check: bool,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +59,19 @@ fn main() -> ExitCode {
         is_without_memo: args.no_memo,
     };
     let mut keyring = Keyring::default();
+    #[cfg(feature = "mutants")]
+    {
+        if args.mutation_check {
+            return mutation::check(seeds, options, &mut keyring);
+        }
+        if let Some(name) = &args.mutant {
+            let Some(mutant) = mutation::by_name(name) else {
+                eprintln!("no rule is called {name}; there are {:?}", Mutant::ALL);
+                return ExitCode::from(2);
+            };
+            fairlane_engine::mutant::activate(Some(mutant));
+        }
+    }
     let mut total = Total::default();
     let start = Instant::now();
     for seed in seeds {

@@ -41,6 +41,7 @@ use crate::fetch::Wants;
 use crate::input::{ClientTag, Input};
 use crate::merkle;
 use crate::message::{PeerMessage, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
+use crate::mutant::{self, Mutant};
 use crate::pace::leader_wait::LeaderWait;
 use crate::pace::{self, Pace, PaceConfig, RoundView};
 use crate::reveal::plan::{self, BatchPlan};

@@ -30,6 +30,7 @@ use crate::batch::archive::{
 use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
 use crate::evidence::Evidence;
+use crate::mutant::{self, Mutant};
 use crate::reveal::collect::{Collect, Collected};
 use crate::reveal::kept::{Kept, OwnMessage};
 use crate::reveal::plan::BatchPlan;
@@ -210,6 +211,21 @@ impl Reveal {
         } = &self.keys;
         ShareMessage::make(share, sealing, signing, seq, order_root, points)
             .expect("the own share is of the own key, and a batch is within its bounds")
+    }
+
+    /// What must not be: the own shares for envelopes that nothing has emitted.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn share_too_early(
+        &self,
+        envelopes: &[crate::seal::VerifiedEnvelope],
+    ) -> Option<Arc<[u8]>> {
+        let us: Vec<EncodedPoint> = envelopes.iter().filter_map(|e| e.u().copied()).collect();
+        let root = archive::order_root(envelopes.iter().map(|envelope| envelope.digest()));
+        let keys = &self.keys;
+        let (share, sealing) = (&keys.share, &keys.sealing);
+        let made =
+            ShareMessage::make(share, sealing, &keys.signing, self.next_seq, root, &us).ok()?;
+        Some(made.0.encode().into())
     }
 
     /// Share messages that arrived before their batch was cut here; to be given to [`Self::on_share`].
@@ -393,7 +409,8 @@ impl Reveal {
         if !collect.is_proven() {
             let points = collect.combine_claimed(key);
             if let Some((entries, reveals)) = open_claimed(plan, &points, region)
-                && open::reveals_hold(key, &self.keys.process_secret, &reveals)
+                && (mutant::is(Mutant::OpensOnClientsWord)
+                    || open::reveals_hold(key, &self.keys.process_secret, &reveals))
             {
                 return Some(entries);
             }

@@ -20,6 +20,7 @@ use crate::commit::schedule;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
 use crate::dag::vertex::VerifiedVertex;
+use crate::mutant::{self, Mutant};
 use crate::types::{AuthorityIndex, AuthoritySet, Round};
 
 /// What became of a leader slot.
@@ -37,12 +38,12 @@ pub enum Decision {
 ///
 /// Reads rounds `led + 1` and `led + 2`: O(n^2 log n) for n authorities.
 pub fn decide_directly(dag: &Dag, led: Round, leader: AuthorityIndex) -> Decision {
-    let quorum = dag.committee().thresholds().quorum();
+    let quorum = quorum(dag);
     // Most calls end at one of these two: the wave is not complete yet.
     if dag.authors_of(schedule::voting_round(led)).len() < quorum {
         return Decision::Undecided;
     }
-    if authors_without_vote(dag, led, leader).len() >= quorum {
+    if authors_without_vote(dag, led, leader).len() + doubled(dag, led, leader) >= quorum {
         return Decision::Skip;
     }
     if dag.authors_of(schedule::certifying_round(led)).len() < quorum {
@@ -80,7 +81,7 @@ pub fn decide_through(
         "an anchor decides slots at least three rounds below"
     );
     let votes = Votes::of(dag, led, leader);
-    let quorum = dag.committee().thresholds().quorum();
+    let quorum = quorum(dag);
     // The least of several keeps this a function of the DAG should I1 ever break.
     vertices_reached(dag, anchor, schedule::certifying_round(led))
         .filter_map(|vertex| votes.certified_by(vertex, quorum))
@@ -92,11 +93,29 @@ pub fn decide_through(
 fn authors_without_vote(dag: &Dag, led: Round, leader: AuthorityIndex) -> AuthoritySet {
     let mut without = AuthoritySet::EMPTY;
     for vertex in dag.vertices_of(schedule::voting_round(led)) {
-        if vertex.parent_in(led, leader).is_none() {
+        let vote = vertex.parent_in(led, leader);
+        let first = || dag.slot(led, leader).first().map(|twin| twin.reference());
+        let is_for_the_other = mutant::is(Mutant::SkipsOnOneTwin) && vote.copied() != first();
+        if vote.is_none() || is_for_the_other {
             without.insert(vertex.author());
         }
     }
     without
+}
+
+/// How many authors a vertex that certifies, or a slot, needs.
+fn quorum(dag: &Dag) -> u32 {
+    dag.committee().thresholds().quorum() - u32::from(mutant::is(Mutant::QuorumLessOne))
+}
+
+/// Vertices without a vote beside their authors' first ones: nobody counts them.
+fn doubled(dag: &Dag, led: Round, leader: AuthorityIndex) -> u32 {
+    if !mutant::is(Mutant::VerticesNotAuthors) {
+        return 0;
+    }
+    let voting = dag.vertices_of(schedule::voting_round(led));
+    let without = voting.filter(|vertex| vertex.parent_in(led, leader).is_none());
+    without.count() as u32 - authors_without_vote(dag, led, leader).len()
 }
 
 /// The votes in one leader slot: which vertex of it each voting vertex of the next round has as its parent.

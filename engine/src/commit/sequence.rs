@@ -21,6 +21,7 @@ use crate::commit::schedule::{
 use crate::committee::Committee;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
+use crate::mutant::{self, Mutant};
 use crate::types::{AuthorityIndex, AuthoritySet, Position, Round, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -203,6 +204,8 @@ impl Committer {
             // Going down, this ends as the lowest slot from three rounds above that is not skipped.
             if let Some(slot) = self.slots.get(at + distance)
                 && slot.decision != Decision::Skip
+                && (slot.decision != Decision::Undecided
+                    || !mutant::is(Mutant::PassesOverUndecided))
             {
                 decider = Some(slot.decision);
             }

@@ -18,6 +18,7 @@ use ed25519_dalek::SigningKey;
 use crate::committee::Committee;
 use crate::dag::header::{Settled, SignedHeader, VertexHeader, VertexRef, genesis};
 use crate::merkle;
+use crate::mutant::{self, Mutant};
 use crate::types::{
     AuthorityIndex, AuthoritySet, ChainId, Digest, Entry, Epoch, Position, Round, Sha256Hash,
     TimestampUs,
@@ -380,7 +381,7 @@ fn check_parents(vertex: &Vertex, committee: &Committee) -> Result<(), VertexErr
         if parent.round == Round(0) && *parent != genesis(committee, author) {
             return Err(VertexError::ParentUnknown(author));
         }
-        if !authors.insert(author) {
+        if !authors.insert(author) && !mutant::is(Mutant::TwinParents) {
             return Err(VertexError::ParentTwice(author));
         }
         // Authors differ (just checked), so counting parents counts authors.

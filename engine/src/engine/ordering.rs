@@ -102,8 +102,13 @@ impl Engine {
                 self.local.on_committed(vertex.round);
             }
         }
+        #[cfg(feature = "mutants")]
+        self.share_at_listing(sub_dag, effects);
         let emission = self.fair.step(&Anchor {
-            consensus_time: sub_dag.consensus_time,
+            consensus_time: match mutant::is(Mutant::LocalExpiry) {
+                true => self.proposer.last_timestamp,
+                false => sub_dag.consensus_time,
+            },
             tie_seed: tie_seed(sub_dag),
             appends: &sub_dag.appends,
         });

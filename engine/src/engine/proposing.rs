@@ -61,6 +61,11 @@ impl Engine {
         self.note_leader_wait(reason);
         let vertex = self.make_vertex(now);
         let record = self.persist(Record::OwnVertex(vertex.bytes().clone()), effects);
+        if mutant::is(Mutant::SentBeforeDurable) {
+            effects.push(Effect::Broadcast(PeerMessage::Vertex(
+                vertex.bytes().clone(),
+            )));
+        }
         self.counters.vertices_made += 1;
         self.proposer.made = now;
         self.proposer.last_timestamp = vertex.timestamp();

@@ -85,6 +85,20 @@ impl Engine {
         self.note_ready(effects);
     }
 
+    /// What must not be: shares for what an anchor lists.
+    #[cfg(feature = "mutants")]
+    pub(super) fn share_at_listing(&self, sub_dag: &SubDag, effects: &mut Vec<Effect>) {
+        if !mutant::is(Mutant::SharesAtListing) {
+            return;
+        }
+        let listed = sub_dag.appends.iter().flatten();
+        let held = listed.filter_map(|entry| self.table.find(&entry.digest));
+        let envelopes: Vec<_> = held.map(|held| held.envelope.clone()).collect();
+        if let Some(message) = self.reveal.share_too_early(&envelopes) {
+            effects.push(Effect::Broadcast(PeerMessage::Share(message)));
+        }
+    }
+
     /// Notes the final places and tells the clients.
     pub(super) fn place(
         &mut self,

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bits::Bits;
 use super::params::FairParams;
+use crate::mutant::{self, Mutant};
 use crate::types::{AuthorityIndex, AuthoritySet, Digest, Entry, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -99,7 +100,7 @@ impl Observed {
         for (at, pair) in self.pending.iter().enumerate() {
             let until = pair.entry.valid_until;
             let (is_past, is_far) = (until < self.consensus_time, until > latest);
-            let is_new = at >= self.known_len;
+            let is_new = at >= self.known_len && !mutant::is(Mutant::EmitsExpired);
             if (is_past && is_new) || ((is_past || is_far) && !self.is_ready(pair)) {
                 gone.insert(at);
                 dropped.push(pair.entry);
@@ -208,7 +209,7 @@ impl Observed {
 
     /// Whether a quorum lists `pair`. Listings only grow, so a pair once ready stays ready.
     pub(super) fn is_ready(&self, pair: &Pending) -> bool {
-        pair.listed_by.len() >= self.quorum
+        pair.listed_by.len() + u32::from(mutant::is(Mutant::ReadyLessOne)) >= self.quorum
     }
 
     /// The most authorities that list one pending pair; 0 when nothing is pending.
@@ -222,7 +223,7 @@ impl Observed {
         if let Some(at) = self.index.get(&key) {
             return Some(*at);
         }
-        if self.emitted.contains(&key) {
+        if self.emitted.contains(&key) && !mutant::is(Mutant::NoDuplicateFilter) {
             return None;
         }
         let at =

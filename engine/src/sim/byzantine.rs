@@ -35,6 +35,8 @@ pub(crate) enum Vice {
     WithholdsPayloads,
     /// Gives other bytes for the envelopes that it lists.
     WrongPayloads,
+    /// Its vertices never vote for a leader, and are otherwise as the rules want them.
+    NeverVotes,
     /// Sends its old vertices again.
     Stale,
     /// Signs vertices of rounds that nobody has reached.
@@ -56,7 +58,7 @@ pub(crate) enum Vice {
 }
 
 /// All vices that may be drawn by themselves.
-pub(crate) const VICES: [Vice; 16] = [
+pub(crate) const VICES: [Vice; 17] = [
     Vice::Twins,
     Vice::Equivocates,
     Vice::HalfAudience,
@@ -64,6 +66,7 @@ pub(crate) const VICES: [Vice; 16] = [
     Vice::SilentLeader,
     Vice::WithholdsPayloads,
     Vice::WrongPayloads,
+    Vice::NeverVotes,
     Vice::Stale,
     Vice::FarFuture,
     Vice::WrongSignatures,
@@ -85,6 +88,8 @@ pub(crate) struct Byzantine {
     pub(crate) audience: Option<Vec<bool>>,
     /// Own vertices, newest last.
     history: VecDeque<VerifiedVertex>,
+    /// What others get for an own vertex, by its round, when it never votes: a chain of its own.
+    voteless: VecDeque<VerifiedVertex>,
     /// The other vertex of the newest slot, if it equivocated there.
     twin: Option<VerifiedVertex>,
     chance: Chance,
@@ -106,6 +111,7 @@ impl Byzantine {
             signing,
             audience: None,
             history: VecDeque::new(),
+            voteless: VecDeque::new(),
             twin: None,
             chance,
         }
@@ -116,7 +122,11 @@ impl Byzantine {
     }
 
     /// The engine broadcasts its newest vertex: gives what is sent beside it, to everybody that hears this node.
-    pub(crate) fn on_own_vertex(&mut self, bytes: &[u8]) -> Vec<PeerMessage> {
+    pub(crate) fn on_own_vertex(
+        &mut self,
+        bytes: &[u8],
+        leader: impl Fn(Round) -> Option<AuthorityIndex>,
+    ) -> Vec<PeerMessage> {
         let Ok(vertex) = Vertex::verify(bytes, &self.committee) else {
             return Vec::new();
         };
@@ -124,6 +134,16 @@ impl Byzantine {
         self.twin = None;
         if self.has(Vice::Equivocates) && self.chance.one_in(8) {
             self.twin = Some(forge::twin(&vertex, &self.signing));
+        }
+        if self.has(Vice::NeverVotes) {
+            let before = self.voteless.back();
+            let leader = leader(vertex.round().minus(1));
+            let quorum = self.committee.thresholds().quorum();
+            let made = forge::voteless(&vertex, before, leader, quorum, &self.signing);
+            self.voteless.push_back(made);
+            if self.voteless.len() > HISTORY_MAX {
+                self.voteless.pop_front();
+            }
         }
         let forgeries = [
             (Vice::Stale, forge::stale as forge::Forge),
@@ -188,6 +208,10 @@ impl Byzantine {
         if self.has(Vice::SilentLeader) && leads(round) {
             // Silent while it matters: its wave is decided without it by then, or waits in vain.
             return kept.filter(|_| newest >= round.plus(3));
+        }
+        if self.has(Vice::NeverVotes) {
+            let sent = self.voteless.iter().find(|sent| sent.round() == round)?;
+            return Some(PeerMessage::Vertex(sent.bytes().clone()));
         }
         if round < newest {
             return kept;

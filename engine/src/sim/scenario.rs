@@ -30,6 +30,8 @@ pub(crate) struct Scenario {
     /// Who is faulty how; a crash counts as a fault while nobody restarts.
     pub(crate) faulty: Vec<Faulty>,
     pub(crate) clients: Clients,
+    /// The network delivers what helps to decide last, within its bounds, for as long as the run lasts.
+    pub(crate) is_starving: bool,
     /// When everything that heals has healed, microseconds of virtual time.
     pub(crate) heal_us: u64,
 }
@@ -104,6 +106,7 @@ impl Scenario {
             pauses: Vec::new(),
             faulty: Vec::new(),
             clients: clients(n, is_wide, chance),
+            is_starving: false,
             heal_us: 0,
         };
         if !chance.one_in(8) {
@@ -170,7 +173,25 @@ impl Scenario {
                 });
             }
         }
+        if chance.one_in(12) {
+            self.starve(chance);
+            return;
+        }
         self.draw_faulty(chance);
+    }
+
+    /// Faulty authorities that never vote, on a network that shows everybody the leader's vertices and theirs first.
+    ///
+    /// Source: Starfish, eprint 2025/567: a node that waits for the leader's vertex alone can be kept from ever seeing a
+    /// quorum of votes.
+    fn starve(&mut self, chance: &mut Chance) {
+        let mut authorities: Vec<usize> = (0..self.n as usize).collect();
+        chance.shuffle(&mut authorities);
+        self.is_starving = true;
+        for authority in authorities.into_iter().take(faulty_max(self.n as usize)) {
+            let kind = FaultKind::Byzantine(vec![Vice::NeverVotes]);
+            self.faulty.push(Faulty { authority, kind });
+        }
     }
 
     fn draw_faulty(&mut self, chance: &mut Chance) {

@@ -47,6 +47,31 @@ pub(crate) fn twin(vertex: &VerifiedVertex, signing: &SigningKey) -> VerifiedVer
     twin.sign(signing)
 }
 
+/// The vertex without its parent by `leader`, who led the round before, continuing the chain of `before`.
+pub(crate) fn voteless(
+    vertex: &VerifiedVertex,
+    before: Option<&VerifiedVertex>,
+    leader: Option<AuthorityIndex>,
+    quorum: u32,
+    signing: &SigningKey,
+) -> VerifiedVertex {
+    let mut voteless = draft(vertex);
+    if let Some(before) = before {
+        voteless.parents[0] = before.reference();
+        voteless.first_position = before.end_position();
+        voteless.timestamp = voteless.timestamp.max(before.timestamp());
+    }
+    let led = voteless.round.minus(1);
+    let of_round_before = voteless.parents.iter().filter(|parent| parent.round == led);
+    if of_round_before.count() as u32 > quorum {
+        let own = voteless.author;
+        voteless
+            .parents
+            .retain(|parent| Some(parent.author) != leader || parent.author == own);
+    }
+    voteless.sign(signing)
+}
+
 /// An old vertex again.
 pub(crate) fn stale(material: &Material<'_>, chance: &mut Chance) -> Option<Vec<u8>> {
     let len = material.history.len() as u64;

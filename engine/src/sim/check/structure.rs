@@ -108,9 +108,7 @@ impl Structure {
 
     /// An own vertex leaves a correct node of which the first `durable` records are safe.
     pub(crate) fn on_own_sent(&mut self, node: usize, bytes: &[u8], durable: u64) -> Found {
-        let mut round = [0; 8];
-        round.copy_from_slice(&bytes[ROUND_AT..ROUND_AT + 8]);
-        let round = u64::from_be_bytes(round);
+        let round = round_of(bytes);
         let Some((record, written)) = self.written.get(&(node, round)) else {
             return match self.sent.get(&node) {
                 Some(sent) if round < *sent => Ok(()),
@@ -142,6 +140,13 @@ impl Structure {
 
 fn name(vertex: &VertexRef) -> String {
     format!("{}.{} {:?}", vertex.author.0, vertex.round.0, vertex.digest)
+}
+
+/// The round that an encoded vertex says.
+pub(crate) fn round_of(bytes: &[u8]) -> u64 {
+    let mut round = [0; 8];
+    round.copy_from_slice(&bytes[ROUND_AT..ROUND_AT + 8]);
+    u64::from_be_bytes(round)
 }
 
 /// Where an encoded vertex says its round: behind version, chain and epoch.

@@ -4,7 +4,9 @@ use super::*;
 use crate::effect::Record;
 use crate::evidence::Evidence;
 use crate::input::ClientTag;
+use crate::sim::check::structure::round_of;
 use crate::sim::disk::Write;
+use crate::types::Round;
 
 impl World {
     /// When `node` can take something in: later while it stands still.
@@ -264,8 +266,13 @@ impl World {
         if let PeerMessage::Vertex(bytes) = message {
             self.judge_own_vertex(node, bytes);
         }
-        let beside = match (&mut self.nodes[node].byzantine, message) {
-            (Some(byzantine), PeerMessage::Vertex(bytes)) => byzantine.on_own_vertex(bytes),
+        let Node {
+            engine, byzantine, ..
+        } = &mut self.nodes[node];
+        let beside = match (byzantine, message) {
+            (Some(byzantine), PeerMessage::Vertex(bytes)) => {
+                byzantine.on_own_vertex(bytes, |round| engine.leader(round))
+            }
             _ => Vec::new(),
         };
         let own = self.nodes[node].authority;
@@ -353,9 +360,10 @@ impl World {
     /// Hands one message to the network.
     fn post(&mut self, node: usize, to: AuthorityIndex, posted: &Rc<Posted>) {
         let from = self.nodes[node].authority;
+        let leave_us = self.now_us + self.starved_us(node, posted);
         for at in 0..self.nodes_of[to.as_usize()].len() {
             let receiver = self.nodes_of[to.as_usize()][at];
-            let arrivals = self.network.arrivals(self.now_us, node, receiver);
+            let arrivals = self.network.arrivals(leave_us, node, receiver);
             for at_us in arrivals.into_iter().flatten() {
                 self.queue.plan(
                     at_us,
@@ -367,6 +375,21 @@ impl World {
                 );
             }
         }
+    }
+
+    /// How much longer the network of a starving scenario takes: nothing for the faulty and for the leader of the round.
+    fn starved_us(&self, node: usize, posted: &Posted) -> u64 {
+        let PeerMessage::Vertex(bytes) = &posted.message else {
+            return 0;
+        };
+        if !self.scenario.is_starving || !self.nodes[node].is_honest() {
+            return 0;
+        }
+        let leader = self.nodes[node].engine.leader(Round(round_of(bytes)));
+        if leader == Some(self.nodes[node].authority) {
+            return 0;
+        }
+        self.scenario.config.leader_timeout_us / 2
     }
 
     fn open(&mut self, node: usize, effects: &mut Vec<Effect>) {
