@@ -6,6 +6,7 @@ use super::Found;
 use super::order::{Emitted, Order};
 use super::replay::Replay;
 use crate::batch::header::BatchHeader;
+use crate::committee::Parameters;
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::types::{AuthorityIndex, Digest, Round};
 
@@ -19,6 +20,9 @@ pub(crate) struct Fair {
     group_of: BTreeMap<Digest, u64>,
     groups: u64,
     pub(crate) emissions: u64,
+    checkpoint_interval: u64,
+    /// The first anchor of this round or a later one is a checkpoint.
+    checkpoint_due: u64,
 }
 
 struct Due {
@@ -26,18 +30,23 @@ struct Due {
     left: VecDeque<Digest>,
     group_wait_cut: u32,
     cap_fired: u32,
+    /// Its last batch has a state root; it has a batch even if nothing is emitted.
+    is_checkpoint: bool,
 }
 
 impl Fair {
     /// At the start of an epoch.
-    pub(crate) fn new(n: usize, gc_depth_rounds: u64, cap: u32) -> Self {
+    pub(crate) fn new(n: usize, parameters: &Parameters) -> Self {
+        let interval = parameters.checkpoint_interval_rounds;
         Self {
-            replay: Replay::new(n, gc_depth_rounds),
-            order: Some(Order::new(n, cap)),
+            replay: Replay::new(n, parameters.gc_depth_rounds),
+            order: Some(Order::new(n, parameters.deferral_cap)),
             due: VecDeque::new(),
             group_of: BTreeMap::new(),
             groups: 0,
             emissions: 0,
+            checkpoint_interval: interval,
+            checkpoint_due: interval,
         }
     }
 
@@ -59,6 +68,11 @@ impl Fair {
             let expected = step.time.0;
             return Err(format!("consensus time {time} where {expected} follows"));
         }
+        let is_checkpoint = anchor.round.0 >= self.checkpoint_due;
+        if is_checkpoint {
+            let interval = self.checkpoint_interval;
+            self.checkpoint_due = (anchor.round.0 / interval + 1) * interval;
+        }
         let Some(order) = &mut self.order else {
             return Ok(());
         };
@@ -66,15 +80,15 @@ impl Fair {
             (self.order, self.due) = (None, VecDeque::new());
             return Ok(());
         };
-        self.note(anchor.round, emitted);
+        self.note(anchor.round, emitted, is_checkpoint);
         Ok(())
     }
 
-    fn note(&mut self, round: Round, emitted: Emitted) {
-        if emitted.groups.is_empty() {
+    fn note(&mut self, round: Round, emitted: Emitted, is_checkpoint: bool) {
+        if emitted.groups.is_empty() && !is_checkpoint {
             return;
         }
-        self.emissions += 1;
+        self.emissions += u64::from(!emitted.groups.is_empty());
         for group in emitted.groups.iter().filter(|group| group.len() > 1) {
             self.groups += 1;
             for digest in group {
@@ -86,6 +100,7 @@ impl Fair {
             left: emitted.groups.into_iter().flatten().collect(),
             group_wait_cut: emitted.group_wait_cut,
             cap_fired: emitted.cap_fired,
+            is_checkpoint,
         });
     }
 
@@ -116,6 +131,10 @@ impl Fair {
                     "batch {seq} has {digest:?} at {index}, by definition {expected:?}"
                 ));
             }
+        }
+        let is_rooted = header.state_root.0 != [0; 32];
+        if is_rooted != (due.is_checkpoint && due.left.is_empty()) {
+            return Err(format!("batch {seq} has a state root: {is_rooted}"));
         }
         if due.left.is_empty() {
             self.due.pop_front();

@@ -34,11 +34,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             blind: Blind::default(),
             structure: Structure::new(scenario.n as usize),
             live: Live::new(rounds_max(&scenario)),
-            fair: Fair::new(
-                scenario.n as usize,
-                scenario.parameters.gc_depth_rounds,
-                scenario.parameters.deferral_cap,
-            ),
+            fair: Fair::new(scenario.n as usize, &scenario.parameters),
             law: LawTally::default(),
             received: BTreeMap::new(),
         },
