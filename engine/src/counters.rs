@@ -94,6 +94,20 @@ counters! {
     evidence,
     /// Peers' vertices that name another header hash than ours for the same batch: alarm.
     divergence,
+    /// Requests sent because this node was behind.
+    sync_requests,
+    /// Parts of checkpoints and batches sent to peers that were behind.
+    sync_parts_served,
+    /// Such parts that nobody asked for.
+    sync_parts_unasked,
+    /// Such parts, or what they made up, that were not what was asked for.
+    sync_parts_bad,
+    /// Checkpoints offered that lie too many batches ahead to fetch them.
+    sync_gap_too_long,
+    /// States taken over from peers.
+    states_taken,
+    /// Settled batches fetched from peers.
+    batches_fetched,
     /// Durable records that this engine was recovered from.
     records_recovered,
     /// Missing items not noted because too many are missing.

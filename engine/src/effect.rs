@@ -80,4 +80,6 @@ pub enum Record {
     Batch(Arc<[u8]>),
     /// Evidence, encoded: once an author and kind.
     Evidence(Arc<[u8]>),
+    /// Part of a state that was taken over from a peer: the checkpoint's header 181, index u32, how many parts u32, bytes.
+    State(Arc<[u8]>),
 }

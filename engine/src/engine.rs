@@ -10,13 +10,18 @@
 
 mod accusing;
 mod admission;
+mod footprint;
 mod ordering;
 mod proposing;
 mod recover;
 mod resending;
 mod revealing;
+mod syncing;
 
+pub use footprint::Footprint;
 pub use recover::RecoverError;
+use syncing::Syncing;
+pub use syncing::{ROUNDS_ASKED_MAX, ROUNDS_VERTICES_MAX, STATE_RECORD_LEN_MAX};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -69,6 +74,8 @@ pub struct Engine {
     table: EnvelopeTable,
     local: LocalOrder,
     envelope_wants: Wants<Digest>,
+    /// When missing envelopes expire: what nobody needs any more is not asked for.
+    want_expiries: BTreeSet<(TimestampUs, Digest)>,
     vertex_wants: Wants<VertexRef>,
     share_want: ShareWant,
     /// Emissions whose envelopes are not all here yet, in order.
@@ -88,6 +95,7 @@ pub struct Engine {
     /// How many proofs the DAG had when they were last taken over.
     dag_faults_seen: usize,
     checkpoints: Checkpoints,
+    syncing: Syncing,
     counters: Counters,
 }
 
@@ -175,6 +183,7 @@ impl Engine {
             table: EnvelopeTable::default(),
             local: LocalOrder::default(),
             envelope_wants: Wants::new(own, n, config.fetch_retry_us),
+            want_expiries: BTreeSet::new(),
             vertex_wants: Wants::new(own, n, config.fetch_retry_us),
             share_want: ShareWant::default(),
             emissions: VecDeque::new(),
@@ -197,6 +206,7 @@ impl Engine {
             evidence: EvidenceBook::default(),
             dag_faults_seen: 0,
             checkpoints: Checkpoints::default(),
+            syncing: Syncing::new(own, n, config.fetch_retry_us),
             counters: Counters::default(),
             config,
             committee,
@@ -225,6 +235,11 @@ impl Engine {
                 self.on_want_envelopes(from, &digests, effects)
             }
             Input::WantShare { from, seq } => self.on_want_share(from, seq, effects),
+            Input::WantRounds { from, after, count } => {
+                self.on_want_rounds(from, after, count, effects);
+            }
+            Input::WantPart { from, want } => self.on_want_part(from, want, effects),
+            Input::Part { from, part } => self.on_part(now, from, &part, effects),
             Input::PeerUp { peer } => {
                 self.peers_up.insert(peer);
                 self.pushed[peer.as_usize()] = NOTHING_PUSHED;
@@ -240,6 +255,7 @@ impl Engine {
         self.try_propose(now, effects);
         self.try_resend(now, effects);
         self.try_fetch(now, effects);
+        self.try_sync(now, effects);
     }
 
     /// Goes on with the reveal of what inputs have emitted: the own shares are made here, the dearest step of all.
@@ -261,7 +277,8 @@ impl Engine {
         };
         let share = self.share_want.due.map(|(_, at)| at);
         let wants = [self.envelope_wants.next_due(), self.vertex_wants.next_due()];
-        [own_vertex, share, self.resend.next_due()]
+        let sync = self.syncing.next_due();
+        [own_vertex, share, self.resend.next_due(), sync]
             .into_iter()
             .chain(wants)
             .flatten()
@@ -291,6 +308,9 @@ impl Engine {
 
     /// Opens the next batch into `out` (16-byte aligned, at least [`Self::ready_len_max`] bytes), when one is ready.
     pub fn open_next(&mut self, out: &mut [u8], effects: &mut Vec<Effect>) -> Option<OpenedBatch> {
+        if self.syncing.gap.is_some() {
+            return self.open_from_gap(out, effects);
+        }
         let opened = self.reveal.open_next(out);
         let failed = self.reveal.take_failed();
         for (_, error) in failed {
@@ -303,11 +323,19 @@ impl Engine {
         self.counters.open_fallbacks = self.reveal.fallbacks();
         self.accuse(effects);
         let opened = opened?;
+        self.on_opened(&opened, out, effects);
+        Some(opened)
+    }
+
+    /// A batch is opened, or was fetched, into `out`.
+    fn on_opened(&mut self, opened: &OpenedBatch, out: &[u8], effects: &mut Vec<Effect>) {
         self.persist(Record::Batch(opened.header.encode()[..].into()), effects);
+        let archive = &out[..opened.archive_len];
+        self.syncing.served.push(&opened.header, archive);
         self.note_settled(&opened.header, &opened.digests);
         self.counters.batches += 1;
         self.counters.void += u64::from(opened.header.void);
-        Some(opened)
+        self.note_ready(effects);
     }
 
     /// Keeps in mind that a batch is opened: its entries are duplicates from now on, its hash is compared with peers'.
@@ -327,12 +355,12 @@ impl Engine {
 
     /// The newest settled checkpoint, while this node has one.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
-        self.checkpoints.settled().next_back()
+        self.checkpoints.newest()
     }
 
     /// The next batch that will be opened: all below are settled, and are not opened again.
-    pub const fn next_open_seq(&self) -> BatchSeq {
-        BatchSeq(self.reveal.settled().0)
+    pub fn next_open_seq(&self) -> BatchSeq {
+        BatchSeq(self.settled().0)
     }
 
     /// Whether the next own vertex waits for something from outside, the disk or peers, and not for its time: then
@@ -358,6 +386,9 @@ impl Engine {
 
     /// Bytes that the next batch takes at most, when one is ready to open.
     pub fn ready_len_max(&self) -> Option<usize> {
+        if let Some(gap) = &self.syncing.gap {
+            return gap.ready().map(|batch| batch.archive.len());
+        }
         self.reveal.ready_len_max()
     }
 

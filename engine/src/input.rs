@@ -3,7 +3,8 @@
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
-use crate::types::{AuthorityIndex, BatchSeq, Digest};
+use crate::sync::part::{Part, WantPart};
+use crate::types::{AuthorityIndex, BatchSeq, Digest, Round};
 
 /// Where to answer a client: the connection, and the tag that the client gave the submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +66,29 @@ pub enum Input {
         from: AuthorityIndex,
         /// Which.
         seq: BatchSeq,
+    },
+    /// A peer that is behind asks for all vertices of some rounds.
+    WantRounds {
+        /// Who asks.
+        from: AuthorityIndex,
+        /// The round before the first.
+        after: Round,
+        /// How many rounds.
+        count: u32,
+    },
+    /// A peer asks for a part of a checkpoint or of a settled batch.
+    WantPart {
+        /// Who asks.
+        from: AuthorityIndex,
+        /// Of what, and which part.
+        want: WantPart,
+    },
+    /// A peer sent such a part.
+    Part {
+        /// Who sent it.
+        from: AuthorityIndex,
+        /// The part.
+        part: Part,
     },
     /// A link to a peer was established: what it missed is pushed again.
     PeerUp {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use crate::dag::VertexRef;
+use crate::dag::header::bounded_round;
+use crate::sync::part::{Part, WantPart};
 use crate::types::{AuthorityIndex, BatchSeq, Digest, Round};
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -24,6 +26,17 @@ pub enum PeerMessage {
     Share(Arc<[u8]>),
     /// Asks for the peer's share message of one batch.
     WantShare(BatchSeq),
+    /// Asks for all vertices of the `count` rounds after `after`.
+    WantRounds {
+        /// The round before the first.
+        after: Round,
+        /// How many.
+        count: u32,
+    },
+    /// Asks for a part of a checkpoint or of a settled batch.
+    WantPart(WantPart),
+    /// Such a part.
+    Part(Part),
 }
 
 /// Vertices that one request may name.
@@ -39,6 +52,9 @@ mod kind {
     pub(super) const ENVELOPE: u8 = 0x45;
     pub(super) const SHARE: u8 = 0x46;
     pub(super) const WANT_SHARE: u8 = 0x47;
+    pub(super) const WANT_ROUNDS: u8 = 0x48;
+    pub(super) const WANT_PART: u8 = 0x49;
+    pub(super) const PART: u8 = 0x4a;
 }
 
 impl PeerMessage {
@@ -51,6 +67,9 @@ impl PeerMessage {
             Self::Envelope(_) => kind::ENVELOPE,
             Self::Share(_) => kind::SHARE,
             Self::WantShare(_) => kind::WANT_SHARE,
+            Self::WantRounds { .. } => kind::WANT_ROUNDS,
+            Self::WantPart(_) => kind::WANT_PART,
+            Self::Part(_) => kind::PART,
         }
     }
 
@@ -79,6 +98,11 @@ impl PeerMessage {
             Self::WantShare(seq) => {
                 writer.u64(seq.0);
             }
+            Self::WantRounds { after, count } => {
+                writer.u64(after.0).u32(*count);
+            }
+            Self::WantPart(want) => want.encode(out),
+            Self::Part(part) => part.encode(out),
         }
     }
 
@@ -113,6 +137,12 @@ impl PeerMessage {
                 Self::WantEnvelopes(digests)
             }
             kind::WANT_SHARE => Self::WantShare(BatchSeq(reader.u64()?)),
+            kind::WANT_ROUNDS => Self::WantRounds {
+                after: bounded_round(&mut reader)?,
+                count: reader.u32()?,
+            },
+            kind::WANT_PART => Self::WantPart(WantPart::decode(&mut reader)?),
+            kind::PART => Self::Part(Part::decode(&mut reader)?),
             _ => return Err(DecodeError::NotCanonical("message kind")),
         };
         reader.finish()?;
@@ -123,6 +153,7 @@ impl PeerMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::part::Item;
 
     fn round_trip(message: PeerMessage) -> Vec<u8> {
         let mut body = Vec::new();
@@ -145,6 +176,23 @@ mod tests {
         round_trip(PeerMessage::Envelope(Arc::from(&b"e"[..])));
         round_trip(PeerMessage::Share(Arc::from(&b"s"[..])));
         round_trip(PeerMessage::WantVertices(vec![vertex, vertex]));
+        let after = Round(7);
+        round_trip(PeerMessage::WantRounds { after, count: 9 });
+        for item in [
+            Item::Proof(Round(3)),
+            Item::State(BatchSeq(4)),
+            Item::Headers(BatchSeq(5)),
+            Item::Batch(BatchSeq(6)),
+        ] {
+            let want = WantPart { item, index: 2 };
+            round_trip(PeerMessage::WantPart(want));
+            let bytes = vec![1, 2, 3];
+            round_trip(PeerMessage::Part(Part {
+                want,
+                of_len: 9,
+                bytes,
+            }));
+        }
         round_trip(PeerMessage::WantEnvelopes(vec![Digest([1; 32])]));
         assert_eq!(
             round_trip(PeerMessage::WantShare(BatchSeq(258))),

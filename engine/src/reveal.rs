@@ -158,6 +158,11 @@ impl Reveal {
         self.active.len()
     }
 
+    /// Share messages kept: of others for batches not cut yet, and own ones.
+    pub fn shares_len(&self) -> (usize, usize) {
+        (self.early.len(), self.own_messages.len())
+    }
+
     /// Starts the reveal of a batch whose order is final; gives the own share message to broadcast, if it has sealed
     /// entries. One variable-base multiplication a sealed entry.
     ///
@@ -194,6 +199,19 @@ impl Reveal {
             let order_root = plan.order_root;
             self.own_messages
                 .keep(plan.seq, OwnMessage::Unmade { order_root, points });
+        }
+    }
+
+    /// Goes on behind a batch that others opened, with the hash of its header: what was not opened yet is not opened here.
+    pub fn jump(&mut self, next: BatchSeq, previous_hash: Sha256Hash) {
+        self.active.clear();
+        (self.next_seq, self.open_next_seq) = (next, next);
+        self.previous_hash = previous_hash;
+        while let Some(first) = self.early.first_entry()
+            && first.key().0 < next
+        {
+            self.early_count[first.key().1.as_usize()] -= 1;
+            first.remove();
         }
     }
 

@@ -1,3 +1,33 @@
-//! State sync.
+//! State sync: how a node that was away for longer than its peers keep vertices takes part again.
+//!
+//! A node is behind when v = f + 1 different authors have signed vertices of rounds that it has not reached: one of them
+//! is correct. While the distance is below G + 2 checkpoint intervals, peers still have the rounds (they retain that
+//! much), and it asks for them, oldest first. Beyond, it asks a peer for the newest checkpoint ([`proof`]) and its state
+//! ([`part`], [`download`]), checks both, and goes on from there.
+//!
+//! Why that is enough:
+//! - The state is that of an anchor which a correct node committed ([`proof`]), and it holds all that later anchors depend
+//!   on ([`crate::state`]). Vertices above its floor that it names as committed are in no later sub-DAG, so nobody needs
+//!   them: as parents, their names do. Those above it are fetched; peers retain two intervals below their floor, so those
+//!   that belong to either of the two checkpoints they serve are there.
+//! - Own vertices: the next one is made in a round that others have filled, above every round this node has signed in
+//!   (rounds only rise, and are recovered from its records), so it never makes a second one in a slot. Its own-previous
+//!   link still names its newest vertex, which lies at or below everybody's floor and so need not be there for anybody. A
+//!   node whose floor is lower still fetches it: its author keeps its newest vertex for ever.
+//! - Positions: others that have that newest vertex hold the next to it; others take the position as it comes, as for any
+//!   link below the floor. This node takes the position after each author's tip from the state.
+//! - Entries that its lost vertices listed come back to its local order and are listed again; those that were emitted
+//!   meanwhile the state knows, and the fair order passes over them.
+//! - Batches that it missed are fetched by hash and settled in order ([`gap`]), before those of its own; each once, by seq.
+//!   Peers keep a window of settled batches in memory ([`served`]). What is older is in no node's memory: such a node
+//!   takes part in consensus and settles nothing until it gets them.
+//!
+//! Every answer is bounded before it takes memory; a peer that does not answer, has not got it, or lies is followed by the
+//! next, with back-off, and counted.
 
 pub mod checkpoints;
+pub mod download;
+pub mod gap;
+pub mod part;
+pub mod proof;
+pub mod served;

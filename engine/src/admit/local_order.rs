@@ -28,6 +28,11 @@ impl LocalOrder {
         self.unlisted.len()
     }
 
+    /// How many own vertices with entries no committed sub-DAG holds yet.
+    pub fn uncommitted_len(&self) -> usize {
+        self.uncommitted.len()
+    }
+
     /// Takes the next entries, at most `entries_max`, for the own vertex of `round`; with the first one's position.
     pub fn list(&mut self, round: Round, entries_max: u32) -> (Position, Vec<Entry>) {
         let count = self.unlisted.len().min(entries_max as usize);

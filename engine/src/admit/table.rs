@@ -76,6 +76,11 @@ impl EnvelopeTable {
         self.held.get_mut(digest)
     }
 
+    /// Changes every envelope held, by digest.
+    pub fn for_each_mut(&mut self, change: impl FnMut(&mut Held)) {
+        self.held.values_mut().for_each(change);
+    }
+
     /// How many are held.
     pub fn len(&self) -> usize {
         self.held.len()

@@ -149,7 +149,7 @@ impl Pending {
     }
 
     /// Takes a waiting vertex out and forgets what it waited for.
-    fn take(&mut self, reference: &VertexRef) -> Option<VerifiedVertex> {
+    pub(crate) fn take(&mut self, reference: &VertexRef) -> Option<VerifiedVertex> {
         let waiting = self.waiting.remove(reference)?;
         self.by_author[reference.author.as_usize()].remove(reference);
         for parent in &waiting.missing {

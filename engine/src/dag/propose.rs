@@ -21,13 +21,24 @@ use crate::types::{AuthorityIndex, AuthoritySet, Round};
 
 /// Whether `own` may enter `round`: q authors have a vertex in the round before, and `own` is one of them.
 ///
+/// One whose newest vertex is at or below the floor may enter any round: it was away, or took over a state.
 /// Round 0 holds everybody's implicit vertex, so round 1 may be entered at once.
 pub fn may_enter(dag: &Dag, own: AuthorityIndex, round: Round) -> bool {
     if round == Round(0) {
         return false;
     }
     let before = dag.authors_of(round.minus(1));
-    before.contains(own) && before.len() >= dag.committee().thresholds().quorum()
+    (before.contains(own) || dag.is_below_floor(own))
+        && before.len() >= dag.committee().thresholds().quorum()
+}
+
+/// The highest round that can be entered by one whose newest vertex is at or below the floor.
+pub fn round_to_enter(dag: &Dag) -> Option<Round> {
+    let highest = dag.highest_round();
+    let quorum = dag.committee().thresholds().quorum();
+    let is_full = |round: &Round| dag.authors_of(*round).len() >= quorum;
+    let before = [highest, highest.minus(1)].into_iter().find(is_full)?;
+    Some(before.next())
 }
 
 /// Rule (a) for the own vertex of `round`, from 1. O(n^2).
@@ -77,15 +88,15 @@ pub fn choose_parents(
         return Some(own_first.map(|author| dag.genesis(author)).collect());
     }
     let preferred = PreferredVote::of(dag, schedule, round.minus(2));
-    let own_first = std::iter::once(own).chain(
-        dag.committee()
-            .thresholds()
-            .members()
-            .filter(|author| *author != own),
-    );
-    let mut parents: Vec<VertexRef> = own_first
-        .filter_map(|author| preferred.pick(dag.slot(before, author)))
-        .collect();
+    let members = dag.committee().thresholds().members();
+    let others = members.filter(|author| *author != own);
+    let own_before = preferred.pick(dag.slot(before, own));
+    let own_newest = || dag.newest(own).map(|newest| newest.reference());
+    let own_previous = own_before
+        .or_else(own_newest)
+        .unwrap_or_else(|| dag.genesis(own));
+    let picked = others.filter_map(|author| preferred.pick(dag.slot(before, author)));
+    let mut parents: Vec<VertexRef> = std::iter::once(own_previous).chain(picked).collect();
     add_older(dag, own, round, &mut parents);
     Some(parents)
 }

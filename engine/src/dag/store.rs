@@ -10,7 +10,7 @@
 //!
 //! Cost of `insert`: O(n log w) for n authorities and w vertices above the floor, and O(n^2) amortized in `coverage`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::committee::Committee;
@@ -29,6 +29,12 @@ pub struct Dag {
     genesis: Vec<VertexRef>,
     rounds: BTreeMap<Round, RoundTable>,
     floor: Round,
+    /// Rounds at and below the floor, kept for peers that return.
+    retained: BTreeMap<Round, RoundTable>,
+    retained_rounds: u64,
+    /// What a state sync brought: its anchor's round, committed vertices above the floor that are not here, and where
+    /// each author's committed chain ends.
+    installed: Installed,
     newest: Vec<Option<VerifiedVertex>>,
     forks: BTreeMap<AuthorityIndex, ForkEvidence>,
     forked: AuthoritySet,
@@ -114,6 +120,14 @@ pub struct DagCounters {
     pub below_floor: u64,
 }
 
+/// See [`Dag::install`].
+#[derive(Debug, Default)]
+struct Installed {
+    anchor: Round,
+    committed: BTreeSet<VertexRef>,
+    tips: Vec<(VertexRef, Position, TimestampUs)>,
+}
+
 #[derive(Debug)]
 struct RoundTable {
     /// One slot an authority, each ascending by digest.
@@ -134,6 +148,10 @@ impl Dag {
                 .collect(),
             rounds: BTreeMap::new(),
             floor: Round(0),
+            retained: BTreeMap::new(),
+            // A peer may have to start from the older of two checkpoints.
+            retained_rounds: 2 * committee.parameters.checkpoint_interval_rounds,
+            installed: Installed::default(),
             newest: vec![None; authors],
             forks: BTreeMap::new(),
             forked: AuthoritySet::EMPTY,
@@ -152,7 +170,9 @@ impl Dag {
             self.counters.below_floor += 1;
             return Inserted::BelowFloor;
         }
-        if self.vertex(&reference).is_some() || self.pending.contains(&reference) {
+        let is_here = self.vertex(&reference).is_some() || self.pending.contains(&reference);
+        // One that is known to be committed is not needed, and would come out of its chain's order.
+        if is_here || self.installed.committed.contains(&reference) {
             return Inserted::Known;
         }
         if reference.round > self.highest_round().plus(ROUNDS_AHEAD_MAX) {
@@ -203,10 +223,100 @@ impl Dag {
             return Vec::new();
         }
         self.floor = floor;
-        self.rounds = self.rounds.split_off(&floor.next());
+        let above = self.rounds.split_off(&floor.next());
+        self.retained
+            .extend(std::mem::replace(&mut self.rounds, above));
+        let lowest_retained = floor.minus(self.retained_rounds).next();
+        self.retained = self.retained.split_off(&lowest_retained);
+        while let Some(first) = self.installed.committed.first()
+            && first.round <= floor
+        {
+            self.installed.committed.pop_first();
+        }
         self.coverage.raise_floor(floor);
         let complete = self.pending.raise_floor(floor);
         self.accept_all(complete).0
+    }
+
+    /// Takes over where a state that was checked stands: its anchor's round, its floor, the `committed` vertices above
+    /// that floor, and the tip of each author with where its positions and times go on.
+    ///
+    /// What is committed need not be here to be a parent: no later sub-DAG takes it in. Gives the vertices that are
+    /// accepted by that, parents before children.
+    pub(crate) fn install(
+        &mut self,
+        anchor: Round,
+        floor: Round,
+        committed: &BTreeSet<VertexRef>,
+        tips: impl Iterator<Item = (VertexRef, Position, TimestampUs)>,
+    ) -> Vec<VerifiedVertex> {
+        let absent = committed
+            .iter()
+            .filter(|vertex| self.vertex(vertex).is_none());
+        let absent: BTreeSet<VertexRef> = absent.copied().collect();
+        self.installed = Installed {
+            anchor,
+            committed: absent.clone(),
+            tips: tips.collect(),
+        };
+        for vertex in &absent {
+            self.pending.take(vertex);
+        }
+        let mut accepted = self.raise_floor(floor);
+        for vertex in &absent {
+            let complete = self.pending.arrived(vertex);
+            accepted.extend(self.accept_all(complete).0);
+        }
+        accepted
+    }
+
+    /// Takes note of an own vertex that is below the floor by the time it is durable: others may see it, so the next one
+    /// must follow it.
+    pub(crate) fn remember_own(&mut self, vertex: VerifiedVertex) {
+        let newest = &mut self.newest[vertex.author().as_usize()];
+        if newest
+            .as_ref()
+            .is_none_or(|newest| newest.round() < vertex.round())
+        {
+            *newest = Some(vertex);
+        }
+    }
+
+    /// Whether everything that `author` has here is at or below the floor, so that its next vertex may skip rounds.
+    pub fn is_below_floor(&self, author: AuthorityIndex) -> bool {
+        let newest = self
+            .newest(author)
+            .map_or(Round(0), |newest| newest.round());
+        self.floor > Round(0) && newest <= self.floor
+    }
+
+    /// A vertex to give to a peer that asks: also below the floor, as far as it is retained.
+    pub fn find(&self, reference: &VertexRef) -> Option<&VerifiedVertex> {
+        let newest = self.newest.get(reference.author.as_usize())?.as_ref();
+        self.vertex(reference)
+            .or_else(|| vertex_in(&self.retained, reference))
+            .or_else(|| newest.filter(|newest| newest.reference() == *reference))
+    }
+
+    /// The vertices of the rounds from `first` to `last` that are here or retained, by round and author.
+    pub fn vertices_between(
+        &self,
+        first: Round,
+        last: Round,
+    ) -> impl Iterator<Item = &VerifiedVertex> {
+        let rounds = first.max(Round(1))..=last.max(first).max(Round(1));
+        let retained = self.retained.range(rounds.clone());
+        let tables = retained.chain(self.rounds.range(rounds));
+        tables.flat_map(|(_, table)| table.slots.iter().flatten())
+    }
+
+    /// How many vertices are kept: above the floor, retained below it, and known by name only.
+    pub fn kept_len(&self) -> (usize, usize, usize) {
+        let count = |rounds: &BTreeMap<Round, RoundTable>| {
+            rounds.values().map(|table| table.vertices as usize).sum()
+        };
+        let named = self.installed.committed.len();
+        (count(&self.rounds), count(&self.retained), named)
     }
 
     /// The committee.
@@ -224,11 +334,12 @@ impl Dag {
         self.floor
     }
 
-    /// The highest round with an accepted vertex; the floor when there is none.
+    /// The highest round with an accepted vertex, or of an anchor taken over with a state; the floor at least.
     pub fn highest_round(&self) -> Round {
         self.rounds
             .last_key_value()
             .map_or(self.floor, |(round, _)| *round)
+            .max(self.installed.anchor)
     }
 
     /// An accepted vertex above the floor.
@@ -349,7 +460,11 @@ impl Dag {
         vertex
             .parents()
             .iter()
-            .filter(|parent| parent.round > self.floor && self.vertex(parent).is_none())
+            .filter(|parent| {
+                parent.round > self.floor
+                    && self.vertex(parent).is_none()
+                    && !self.installed.committed.contains(parent)
+            })
             .copied()
             .collect()
     }
@@ -400,6 +515,10 @@ impl Dag {
             .or(newest.filter(|newest| newest.reference() == link))
         {
             (before.end_position(), before.timestamp())
+        } else if let Some((_, end, timestamp)) =
+            self.installed.tips.iter().find(|(tip, _, _)| *tip == link)
+        {
+            (*end, *timestamp)
         } else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         self.vertex_wants.forget(&vertex.reference());
+        self.syncing.saw(&vertex);
         match self.dag.insert(vertex) {
             Inserted::Accepted(accepted) => self.on_accepted(now, accepted, effects),
             Inserted::Pending { missing } => {
@@ -63,17 +64,49 @@ impl Engine {
                 self.persist(Record::Vertex(vertex.bytes().clone()), effects);
                 self.compare_settled(vertex);
             }
-            if vertex.entries().is_empty() {
+            let settled = self.settled().0;
+            let signed = vertex.signed_header();
+            self.checkpoints.on_vertex(signed, settled, &self.committee);
+            if vertex.entries().is_empty() || self.committer.is_committed(&reference) {
                 continue;
             }
             self.uncommitted_with_entries.insert(reference);
             let due = now.plus_us(self.config.fetch_grace_us);
             for entry in vertex.entries() {
-                let needless = self.table.find(&entry.digest).is_some()
-                    || entry.valid_until < self.consensus_time;
-                if !needless && !self.envelope_wants.want(entry.digest, vertex.author(), due) {
-                    self.counters.wants_refused += 1;
+                if self.table.find(&entry.digest).is_none() {
+                    self.want_envelope(entry, vertex.author(), due);
                 }
+            }
+        }
+    }
+
+    /// Notes that an envelope which a vertex lists is missing, unless it has expired.
+    pub(super) fn want_envelope(
+        &mut self,
+        entry: &Entry,
+        holder: AuthorityIndex,
+        due: TimestampUs,
+    ) {
+        let latest = self.consensus_time.plus_us(PEER_TIME_AHEAD_US_MAX);
+        // What is valid for longer no correct authority lists, and nobody takes.
+        if !(self.consensus_time..=latest).contains(&entry.valid_until) {
+            return;
+        }
+        if self.envelope_wants.want(entry.digest, holder, due) {
+            self.want_expiries.insert((entry.valid_until, entry.digest));
+        } else {
+            self.counters.wants_refused += 1;
+        }
+    }
+
+    /// Forgets missing envelopes that have expired, unless the order has emitted them.
+    fn forget_expired_wants(&mut self) {
+        while let Some((until, digest)) = self.want_expiries.first().copied()
+            && until < self.consensus_time
+        {
+            self.want_expiries.pop_first();
+            if !self.is_emitted(&digest) {
+                self.envelope_wants.forget(&digest);
             }
         }
     }
@@ -150,6 +183,7 @@ impl Engine {
             });
         }
         self.table.purge(self.consensus_time);
+        self.forget_expired_wants();
     }
 
     /// A peer that settled another header at the same seq has diverged, or we have.
@@ -187,7 +221,7 @@ impl Engine {
             self.push_history(from, 0, effects);
         }
         for vertex in vertices {
-            let Some(vertex) = self.dag.vertex(vertex) else {
+            let Some(vertex) = self.dag.find(vertex) else {
                 self.counters.requests_unknown += 1;
                 continue;
             };

@@ -33,6 +33,7 @@ impl Engine {
     }
 
     pub(super) fn try_propose(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        self.try_jump();
         let round = self.proposer.round;
         if self.proposer.in_flight.is_none()
             && self.proposer.entered.is_none()
@@ -85,11 +86,27 @@ impl Engine {
         }
     }
 
+    /// One that was away enters the round that the others are in, once it has what they have.
+    fn try_jump(&mut self) {
+        if self.proposer.in_flight.is_some()
+            || !self.dag.is_below_floor(self.own)
+            || !self.is_caught_up()
+        {
+            return;
+        }
+        if let Some(round) = propose::round_to_enter(&self.dag)
+            && round > self.proposer.round
+        {
+            self.proposer.round = round;
+            self.proposer.entered = None;
+        }
+    }
+
     pub(super) fn make_vertex(&mut self, now: TimestampUs) -> VerifiedVertex {
         let round = self.proposer.round;
         let entries_max = self.committee.parameters.vertex_entries_max;
         let (first_position, entries): (Position, Vec<Entry>) = self.local.list(round, entries_max);
-        let (count, hash) = self.reveal.settled();
+        let (count, hash) = self.settled();
         let mut parents =
             propose::choose_parents(&self.dag, self.committer.schedule(), self.own, round)
                 .expect("a vertex is made in a round that was entered");
@@ -123,11 +140,12 @@ impl Engine {
             vertex.bytes().clone(),
         )));
         self.give_receipts(&vertex, effects);
-        let inserted = self.dag.insert(vertex);
-        let Inserted::Accepted(accepted) = inserted else {
-            panic!("an own vertex is made from accepted parents: {inserted:?}");
-        };
-        self.on_accepted(now, accepted, effects);
+        match self.dag.insert(vertex.clone()) {
+            Inserted::Accepted(accepted) => self.on_accepted(now, accepted, effects),
+            // The others went on while the disk worked; what it lists comes back when the floor rises next.
+            Inserted::BelowFloor => self.dag.remember_own(vertex),
+            inserted => panic!("an own vertex is made from accepted parents: {inserted:?}"),
+        }
         for peer in self.peers_up.iter() {
             self.push_history(peer, PUSH_LAG_ROUNDS, effects);
         }

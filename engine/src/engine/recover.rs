@@ -23,9 +23,10 @@
 //! shares are made for batches that are not opened yet, and for others when a peer asks.
 
 use super::*;
+use crate::batch::header::HEADER_LEN;
 use crate::dag::{Vertex, VertexError};
 use crate::seal::envelope::EnvelopeError;
-use crate::wire::DecodeError;
+use crate::wire::{DecodeError, Reader};
 
 /// Why records do not make an engine. Each names the record by its number, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +83,14 @@ pub enum RecoverError {
         /// What is wrong with it.
         error: DecodeError,
     },
+    /// Not a part of a state of this committee.
+    #[error("record {record} is no part of a state: {error}")]
+    State {
+        /// Which.
+        record: u64,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
     /// A batch that the anchors before it do not give.
     #[error("record {record} is a batch that the recorded vertices and envelopes do not give")]
     Batch {
@@ -110,6 +119,7 @@ impl Engine {
             anchors: VecDeque::new(),
             plans: VecDeque::new(),
             newest_own: None,
+            state: Vec::new(),
             effects: Vec::new(),
         };
         let mut number = 0;
@@ -130,6 +140,8 @@ struct Replay {
     /// Batches that were cut and whose header has not come yet.
     plans: VecDeque<BatchPlan>,
     newest_own: Option<VerifiedVertex>,
+    /// What has been gathered of a state that was taken over.
+    state: Vec<u8>,
     /// What the engine asks for on the way; it was done then.
     effects: Vec<Effect>,
 }
@@ -151,6 +163,7 @@ impl Replay {
                 self.engine.restore_evidence(evidence);
                 Ok(())
             }
+            Record::State(bytes) => self.take_state(record, &bytes),
         }
     }
 
@@ -186,7 +199,9 @@ impl Replay {
         engine.proposer.last_timestamp = vertex.timestamp();
         engine.proposer.last = Some(vertex.reference());
         self.newest_own = Some(vertex.clone());
-        self.link(record, vertex)
+        self.link(record, vertex.clone())?;
+        self.engine.dag.remember_own(vertex);
+        Ok(())
     }
 
     fn restore(&self, record: u64, bytes: &[u8]) -> Result<VerifiedVertex, RecoverError> {
@@ -202,12 +217,17 @@ impl Replay {
             self.engine
                 .on_accepted(self.now, accepted, &mut self.effects);
         }
+        self.note_decided();
+        Ok(())
+    }
+
+    /// Of what the engine asked for only the anchors matter: their records come later, or are lost.
+    fn note_decided(&mut self) {
         for effect in self.effects.drain(..) {
             if let Effect::Persist(Record::Anchor(body)) = effect {
                 self.anchors.push_back(body);
             }
         }
-        Ok(())
     }
 
     /// An anchor is decided here as soon as its vertices are, so at the latest when its record comes.
@@ -222,6 +242,16 @@ impl Replay {
     fn take_batch(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
         let header =
             BatchHeader::decode(bytes).map_err(|error| RecoverError::Header { record, error })?;
+        if let Some(gap) = &mut self.engine.syncing.gap {
+            if !gap.pass(&header) {
+                return Err(RecoverError::Batch { record });
+            }
+            if gap.is_closed() {
+                self.engine.syncing.gap = None;
+            }
+            self.engine.note_settled(&header, &[]);
+            return Ok(());
+        }
         self.cut();
         let settled = self.engine.reveal.settled();
         let fits =
@@ -232,6 +262,37 @@ impl Replay {
         let digests: Vec<Digest> = plan.digests().collect();
         self.engine.reveal.skip(&plan, header.hash());
         self.engine.note_settled(&header, &digests);
+        Ok(())
+    }
+
+    /// Gathers a state that was taken over; one of which the end is lost was never gone on from.
+    fn take_state(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
+        let refused = |error| RecoverError::State { record, error };
+        let mut reader = Reader::new(bytes);
+        let header = reader.bytes(HEADER_LEN).and_then(BatchHeader::decode);
+        let header = header.map_err(refused)?;
+        let (index, of) = (
+            reader.u32().map_err(refused)?,
+            reader.u32().map_err(refused)?,
+        );
+        let chunk = reader.bytes(reader.left()).map_err(refused)?;
+        if index == 0 {
+            self.state.clear();
+        }
+        self.state.extend_from_slice(chunk);
+        if index + 1 < of {
+            return Ok(());
+        }
+        let committee = self.engine.committee.clone();
+        let state = State::restore(&committee, header.state_root, &self.state);
+        let restored = state.map_err(refused)?;
+        self.state = Vec::new();
+        // What was decided before and had no place in the chain yet the state has.
+        self.anchors.clear();
+        self.plans.clear();
+        self.engine
+            .install(self.now, &header, restored, &mut self.effects);
+        self.note_decided();
         Ok(())
     }
 

@@ -160,9 +160,9 @@ impl Engine {
     }
 
     pub(super) fn note_ready(&self, effects: &mut Vec<Effect>) {
-        if self.reveal.ready_len_max().is_some() {
+        if self.ready_len_max().is_some() {
             effects.push(Effect::BatchReady {
-                seq: BatchSeq(self.reveal.settled().0),
+                seq: self.next_open_seq(),
             });
         }
     }

@@ -62,6 +62,11 @@ impl Kept {
     pub(super) fn find(&self, seq: BatchSeq) -> Option<&OwnMessage> {
         self.messages.get(&seq)
     }
+
+    /// How many batches' messages are kept.
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
-//! The checkpoints that a node can serve: states whose batch is settled, with its header.
+//! The checkpoints that a node can serve: states whose batch is settled, and what proves them to others.
 //!
-//! I1: a state is served only under a header that this node settled. I2: at most [`CHECKPOINTS_KEPT_MAX`] are kept, so
-//! that a peer which has begun with one can finish although the next has come; of those whose batch is not opened yet,
-//! the newest [`CHECKPOINTS_UNSETTLED_MAX`].
+//! I1: a state is served only under a header that this node settled, and only once v authorities vouch for it. I2: at
+//! most [`CHECKPOINTS_KEPT_MAX`] are kept, so that a peer which has begun with one can finish although the next has come;
+//! of those whose batch is not opened yet, the newest [`CHECKPOINTS_UNSETTLED_MAX`]. I3: of each author at most one claim
+//! about a batch that is not settled here yet waits to be compared.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use super::proof::Proof;
 use crate::batch::header::BatchHeader;
+use crate::committee::Committee;
+use crate::dag::SignedHeader;
 use crate::state::State;
-use crate::types::BatchSeq;
+use crate::types::{AuthorityIndex, BatchSeq, Round};
 
 /// Settled checkpoints kept.
 pub const CHECKPOINTS_KEPT_MAX: usize = 2;
@@ -20,6 +25,7 @@ pub const CHECKPOINTS_UNSETTLED_MAX: usize = 8;
 pub struct Checkpoints {
     unsettled: BTreeMap<BatchSeq, State>,
     settled: VecDeque<Checkpoint>,
+    claims: BTreeMap<AuthorityIndex, SignedHeader>,
 }
 
 /// A settled checkpoint.
@@ -29,6 +35,9 @@ pub struct Checkpoint {
     pub header: BatchHeader,
     /// The state.
     pub state: State,
+    proof: Proof,
+    /// The state as it is transferred, once somebody asked for it.
+    transferred: Option<Arc<[u8]>>,
 }
 
 impl Checkpoints {
@@ -42,22 +51,74 @@ impl Checkpoints {
 
     /// A batch is settled.
     pub fn on_settled(&mut self, header: &BatchHeader) {
-        let Some(state) = self.unsettled.remove(&header.seq) else {
+        for checkpoint in &mut self.settled {
+            checkpoint.proof.follow(header);
+        }
+        if let Some(state) = self.unsettled.remove(&header.seq) {
+            assert_eq!(state.root, header.state_root, "the header is the batch's");
+            self.settled.push_back(Checkpoint {
+                header: *header,
+                state,
+                proof: Proof::new(*header),
+                transferred: None,
+            });
+            if self.settled.len() > CHECKPOINTS_KEPT_MAX {
+                self.settled.pop_front();
+            }
+        }
+        while self
+            .unsettled
+            .first_key_value()
+            .is_some_and(|(seq, _)| *seq < header.seq)
+        {
+            self.unsettled.pop_first();
+        }
+        let settled = header.seq.0 + 1;
+        for checkpoint in &mut self.settled {
+            for claim in self.claims.values() {
+                checkpoint.proof.vouch(claim);
+            }
+        }
+        self.claims
+            .retain(|_, claim| claim.header.settled.count > settled);
+    }
+
+    /// An accepted vertex says how far its author has settled.
+    pub fn on_vertex(&mut self, signed: &SignedHeader, settled: u64, committee: &Committee) {
+        if signed.header.settled.count > settled {
+            self.claims.entry(signed.header.author).or_insert(*signed);
             return;
-        };
-        assert_eq!(state.root, header.state_root, "the header is the batch's");
-        self.settled.push_back(Checkpoint {
-            header: *header,
-            state,
-        });
-        if self.settled.len() > CHECKPOINTS_KEPT_MAX {
-            self.settled.pop_front();
+        }
+        for checkpoint in &mut self.settled {
+            if !checkpoint.proof.is_complete(committee) {
+                checkpoint.proof.vouch(signed);
+            }
         }
     }
 
-    /// Settled checkpoints, oldest first.
-    pub fn settled(&self) -> impl DoubleEndedIterator<Item = &Checkpoint> {
-        self.settled.iter()
+    /// The newest settled checkpoint.
+    pub fn newest(&self) -> Option<&Checkpoint> {
+        self.settled.back()
+    }
+
+    /// Proof of the newest proven checkpoint of an anchor above `above`.
+    pub fn proof(&self, above: Round, committee: &Committee) -> Option<Vec<u8>> {
+        let checkpoint = self.settled.iter().rev().find(|checkpoint| {
+            checkpoint.header.anchor_round > above && checkpoint.proof.is_complete(committee)
+        })?;
+        let len = u32::try_from(checkpoint.state.transfer_len()).ok()?;
+        Some(checkpoint.proof.encode(len))
+    }
+
+    /// The state of the checkpoint with this seq, as it is transferred.
+    pub fn transferred(&mut self, seq: BatchSeq) -> Option<Arc<[u8]>> {
+        let mut settled = self.settled.iter_mut();
+        let checkpoint = settled.find(|checkpoint| checkpoint.header.seq == seq)?;
+        let state = &checkpoint.state;
+        let bytes = checkpoint
+            .transferred
+            .get_or_insert_with(|| state.transfer().into());
+        Some(bytes.clone())
     }
 
     /// How many are kept, settled or not.

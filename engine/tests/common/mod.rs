@@ -23,6 +23,7 @@ use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::seal::{
     Envelope, EnvelopeVerifier, LabelFields, SealingKey, ShareMessage, deal, open_envelope, seal,
 };
+use fairlane_engine::sync::part::Part;
 use fairlane_engine::types::{
     AuthorityIndex, ChainId, Digest, Epoch, RollupId, Round, Sha256Hash, TimestampUs,
 };
@@ -83,6 +84,9 @@ pub struct World {
     pub corrupt_shares_of: Option<usize>,
     /// Share messages to this one are lost.
     pub lost_shares_to: Option<usize>,
+    /// Who answers a peer that is behind with something else, and what.
+    pub liars: Vec<usize>,
+    pub lie: fn(Part) -> Part,
     /// Messages from one to the other are lost.
     pub cut: BTreeSet<(usize, usize)>,
     config: EngineConfig,
@@ -151,6 +155,8 @@ impl World {
             disk_us: 100,
             corrupt_shares_of: None,
             lost_shares_to: None,
+            liars: Vec::new(),
+            lie: |part| part,
             cut: BTreeSet::new(),
             config,
             sent: BTreeMap::new(),
@@ -249,6 +255,28 @@ impl World {
             sender_tag: [0; 16],
             padded_len: None,
         }
+    }
+
+    /// Cuts every link of `at`, both ways.
+    pub fn part(&mut self, at: usize) {
+        let peers = (0..self.nodes.len()).filter(|peer| *peer != at);
+        self.cut
+            .extend(peers.flat_map(|peer| [(at, peer), (peer, at)]));
+    }
+
+    /// Brings every link of `at` up again.
+    pub fn join(&mut self, at: usize) {
+        self.cut.retain(|(from, to)| *from != at && *to != at);
+        self.link_up(at);
+        let own = AuthorityIndex(at as u8);
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != at) {
+            self.input(peer, Input::PeerUp { peer: own });
+        }
+    }
+
+    /// Whether some link of `at` is up.
+    pub fn is_linked(&self, at: usize) -> bool {
+        (0..self.nodes.len()).any(|peer| peer != at && !self.cut.contains(&(peer, at)))
     }
 
     pub fn kill(&mut self, index: usize) {
@@ -360,6 +388,9 @@ impl World {
             PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
             PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
             PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+            PeerMessage::WantRounds { after, count } => Input::WantRounds { from, after, count },
+            PeerMessage::WantPart(want) => Input::WantPart { from, want },
+            PeerMessage::Part(part) => Input::Part { from, part },
         };
         self.input(to, input);
     }
@@ -413,6 +444,9 @@ impl World {
             return;
         }
         let message = match message {
+            PeerMessage::Part(part) if self.liars.contains(&from) => {
+                PeerMessage::Part((self.lie)(part))
+            }
             PeerMessage::Share(bytes) if self.corrupt_shares_of == Some(from) => {
                 let honest = ShareMessage::decode(&bytes).unwrap();
                 PeerMessage::Share(self.wrong_shares(from, &honest).encode().into())

@@ -39,7 +39,10 @@ use fairlane_engine::seal::share::SHARE_MESSAGE_OVERHEAD;
 use fairlane_engine::seal::{
     EncodedPoint, LABEL_LEN, SEALED_OVERHEAD, SHARES_MAX, ShareMessage, deal,
 };
-use fairlane_engine::types::{AUTHORITIES_MAX, BatchSeq, ChainId, Epoch, Sha256Hash, TimestampUs};
+use fairlane_engine::sync::part::{Item, Part, WantPart};
+use fairlane_engine::types::{
+    AUTHORITIES_MAX, BatchSeq, ChainId, Epoch, Round, Sha256Hash, TimestampUs,
+};
 
 const PAGE: &str = include_str!("../WIRE.md");
 
@@ -265,8 +268,15 @@ fn every_message_between_authorities_stands_on_the_page_with_its_kind() {
         PeerMessage::Envelope(_) => "envelope",
         PeerMessage::Share(_) => "share",
         PeerMessage::WantShare(_) => "want_share",
+        PeerMessage::WantRounds { .. } => "want_rounds",
+        PeerMessage::WantPart(_) => "want_part",
+        PeerMessage::Part(_) => "part",
     };
     let none = || Arc::from(&b""[..]);
+    let want = WantPart {
+        item: Item::Proof(Round(0)),
+        index: 0,
+    };
     let messages = [
         PeerMessage::Vertex(none()),
         PeerMessage::WantVertices(Vec::new()),
@@ -274,6 +284,12 @@ fn every_message_between_authorities_stands_on_the_page_with_its_kind() {
         PeerMessage::Envelope(none()),
         PeerMessage::Share(none()),
         PeerMessage::WantShare(BatchSeq(0)),
+        PeerMessage::WantRounds {
+            after: Round(0),
+            count: 1,
+        },
+        PeerMessage::WantPart(want),
+        PeerMessage::Part(Part::of(want, None)),
     ];
     // The hello belongs to the node's links, which this crate must not depend on; so its source is read.
     let links = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/stage/links.rs");

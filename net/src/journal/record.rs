@@ -27,10 +27,12 @@ pub enum Kind {
     Shares = 8,
     /// Evidence of a faulty authority.
     Evidence = 9,
+    /// Part of a state that was taken over from a peer.
+    State = 10,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Header,
         Self::Durable,
         Self::Envelope,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Batch,
         Self::Shares,
         Self::Evidence,
+        Self::State,
     ];
 
     const fn code(self) -> u8 {

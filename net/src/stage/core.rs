@@ -237,6 +237,7 @@ impl CoreStage {
                             warn_of(&bytes);
                             (Kind::Evidence, bytes)
                         }
+                        Record::State(bytes) => (Kind::State, bytes),
                     };
                     self.ports.journal.append(kind, bytes);
                 }

@@ -257,7 +257,7 @@ impl World {
                     Err(what) => self.fail("chain", what),
                 }
             }
-            Record::Envelope(_) | Record::Batch(_) => {}
+            Record::Envelope(_) | Record::Batch(_) | Record::State(_) => {}
             Record::Evidence(bytes) => self.judge_evidence(node, bytes),
         }
     }
