@@ -17,7 +17,7 @@ use std::time::Instant;
 use clap::Parser;
 #[cfg(feature = "mutants")]
 use fairlane_engine::mutant::Mutant;
-use fairlane_engine::sim::{self, Keyring, Options, Report};
+use fairlane_engine::sim::{self, Keyring, Mean, Options, Report};
 
 /// Simulates whole committees on virtual time, one a seed, and checks every promise.
 #[derive(Parser)]
@@ -38,6 +38,9 @@ struct Args {
     /// Run every seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
+    /// Instead of seeds: commit latency with this one-way delay, microseconds, with nobody and with f authorities crashed.
+    #[arg(long)]
+    latency: Option<u64>,
     /// Break this rule and see what the seeds say.
     #[cfg(feature = "mutants")]
     #[arg(long)]
@@ -61,16 +64,19 @@ fn main() -> ExitCode {
     let mut keyring = Keyring::default();
     #[cfg(feature = "mutants")]
     {
+        let mutant = args.mutant.as_deref().map(mutation::by_name);
+        if mutant == Some(None) {
+            eprintln!("--mutant takes one of {:?}", Mutant::ALL);
+            return ExitCode::from(2);
+        }
+        let mutant = mutant.flatten();
         if args.mutation_check {
-            return mutation::check(seeds, options, &mut keyring);
+            return mutation::check(mutant, seeds, options, &mut keyring);
         }
-        if let Some(name) = &args.mutant {
-            let Some(mutant) = mutation::by_name(name) else {
-                eprintln!("no rule is called {name}; there are {:?}", Mutant::ALL);
-                return ExitCode::from(2);
-            };
-            fairlane_engine::mutant::activate(Some(mutant));
-        }
+        fairlane_engine::mutant::activate(mutant);
+    }
+    if let Some(delay_us) = args.latency {
+        return print_latency(delay_us, args.n, &mut keyring);
     }
     let mut total = Total::default();
     let start = Instant::now();
@@ -110,6 +116,29 @@ fn main() -> ExitCode {
     }
     total.print(start.elapsed().as_secs_f64());
     ExitCode::from(u8::from(total.failed > 0))
+}
+
+fn print_latency(delay_us: u64, n: Option<u8>, keyring: &mut Keyring) -> ExitCode {
+    let mut failed = false;
+    for n in n.map_or(vec![4, 5, 7, 10, 16], |n| vec![n]) {
+        for crashed in [0, (n - 1) / 3] {
+            let report = sim::run_steady(n, delay_us, crashed, keyring);
+            let in_delays =
+                |mean: Mean| mean.sum_us as f64 / mean.count.max(1) as f64 / delay_us as f64;
+            println!(
+                "n = {n}, {crashed} crashed, delay d = {delay_us} us: a leader's vertex commits in {:.2} d, any in {:.2} d; {} commits in {} rounds",
+                in_delays(report.leader_latency),
+                in_delays(report.vertex_latency),
+                report.commits,
+                report.rounds
+            );
+            if let Some(failure) = report.failure {
+                println!("n = {n}, {crashed} crashed: {failure}");
+                failed = true;
+            }
+        }
+    }
+    ExitCode::from(u8::from(failed))
 }
 
 fn parse_seeds(text: &str) -> Option<Range<u64>> {

@@ -23,10 +23,7 @@ pub mod input;
 pub mod intake;
 pub mod merkle;
 pub mod message;
-#[cfg(feature = "mutants")]
 pub mod mutant;
-#[cfg(not(feature = "mutants"))]
-mod mutant;
 pub mod pace;
 pub mod reveal;
 pub mod seal;

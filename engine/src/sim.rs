@@ -14,6 +14,7 @@ mod clock;
 mod disk;
 mod hostile;
 mod keys;
+mod latency;
 mod memo;
 mod network;
 mod node;
@@ -26,6 +27,7 @@ mod world;
 pub use check::Failure;
 pub use check::law::LawTally;
 pub use keys::Keyring;
+pub use latency::Mean;
 pub use report::Report;
 
 use scenario::Scenario;
@@ -45,6 +47,13 @@ pub fn run(seed: u64, options: Options, keyring: &mut Keyring) -> Report {
     let scenario = Scenario::draw(seed, options.n);
     let keys = keyring.of_size(scenario.n);
     World::new(scenario, keys, options).run()
+}
+
+/// Runs a committee of `n` without chance: every message takes `delay_us`, writing takes nothing, nobody is faulty but
+/// `crashed` authorities, which stop at the start. For the figures of commit latency.
+pub fn run_steady(n: u8, delay_us: u64, crashed: u8, keyring: &mut Keyring) -> Report {
+    let scenario = Scenario::steady(n, delay_us, crashed);
+    World::new(scenario, keyring.of_size(n), Options::default()).run()
 }
 
 /// What the seed stands for, for people.

@@ -130,16 +130,19 @@ impl Byzantine {
         let Ok(vertex) = Vertex::verify(bytes, &self.committee) else {
             return Vec::new();
         };
+        let vote = forge::Vote {
+            leader: leader(vertex.round().minus(1)),
+            quorum: self.committee.thresholds().quorum(),
+        };
         let mut beside = Vec::new();
         self.twin = None;
-        if self.has(Vice::Equivocates) && self.chance.one_in(8) {
-            self.twin = Some(forge::twin(&vertex, &self.signing));
+        if self.has(Vice::Equivocates) && self.chance.one_in(3) {
+            let twin = forge::twin(&vertex, vote, &self.signing, &mut self.chance);
+            self.twin = Some(twin);
         }
         if self.has(Vice::NeverVotes) {
             let before = self.voteless.back();
-            let leader = leader(vertex.round().minus(1));
-            let quorum = self.committee.thresholds().quorum();
-            let made = forge::voteless(&vertex, before, leader, quorum, &self.signing);
+            let made = forge::voteless(&vertex, before, vote, &self.signing);
             self.voteless.push_back(made);
             if self.voteless.len() > HISTORY_MAX {
                 self.voteless.pop_front();

@@ -2,6 +2,7 @@
 
 use super::check::Failure;
 use super::check::law::LawTally;
+use super::latency::Mean;
 
 /// What came of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub struct Report {
     pub forks: u64,
     /// Shares found not to hold, on all correct nodes.
     pub shares_bad: u64,
+    /// From sending to commit at each correct node: vertices of leaders.
+    pub leader_latency: Mean,
+    /// The same, all vertices of correct authorities.
+    pub vertex_latency: Mean,
     /// Void entries.
     pub void: u64,
 }

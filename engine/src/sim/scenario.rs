@@ -32,6 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) clients: Clients,
     /// The network delivers what helps to decide last, within its bounds, for as long as the run lasts.
     pub(crate) is_starving: bool,
+    /// Until all heals, a leader's vertices reach some nodes only when others have stopped waiting for them.
+    pub(crate) is_slowing_leaders: bool,
     /// When everything that heals has healed, microseconds of virtual time.
     pub(crate) heal_us: u64,
 }
@@ -107,11 +109,55 @@ impl Scenario {
             faulty: Vec::new(),
             clients: clients(n, is_wide, chance),
             is_starving: false,
+            is_slowing_leaders: false,
             heal_us: 0,
         };
         if !chance.one_in(8) {
             scenario.draw_faults(is_wide, chance);
         }
+        scenario
+    }
+
+    /// No chance and no fault but `crashed` authorities that stop at the start; see [`super::run_steady`].
+    pub(crate) fn steady(n: u8, delay_us: u64, crashed: u8) -> Self {
+        let mut scenario = Self::draw(0, Some(n));
+        scenario.config = EngineConfig {
+            // Above the slowest wait for votes, so that only a leader that is gone runs into it.
+            leader_timeout_us: 2 * delay_us,
+            round_interval_us_min: 1,
+            ..EngineConfig::default()
+        };
+        scenario.profile = Profile::Constant(delay_us);
+        scenario.weather = Weather::default();
+        scenario.disk = DiskProfile {
+            write_us_min: 0,
+            write_us_max: 0,
+            stall_one_in: 0,
+        };
+        scenario.clocks.fill(Clock::default());
+        (scenario.outages, scenario.pauses) = (Vec::new(), Vec::new());
+        (scenario.is_starving, scenario.is_slowing_leaders) = (false, false);
+        let crash = |authority| Faulty {
+            authority,
+            kind: FaultKind::Crash { at_us: 0 },
+        };
+        // Spread over the schedule, as they would be by chance.
+        let apart = usize::from(n) / usize::from(crashed.max(1));
+        scenario.faulty = (0..usize::from(crashed))
+            .map(|at| crash(at * apart))
+            .collect();
+        scenario.clients = Clients {
+            envelopes: 400,
+            sealed_permille: 0,
+            void_permille: 0,
+            to_one_permille: 0,
+            to_some_permille: 0,
+            again_permille: 0,
+            short_permille: 0,
+            during_us: 200 * delay_us,
+            way_us_max: 0,
+        };
+        scenario.heal_us = 0;
         scenario
     }
 
@@ -173,6 +219,7 @@ impl Scenario {
                 });
             }
         }
+        self.is_slowing_leaders = chance.one_in(4);
         if chance.one_in(12) {
             self.starve(chance);
             return;
@@ -188,6 +235,10 @@ impl Scenario {
         let mut authorities: Vec<usize> = (0..self.n as usize).collect();
         chance.shuffle(&mut authorities);
         self.is_starving = true;
+        self.is_slowing_leaders = false;
+        self.profile = Profile::Lan;
+        self.config.leader_timeout_us = 40_000;
+        self.config.round_interval_us_min = 3_000;
         for authority in authorities.into_iter().take(faulty_max(self.n as usize)) {
             let kind = FaultKind::Byzantine(vec![Vice::NeverVotes]);
             self.faulty.push(Faulty { authority, kind });

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Options;
+use super::chance::Chance;
 use super::check::blind::Blind;
 use super::check::chain::Chain;
 use super::check::fair::Fair;
@@ -18,6 +19,7 @@ use super::check::live::Live;
 use super::check::structure::Structure;
 use super::check::{Failure, Found};
 use super::keys::CommitteeKeys;
+use super::latency::Latency;
 use super::memo::{Content, Memo, Seen, content};
 use super::network::Network;
 use super::node::Node;
@@ -88,6 +90,8 @@ pub(super) struct World {
     healed: bool,
     last_submission_us: u64,
     effects: Vec<Effect>,
+    /// Draws what the world itself decides.
+    chance: Chance,
     scratch: rkyv::util::AlignedVec<16>,
 }
 
@@ -97,6 +101,7 @@ struct Checks {
     structure: Structure,
     live: Live,
     fair: Fair,
+    latency: Latency,
     law: LawTally,
     /// For each correct node what it received, in order.
     received: BTreeMap<usize, Received>,
@@ -326,6 +331,8 @@ impl World {
             shares: self.checks.blind.shares(),
             forks: counters().map(|counters| counters.forks).max().unwrap_or(0),
             shares_bad: counters().map(|counters| counters.shares_bad_proof).sum(),
+            leader_latency: self.checks.latency.of_leaders,
+            vertex_latency: self.checks.latency.of_all,
             void: counters().map(|counters| counters.void).max().unwrap_or(0),
         }
     }

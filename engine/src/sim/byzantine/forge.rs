@@ -39,20 +39,45 @@ fn draft(vertex: &VerifiedVertex) -> VertexDraft {
     }
 }
 
-/// Another vertex of the same slot: later by one microsecond, and without the last parent or entry if it can do without.
-pub(crate) fn twin(vertex: &VerifiedVertex, signing: &SigningKey) -> VerifiedVertex {
+/// Another vertex of the same slot: later by one microsecond, without the last entry, and often without a vote.
+pub(crate) fn twin(
+    vertex: &VerifiedVertex,
+    vote: Vote,
+    signing: &SigningKey,
+    chance: &mut Chance,
+) -> VerifiedVertex {
     let mut twin = draft(vertex);
     twin.timestamp = twin.timestamp.plus_us(1);
     twin.entries.pop();
+    if chance.one_in(2) {
+        drop_vote(&mut twin, vote);
+    }
     twin.sign(signing)
 }
 
-/// The vertex without its parent by `leader`, who led the round before, continuing the chain of `before`.
+/// Whose vertex of the round before a vertex votes for, and how many parents of that round it needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Vote {
+    pub(crate) leader: Option<AuthorityIndex>,
+    pub(crate) quorum: u32,
+}
+
+/// Takes the parent in the leader's slot out, if the quorum of parents allows it.
+fn drop_vote(draft: &mut VertexDraft, vote: Vote) {
+    let (led, own) = (draft.round.minus(1), draft.author);
+    let of_round_before = draft.parents.iter().filter(|parent| parent.round == led);
+    if of_round_before.count() as u32 > vote.quorum {
+        draft
+            .parents
+            .retain(|parent| Some(parent.author) != vote.leader || parent.author == own);
+    }
+}
+
+/// The vertex without its parent in the slot of the leader before, continuing the chain of `before`.
 pub(crate) fn voteless(
     vertex: &VerifiedVertex,
     before: Option<&VerifiedVertex>,
-    leader: Option<AuthorityIndex>,
-    quorum: u32,
+    vote: Vote,
     signing: &SigningKey,
 ) -> VerifiedVertex {
     let mut voteless = draft(vertex);
@@ -61,14 +86,7 @@ pub(crate) fn voteless(
         voteless.first_position = before.end_position();
         voteless.timestamp = voteless.timestamp.max(before.timestamp());
     }
-    let led = voteless.round.minus(1);
-    let of_round_before = voteless.parents.iter().filter(|parent| parent.round == led);
-    if of_round_before.count() as u32 > quorum {
-        let own = voteless.author;
-        voteless
-            .parents
-            .retain(|parent| Some(parent.author) != leader || parent.author == own);
-    }
+    drop_vote(&mut voteless, vote);
     voteless.sign(signing)
 }
 

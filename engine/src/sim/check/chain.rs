@@ -35,9 +35,7 @@ pub(crate) type Truths = BTreeMap<Digest, (Truth, TimestampUs)>;
 impl Chain {
     /// A node asks that an anchor be written down. Gives whether it is the first to have it.
     pub(crate) fn on_anchor(&mut self, node: usize, record: &[u8]) -> Result<bool, String> {
-        let mut index = [0; 8];
-        index.copy_from_slice(&record[..8]);
-        let index = u64::from_be_bytes(index) as usize;
+        let index = anchor_index(record);
         let content = crate::sim::memo::content(record);
         match self.anchors.get(index) {
             Some(known) if *known == content => Ok(false),
@@ -141,4 +139,11 @@ impl Chain {
     pub(crate) const fn entries(&self) -> u64 {
         self.entries
     }
+}
+
+/// Which anchor a record is of, from 0.
+pub(crate) fn anchor_index(record: &[u8]) -> usize {
+    let mut index = [0; 8];
+    index.copy_from_slice(&record[..8]);
+    u64::from_be_bytes(index) as usize
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Found;
-use super::order::{Emitted, Order};
+use super::order::{Emitted, Order, TooMany};
 use super::replay::Replay;
 use crate::batch::header::BatchHeader;
 use crate::committee::Parameters;
@@ -55,8 +55,8 @@ impl Fair {
         self.replay.keep(vertex);
     }
 
-    /// The first correct node writes the next anchor down.
-    pub(crate) fn on_anchor(&mut self, record: &[u8]) -> Found {
+    /// The first correct node writes the next anchor down. Gives what the anchor newly commits.
+    pub(crate) fn on_anchor(&mut self, record: &[u8]) -> Result<Vec<VertexRef>, String> {
         let anchor = VertexRef {
             round: Round(number(&record[8..16])),
             author: AuthorityIndex(record[16]),
@@ -73,15 +73,13 @@ impl Fair {
             let interval = self.checkpoint_interval;
             self.checkpoint_due = (anchor.round.0 / interval + 1) * interval;
         }
-        let Some(order) = &mut self.order else {
-            return Ok(());
-        };
-        let Ok(emitted) = order.step(&step) else {
-            (self.order, self.due) = (None, VecDeque::new());
-            return Ok(());
-        };
-        self.note(anchor.round, emitted, is_checkpoint);
-        Ok(())
+        let emitted = self.order.as_mut().map(|order| order.step(&step));
+        match emitted {
+            Some(Ok(emitted)) => self.note(anchor.round, emitted, is_checkpoint),
+            Some(Err(TooMany)) => (self.order, self.due) = (None, VecDeque::new()),
+            None => {}
+        }
+        Ok(step.vertices)
     }
 
     fn note(&mut self, round: Round, emitted: Emitted, is_checkpoint: bool) {

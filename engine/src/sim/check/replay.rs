@@ -27,6 +27,8 @@ pub(crate) struct Step {
     pub(crate) time: TimestampUs,
     pub(crate) tie_seed: [u8; 32],
     pub(crate) appends: Vec<Vec<Entry>>,
+    /// What the anchor newly commits.
+    pub(crate) vertices: Vec<VertexRef>,
 }
 
 impl Replay {
@@ -91,6 +93,7 @@ impl Replay {
         let mut sorted = self.times.clone();
         sorted.sort_unstable();
         self.now = self.now.max(sorted[(self.n - 1) / 2]);
+        let vertices = fresh.iter().copied().collect();
         self.committed.append(&mut fresh);
         let tie_seed = self.tie_seed(&anchor);
         self.raise_floor(Round(anchor.round.0.saturating_sub(self.gc_depth_rounds)));
@@ -98,6 +101,7 @@ impl Replay {
             time: self.now,
             tie_seed,
             appends,
+            vertices,
         })
     }
 

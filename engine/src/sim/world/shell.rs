@@ -4,6 +4,7 @@ use super::*;
 use crate::effect::Record;
 use crate::evidence::Evidence;
 use crate::input::ClientTag;
+use crate::sim::check::chain;
 use crate::sim::check::structure::round_of;
 use crate::sim::disk::Write;
 use crate::types::Round;
@@ -250,12 +251,14 @@ impl World {
                 self.checks.blind.on_anchor(node, bytes);
                 match self.checks.chain.on_anchor(node, bytes) {
                     Ok(false) => {}
-                    Ok(true) => {
-                        let found = self.checks.fair.on_anchor(bytes);
-                        self.hold("fair", found);
-                    }
+                    Ok(true) => match self.checks.fair.on_anchor(bytes) {
+                        Ok(vertices) => self.checks.latency.on_anchor(&vertices),
+                        Err(what) => self.fail("fair", what),
+                    },
                     Err(what) => self.fail("chain", what),
                 }
+                let index = chain::anchor_index(bytes);
+                self.checks.latency.on_committed(index, self.now_us);
             }
             Record::Envelope(_) | Record::Batch(_) | Record::State(_) => {}
             Record::Evidence(bytes) => self.judge_evidence(node, bytes),
@@ -307,6 +310,10 @@ impl World {
             let durable = self.nodes[node].disk.durable();
             let found = self.checks.structure.on_own_sent(node, bytes, durable);
             self.hold("structure", found);
+            if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
+                let sent = vertex.reference();
+                self.checks.latency.on_sent(sent, self.now_us);
+            }
         }
     }
 
@@ -360,7 +367,7 @@ impl World {
     /// Hands one message to the network.
     fn post(&mut self, node: usize, to: AuthorityIndex, posted: &Rc<Posted>) {
         let from = self.nodes[node].authority;
-        let leave_us = self.now_us + self.starved_us(node, posted);
+        let leave_us = self.now_us + self.starved_us(node, to, posted);
         for at in 0..self.nodes_of[to.as_usize()].len() {
             let receiver = self.nodes_of[to.as_usize()][at];
             let arrivals = self.network.arrivals(leave_us, node, receiver);
@@ -377,19 +384,26 @@ impl World {
         }
     }
 
-    /// How much longer the network of a starving scenario takes: nothing for the faulty and for the leader of the round.
-    fn starved_us(&self, node: usize, posted: &Posted) -> u64 {
+    /// How much longer the network takes where it is against us: in a starving scenario nothing from and to the faulty and
+    /// from the leader of the round; where leaders are slowed, nothing but from the leader.
+    fn starved_us(&mut self, node: usize, to: AuthorityIndex, posted: &Posted) -> u64 {
         let PeerMessage::Vertex(bytes) = &posted.message else {
             return 0;
         };
-        if !self.scenario.is_starving || !self.nodes[node].is_honest() {
+        let is_slowing = self.scenario.is_slowing_leaders && !self.healed;
+        let is_faulty = |at: usize| !self.nodes[self.nodes_of[at][0]].is_honest();
+        let own = self.nodes[node].authority;
+        let is_league = is_faulty(own.as_usize()) || is_faulty(to.as_usize());
+        if !is_slowing && (!self.scenario.is_starving || is_league) {
             return 0;
         }
         let leader = self.nodes[node].engine.leader(Round(round_of(bytes)));
-        if leader == Some(self.nodes[node].authority) {
-            return 0;
+        let timeout_us = self.scenario.config.leader_timeout_us;
+        match (is_slowing, leader == Some(own)) {
+            (true, true) if self.chance.one_in(2) => self.chance.below(4 * timeout_us),
+            (true, _) | (false, true) => 0,
+            (false, false) => timeout_us / 2,
         }
-        self.scenario.config.leader_timeout_us / 2
     }
 
     fn open(&mut self, node: usize, effects: &mut Vec<Effect>) {

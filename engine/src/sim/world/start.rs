@@ -4,7 +4,6 @@ use super::*;
 use crate::engine::Engine;
 use crate::seal::EnvelopeVerifier;
 use crate::sim::byzantine::{Byzantine, Vice};
-use crate::sim::chance::Chance;
 use crate::sim::disk::Disk;
 use crate::sim::scenario::FaultKind;
 use crate::sim::workload::Audience;
@@ -35,6 +34,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             structure: Structure::new(scenario.n as usize),
             live: Live::new(rounds_max(&scenario)),
             fair: Fair::new(scenario.n as usize, &scenario.parameters),
+            latency: Latency::default(),
             law: LawTally::default(),
             received: BTreeMap::new(),
         },
@@ -52,6 +52,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         front_round: 0,
         healed: false,
         effects: Vec::new(),
+        chance: chance("world"),
         scratch: rkyv::util::AlignedVec::new(),
         scenario,
     };
