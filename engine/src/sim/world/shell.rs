@@ -52,6 +52,11 @@ impl World {
                 PeerMessage::WantVertices(vertices) => Input::WantVertices { from, vertices },
                 PeerMessage::WantEnvelopes(digests) => Input::WantEnvelopes { from, digests },
                 PeerMessage::WantShare(seq) => Input::WantShare { from, seq },
+                PeerMessage::WantRounds { after, count } => {
+                    Input::WantRounds { from, after, count }
+                }
+                PeerMessage::WantPart(want) => Input::WantPart { from, want },
+                PeerMessage::Part(part) => Input::Part { from, part },
                 other => panic!("{other:?} is no request"),
             },
         };
