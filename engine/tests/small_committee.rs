@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::World;
+use common::{START, World};
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::effect::Record;
@@ -249,6 +249,25 @@ fn a_partitioned_authority_catches_up_after_it_heals() {
     world.run_for(5 * SECOND);
     assert_agreement(&world, &[0, 1, 2, 3]);
     assert_eq!(world.nodes[3].settled.digests.len(), 200);
+}
+
+#[test]
+fn who_was_away_while_envelopes_settled_and_expired_still_gets_their_bytes() {
+    let mut world = world(4);
+    let links: Vec<(usize, usize)> = (0..3).flat_map(|peer| [(peer, 3), (3, peer)]).collect();
+    world.cut.extend(&links);
+    for id in 0..20 {
+        let envelope = world.open_envelope(id, 3 * SECOND);
+        for to in 0..3 {
+            world.submit(to, id, envelope.clone(), id * 2_000);
+        }
+    }
+    world.run_for(12 * SECOND);
+    assert_eq!(world.nodes[0].settled.digests.len(), 20);
+    assert!(world.nodes[0].engine.consensus_time() > START.plus_us(4 * SECOND));
+    world.cut.clear();
+    world.run_for(10 * SECOND);
+    assert_agreement(&world, &[0, 1, 2, 3]);
 }
 
 #[test]

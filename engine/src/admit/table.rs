@@ -1,8 +1,8 @@
 //! The envelopes this authority holds, by digest: bytes, waiting clients, and what has become of each.
 //!
-//! I1: an envelope is held from acceptance until its `valid_until` has passed and it is settled or dropped; so
-//! duplicates are known as long as they could be submitted again, and memory is bounded by the admission bound times
-//! [`super::label_rules::TIME_AHEAD_US_MAX`].
+//! I1: an envelope is held from acceptance until its `valid_until` has passed and it is settled or dropped, if settled a
+//! while longer; so duplicates are known as long as they could be submitted again, and memory is bounded by the admission
+//! bound times [`super::label_rules::TIME_AHEAD_US_MAX`] plus that while.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,7 +108,8 @@ impl EnvelopeTable {
         entry
     }
 
-    /// Lets go of what expired before `consensus_time` and is settled or dropped. O(what goes, and what is kept on).
+    /// Lets go of what expired before `consensus_time` and was dropped, and of what was settled [`SETTLED_KEPT_US`] after
+    /// it expired: a node that was away meanwhile still asks for the bytes. O(what goes, and what is kept on).
     pub fn purge(&mut self, consensus_time: TimestampUs) {
         let mut kept = Vec::new();
         while let Some((until, digest)) = self.by_expiry.pop_first() {
@@ -116,8 +117,13 @@ impl EnvelopeTable {
                 kept.push((until, digest));
                 break;
             }
-            let phase = self.held.get(&digest).map(|held| held.phase);
-            match phase {
+            let held = self.held.get(&digest);
+            let expired = held.map(|held| held.entry().valid_until);
+            let kept_until = expired.map_or(until, |expired| expired.plus_us(SETTLED_KEPT_US));
+            match held.map(|held| held.phase) {
+                Some(Phase::Settled { .. }) if kept_until >= consensus_time => {
+                    kept.push((kept_until, digest));
+                }
                 Some(Phase::Settled { .. } | Phase::Dropped) => {
                     self.held.remove(&digest);
                 }
@@ -130,5 +136,7 @@ impl EnvelopeTable {
     }
 }
 
+/// A settled envelope is kept for peers that lag this long after it expired; who lags more takes the state of a peer.
+const SETTLED_KEPT_US: u64 = 30_000_000;
 /// An expired envelope that is not settled yet is looked at again after this time.
 const RECHECK_US: u64 = 1_000_000;
