@@ -113,7 +113,7 @@ fn a_node_that_was_away_for_ten_thousand_rounds_settles_the_same_chain_and_propo
 
 #[test]
 fn one_that_was_away_for_less_than_the_window_asks_for_rounds_alone() {
-    let (mut world, envelopes) = after_being_away(30);
+    let (mut world, envelopes) = after_being_away(20);
     takes_part(&mut world, envelopes);
     assert_one_chain(&mut world, envelopes as usize + 1);
     assert_eq!(world.nodes[AWAY].engine.counters().states_taken, 0);

@@ -125,8 +125,9 @@ fn bounds_in(folder: &str) -> Vec<Bound> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            // What `localnet` searches for is a criterion of its own, stated with `--rate max`.
-            if path.is_dir() && !path.ends_with("src/localnet") {
+            // What `localnet` searches for is a criterion of its own, stated with `--rate max`; the simulator is in no node.
+            let is_apart = path.ends_with("src/localnet") || path.ends_with("src/sim");
+            if path.is_dir() && !is_apart {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();

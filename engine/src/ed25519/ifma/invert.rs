@@ -30,7 +30,7 @@ pub(super) fn divided(x: Element) -> Element {
     let (mut f, mut g) = (P, Limbs::from_bytes(&x.to_bytes()));
     let (mut d, mut e) = (Limbs([0; 5]), Limbs([1, 0, 0, 0, 0]));
     let mut eta = -1;
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..ROUNDS {
         let t = steps(&mut eta, f.0[0] as u64, g.0[0] as u64);
         (d, e) = t.applied_modulo_p(&d, &e);
         (f, g) = t.applied(&f, &g);
@@ -207,4 +207,4 @@ const P_INVERSE: u64 = 0x3943_5e50_d794_35e5;
 const _: () = assert!(P_INVERSE.wrapping_mul(P.0[0] as u64) & LOW_62 == 1);
 
 /// 741 steps suffice for 256 bits (the source, theorem 11.2), 62 at a time.
-const ROUNDS_MAX: usize = 12;
+const ROUNDS: usize = 12;
