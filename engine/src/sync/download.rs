@@ -17,7 +17,7 @@ pub const DOWNLOADS_MAX: usize = 8;
 /// Longest transferred state that is taken, bytes.
 pub const STATE_LEN_MAX: usize = 128 << 20;
 /// The wait between attempts doubles at most this often.
-const BACK_OFF_DOUBLINGS_MAX: u32 = 5;
+const DOWNLOAD_DOUBLINGS_MAX: u32 = 5;
 
 /// What is being fetched.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl Downloads {
 /// How long to wait: doubled each time that all peers have been asked.
 fn wait_us(retry_us: u64, attempts: u32, authorities: u32) -> u64 {
     let doublings = attempts / (authorities - 1).max(1);
-    retry_us << doublings.min(BACK_OFF_DOUBLINGS_MAX)
+    retry_us << doublings.min(DOWNLOAD_DOUBLINGS_MAX)
 }
 
 /// Bytes that an item of this kind takes at most.
