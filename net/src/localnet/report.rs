@@ -232,7 +232,11 @@ impl fmt::Display for Report {
         if !self.search.is_empty() {
             writeln!(f, "\nrates tried")?;
             for step in &self.search {
-                let verdict = if step.held { "holds" } else { "does not hold" };
+                let verdict = match (step.held, step.generator_limited) {
+                    (true, _) => "holds",
+                    (false, false) => "does not hold",
+                    (false, true) => "does not hold (the load generator was the limit)",
+                };
                 writeln!(
                     f,
                     "  {:>7.0}/s for {:>4.1} s  accepted {:>6.2} %  settled p99 {:>9.1} ms  backlog {:>5.2} s  {verdict}",

@@ -25,6 +25,8 @@ pub struct Step {
     pub backlog_s: f64,
     /// Accepted and never settled.
     pub lost: u64,
+    /// The load generator could not keep up: what was offered says nothing about the committee.
+    pub generator_limited: bool,
 }
 
 impl Step {
@@ -46,6 +48,7 @@ impl Step {
             settled_p99_us,
             backlog_s: outcome.backlog_s,
             lost: outcome.tally.lost,
+            generator_limited: outcome.offering.was_limited,
         }
     }
 }
