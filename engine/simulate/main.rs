@@ -6,6 +6,7 @@
     reason = "only this binary tells how long a run took; nothing that is simulated sees a clock"
 )]
 
+mod long_run;
 #[cfg(feature = "mutants")]
 mod mutation;
 
@@ -41,6 +42,9 @@ struct Args {
     /// Instead of seeds: commit latency with this one-way delay, microseconds, with nobody and with f authorities crashed.
     #[arg(long)]
     latency: Option<u64>,
+    /// Instead of seeds: one committee (of 4 unless `--n` is given) for so many rounds, with a look at what it holds.
+    #[arg(long)]
+    rounds: Option<u64>,
     /// Break this rule and see what the seeds say.
     #[cfg(feature = "mutants")]
     #[arg(long)]
@@ -74,6 +78,9 @@ fn main() -> ExitCode {
             return mutation::check(mutant, seeds, options, &mut keyring);
         }
         fairlane_engine::mutant::activate(mutant);
+    }
+    if let Some(rounds) = args.rounds {
+        return long_run::run(args.n.unwrap_or(4), rounds);
     }
     if let Some(delay_us) = args.latency {
         return print_latency(delay_us, args.n, &mut keyring);

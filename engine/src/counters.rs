@@ -48,6 +48,8 @@ counters! {
     vertices_below_floor,
     /// Requests for missing vertices sent.
     vertex_requests,
+    /// Missing vertices noted again: they had come and there was no room for them, or no room to note them.
+    vertices_wanted_again,
     /// Requests for missing envelopes sent.
     envelope_requests,
     /// Requests for missing shares sent.

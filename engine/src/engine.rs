@@ -20,10 +20,11 @@ mod syncing;
 
 pub use footprint::Footprint;
 pub use recover::RecoverError;
+pub use revealing::SHARES_ASKED_MAX;
 use syncing::Syncing;
 pub use syncing::{ROUNDS_ASKED_MAX, ROUNDS_VERTICES_MAX, STATE_RECORD_LEN_MAX};
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::admit::label_rules::{self, PEER_TIME_AHEAD_US_MAX};
@@ -77,7 +78,10 @@ pub struct Engine {
     /// When missing envelopes expire: what nobody needs any more is not asked for.
     want_expiries: BTreeSet<(TimestampUs, Digest)>,
     vertex_wants: Wants<VertexRef>,
-    share_want: ShareWant,
+    /// When to look again for what waiting vertices lack and nobody asks for; none while no vertex waits.
+    rewant_at: Option<TimestampUs>,
+    /// Batches whose shares are asked for: at most [`SHARES_ASKED_MAX`].
+    share_wants: BTreeMap<BatchSeq, ShareWant>,
     /// Emissions whose envelopes are not all here yet, in order.
     emissions: VecDeque<PendingEmission>,
     /// Accepted vertices that list entries and are in no sub-DAG yet.
@@ -137,14 +141,15 @@ struct PendingEmission {
     state: Option<State>,
 }
 
-/// When to ask again for the shares of the lowest batch that lacks some.
-#[derive(Debug, Default)]
+/// How often the shares of a batch were asked for, and when to ask again.
+#[derive(Clone, Copy, Debug)]
 struct ShareWant {
-    due: Option<(BatchSeq, TimestampUs)>,
+    attempts: u32,
+    due: TimestampUs,
 }
 
 /// Header hashes kept to compare with what peers say they settled.
-const HEADER_HASHES_KEPT_MAX: usize = 4096;
+pub const HEADER_HASHES_KEPT_MAX: usize = 4096;
 /// What is fetched at one time at most, in items.
 const FETCH_BATCH_MAX: usize = 256;
 /// Vertices pushed to one peer at one time at most.
@@ -185,7 +190,8 @@ impl Engine {
             envelope_wants: Wants::new(own, n, config.fetch_retry_us),
             want_expiries: BTreeSet::new(),
             vertex_wants: Wants::new(own, n, config.fetch_retry_us),
-            share_want: ShareWant::default(),
+            rewant_at: None,
+            share_wants: BTreeMap::new(),
             emissions: VecDeque::new(),
             uncommitted_with_entries: BTreeSet::new(),
             proposer: Proposer {
@@ -275,14 +281,20 @@ impl Engine {
             Some(Pace::Wait(at)) => at,
             None => None,
         };
-        let share = self.share_want.due.map(|(_, at)| at);
         let wants = [self.envelope_wants.next_due(), self.vertex_wants.next_due()];
         let sync = self.syncing.next_due();
-        [own_vertex, share, self.resend.next_due(), sync]
-            .into_iter()
-            .chain(wants)
-            .flatten()
-            .min()
+        let shares = self.shares_due();
+        [
+            own_vertex,
+            shares,
+            self.resend.next_due(),
+            sync,
+            self.rewant_at,
+        ]
+        .into_iter()
+        .chain(wants)
+        .flatten()
+        .min()
     }
 
     /// Decides, without checking a proof, whether a client's envelope needs one checked; if not, answers it.

@@ -40,7 +40,7 @@ use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
 use crate::seal::open::{self, ClaimedPoint, ClaimedReveal, SharedPoint};
 use crate::seal::share::{ShareError, ShareMessage, VerifiedShare};
-use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Digest, Sha256Hash};
+use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Digest, Sha256Hash, TimestampUs};
 
 pub use kept::{SHARES_KEPT_BYTES_MAX, SHARES_KEPT_MAX};
 
@@ -113,6 +113,21 @@ pub struct Reveal {
 struct Active {
     plan: BatchPlan,
     collect: Collect,
+    /// When its reveal started here.
+    started: TimestampUs,
+}
+
+/// A batch that lacks shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// Its place in the chain.
+    pub seq: BatchSeq,
+    /// When its reveal started here.
+    pub started: TimestampUs,
+    /// From whom nothing more is needed for it.
+    pub done_with: AuthoritySet,
+    /// How many more shares open it.
+    pub shares: u32,
 }
 
 impl Reveal {
@@ -167,7 +182,7 @@ impl Reveal {
     /// entries. One variable-base multiplication a sealed entry.
     ///
     /// Panics when plans do not come in order of seq.
-    pub fn start(&mut self, plan: BatchPlan) -> Option<Arc<[u8]>> {
+    pub fn start(&mut self, plan: BatchPlan, now: TimestampUs) -> Option<Arc<[u8]>> {
         let seq = plan.seq;
         assert_eq!(seq, self.next_seq, "batches start in order");
         self.next_seq = seq.next();
@@ -181,7 +196,12 @@ impl Reveal {
             self.own_messages.keep(seq, OwnMessage::Made(bytes.clone()));
             message = Some(bytes);
         }
-        self.active.insert(seq, Active { plan, collect });
+        let active = Active {
+            plan,
+            collect,
+            started: now,
+        };
+        self.active.insert(seq, active);
         message
     }
 
@@ -363,13 +383,16 @@ impl Reveal {
         self.fallbacks
     }
 
-    /// The lowest batch that still lacks shares, and from whom nothing more is needed for it.
-    pub fn lacking(&self) -> Option<(BatchSeq, AuthoritySet)> {
-        let (seq, active) = self
-            .active
-            .iter()
-            .find(|(_, active)| !active.collect.is_complete())?;
-        Some((*seq, active.collect.done_with()))
+    /// The batches that still lack shares, ascending.
+    pub fn lacking(&self) -> impl Iterator<Item = Lacking> {
+        let lacking = |active: &&Active| !active.collect.is_complete();
+        let batches = self.active.values().filter(lacking);
+        batches.map(|active| Lacking {
+            seq: active.plan.seq,
+            started: active.started,
+            done_with: active.collect.done_with(),
+            shares: active.collect.shares_lacking(),
+        })
     }
 
     /// Bytes that the next batch takes at most, when it is ready to open.
@@ -421,7 +444,7 @@ impl Reveal {
 
     /// Decides every entry; none when proofs failed and shares are lacking now.
     fn open_active(&mut self, active: &mut Active, out: &mut [u8]) -> Option<Vec<BatchEntry>> {
-        let Active { plan, collect } = active;
+        let Active { plan, collect, .. } = active;
         let key = &self.keys.sealing;
         let region = &mut out[..PAYLOAD_SLACK_LEN + plan.payload_len()];
         if !collect.is_proven() {

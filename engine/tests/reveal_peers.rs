@@ -123,13 +123,21 @@ fn a_message_that_came_early_is_used_when_its_batch_is_cut() {
     let message = world.honest(AUTHOR, &plan);
     assert_eq!(world.send(message.clone()), Ok(false));
     assert_eq!(world.send(message), Err(ShareFault::Late));
-    world.reveal.start(plan).unwrap();
+    world.reveal.start(plan, TimestampUs(0)).unwrap();
     let early = world.reveal.take_early(FIRST);
     assert_eq!(early.len(), 1);
     for message in early {
         assert_eq!(world.send(*message), Ok(false));
     }
-    assert!(world.reveal.lacking().unwrap().1.contains(AUTHOR));
+    assert!(
+        world
+            .reveal
+            .lacking()
+            .next()
+            .unwrap()
+            .done_with
+            .contains(AUTHOR)
+    );
 }
 
 #[test]
@@ -165,7 +173,7 @@ fn a_message_over_anothers_link_counts_only_when_its_author_signed_it() {
     let liar = AuthorityIndex(3);
     let refused = Err(ShareFault::Refused(AUTHOR, ShareError::Signature));
     assert_eq!(world.reveal.on_share(liar, Box::new(ahead)), refused);
-    world.reveal.start(plan).unwrap();
+    world.reveal.start(plan, TimestampUs(0)).unwrap();
     assert_eq!(world.reveal.on_share(liar, Box::new(forged)), refused);
     assert_eq!(world.reveal.on_share(liar, Box::new(genuine)), Ok(false));
 }
@@ -183,7 +191,7 @@ fn a_message_forged_over_its_authors_link_costs_one_fallback_and_no_blame() {
         ..bad
     };
     let second = world.honest(AuthorityIndex(2), &plan);
-    world.reveal.start(plan).unwrap();
+    world.reveal.start(plan, TimestampUs(0)).unwrap();
     assert_eq!(world.send(forged.clone()), Ok(false));
     assert_eq!(world.send(second), Ok(true));
     assert_eq!(world.open(), None);
@@ -217,7 +225,7 @@ fn a_share_that_does_not_hold_is_found_when_the_batch_opens_and_its_author_check
     let next = world.plan(FIRST.next());
     let bad_next = world.message(AUTHOR, FIRST.next(), next.order_root, &swapped);
 
-    world.reveal.start(plan).unwrap();
+    world.reveal.start(plan, TimestampUs(0)).unwrap();
     assert_eq!(world.send(bad.clone()), Ok(false));
     assert_eq!(world.send(second), Ok(true), "t messages, one of them bad");
     assert_eq!(world.open(), None, "it waits for another");
@@ -225,14 +233,20 @@ fn a_share_that_does_not_hold_is_found_when_the_batch_opens_and_its_author_check
     assert_eq!(world.send(bad), Err(ShareFault::Late));
     assert_eq!(world.send(good), Err(ShareFault::Late));
     assert!(
-        world.reveal.lacking().unwrap().1.contains(AUTHOR),
+        world
+            .reveal
+            .lacking()
+            .next()
+            .unwrap()
+            .done_with
+            .contains(AUTHOR),
         "it is not asked again"
     );
     assert_eq!(world.send(third), Ok(true));
     assert_eq!(world.open(), Some((2, 0)), "both entries are revealed");
     assert_eq!(world.reveal.fallbacks(), 1);
 
-    world.reveal.start(next).unwrap();
+    world.reveal.start(next, TimestampUs(0)).unwrap();
     let refused = ShareFault::Refused(AUTHOR, ShareError::Proof);
     assert_eq!(world.send(bad_next), Err(refused));
 }
@@ -242,7 +256,7 @@ fn honest_shares_open_without_checking_a_proof() {
     let mut world = World::new();
     let plan = world.plan(FIRST);
     let others = [2, 3].map(|author| world.honest(AuthorityIndex(author), &plan));
-    world.reveal.start(plan).unwrap();
+    world.reveal.start(plan, TimestampUs(0)).unwrap();
     for message in others {
         world.send(message).unwrap();
     }

@@ -137,6 +137,6 @@ impl EnvelopeTable {
 }
 
 /// A settled envelope is kept for peers that lag this long after it expired; who lags more takes the state of a peer.
-const SETTLED_KEPT_US: u64 = 30_000_000;
+pub const SETTLED_KEPT_US: u64 = 30_000_000;
 /// An expired envelope that is not settled yet is looked at again after this time.
 const RECHECK_US: u64 = 1_000_000;

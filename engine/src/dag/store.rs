@@ -197,6 +197,31 @@ impl Dag {
         Inserted::Pending { missing }
     }
 
+    /// Takes in a vertex that this node has made and that is durable: one that others may build on, so it is accepted
+    /// however many of its slot are here. Else as [`Self::insert`].
+    ///
+    /// Its parents were accepted when it was made, and stay so unless the floor has passed them. Those that wait for it,
+    /// because another process with the own key sent it first, are accepted with it.
+    pub(crate) fn insert_own(&mut self, vertex: VerifiedVertex) -> Inserted {
+        let reference = vertex.reference();
+        if reference.round <= self.floor {
+            self.counters.below_floor += 1;
+            return Inserted::BelowFloor;
+        }
+        if self.vertex(&reference).is_some() || self.installed.committed.contains(&reference) {
+            return Inserted::Known;
+        }
+        assert!(
+            self.missing_parents(&vertex).is_empty(),
+            "an own vertex is made from accepted parents"
+        );
+        self.link(vertex.clone());
+        let complete = self.pending.arrived(&reference);
+        let mut accepted = vec![vertex];
+        accepted.extend(self.accept_all(complete).0);
+        Inserted::Accepted(accepted)
+    }
+
     /// Takes in a vertex that this node accepted before, from its durable records, which stand in order of acceptance.
     ///
     /// It was judged then, and what decided about its twin or its distance is not here any more, so it is not judged

@@ -31,6 +31,33 @@ impl Engine {
         self.counters.vertices_dropped = dag.displaced + dag.dropped_with_parent;
     }
 
+    /// Asks for what vertices wait for, whatever became of an earlier asking.
+    ///
+    /// A vertex that came is not asked for any more; yet it may have been refused because its author had too many waiting,
+    /// or displaced by a lower one, or not been noted because too many were missing. Who waits for it is here already and
+    /// does not name it anew, so nothing but this look brings it. O(missing) every `fetch_retry_us` while a vertex waits.
+    pub(super) fn try_want_again(&mut self, now: TimestampUs) {
+        if self.dag.pending_len() == 0 {
+            self.rewant_at = None;
+            return;
+        }
+        let at = self
+            .rewant_at
+            .get_or_insert(now.plus_us(self.config.fetch_retry_us));
+        if now < *at {
+            return;
+        }
+        *at = now.plus_us(self.config.fetch_retry_us);
+        for missing in self.dag.missing() {
+            let is_noted = self.vertex_wants.is_wanted(&missing.reference);
+            if let Some(holder) = missing.cited_by.iter().next().filter(|_| !is_noted)
+                && self.vertex_wants.want(missing.reference, holder, now)
+            {
+                self.counters.vertices_wanted_again += 1;
+            }
+        }
+    }
+
     pub(super) fn on_accepted(
         &mut self,
         now: TimestampUs,

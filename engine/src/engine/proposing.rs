@@ -140,10 +140,12 @@ impl Engine {
             vertex.bytes().clone(),
         )));
         self.give_receipts(&vertex, effects);
-        match self.dag.insert(vertex.clone()) {
+        match self.dag.insert_own(vertex.clone()) {
             Inserted::Accepted(accepted) => self.on_accepted(now, accepted, effects),
             // The others went on while the disk worked; what it lists comes back when the floor rises next.
             Inserted::BelowFloor => self.dag.remember_own(vertex),
+            // Another process with the own key made the very same vertex, and it came first.
+            Inserted::Known => {}
             inserted => panic!("an own vertex is made from accepted parents: {inserted:?}"),
         }
         for peer in self.peers_up.iter() {

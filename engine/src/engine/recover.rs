@@ -325,7 +325,7 @@ impl Replay {
             engine.persist(Record::Anchor(anchor), effects);
         }
         for plan in self.plans {
-            engine.start(plan, effects);
+            engine.start(plan, self.now, effects);
         }
         // It may never have left; whoever has it already loses nothing.
         if let Some(vertex) = self.newest_own {

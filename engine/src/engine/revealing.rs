@@ -1,4 +1,13 @@
 //! From emitted entries to batches that open, and asking for what is missing.
+//!
+//! I1: shares of at most [`SHARES_ASKED_MAX`] batches are asked for at once.
+//!
+//! Not bounded here: emissions that wait for an envelope, and batches cut and not opened, while this node's settlement
+//! stands still and its consensus does not. Both stay short while peers can give what lacks: an envelope until half a
+//! minute past its expiry, a share message for the newest [`crate::reveal::SHARES_KEPT_MAX`] batches. Past that only a
+//! state sync helps, and one is begun only by a node that is behind in rounds. What would close it: with that many batches
+//! unopened, take in vertices but commit no anchor, and ask for a checkpoint above the last one; taking that over drops
+//! the plans it covers. To pause at the anchor keeps the records in the order that recovery replays.
 
 use super::*;
 
@@ -18,15 +27,15 @@ impl Engine {
                 return;
             }
             let emission = self.emissions.pop_front().expect("it is the front one");
-            self.emit(emission, effects);
+            self.emit(emission, now, effects);
         }
     }
 
-    pub(super) fn emit(&mut self, emission: PendingEmission, effects: &mut Vec<Effect>) {
+    fn emit(&mut self, emission: PendingEmission, now: TimestampUs, effects: &mut Vec<Effect>) {
         let first = self.reveal.next_seq();
         for plan in self.cut(emission, first) {
             self.place(plan.seq, &plan.envelopes, effects);
-            self.start(plan, effects);
+            self.start(plan, now, effects);
         }
     }
 
@@ -74,9 +83,9 @@ impl Engine {
     }
 
     /// Starts the reveal of a batch that the order has just emitted.
-    pub(super) fn start(&mut self, plan: BatchPlan, effects: &mut Vec<Effect>) {
+    pub(super) fn start(&mut self, plan: BatchPlan, now: TimestampUs, effects: &mut Vec<Effect>) {
         let seq = plan.seq;
-        if let Some(message) = self.reveal.start(plan) {
+        if let Some(message) = self.reveal.start(plan, now) {
             effects.push(Effect::Broadcast(PeerMessage::Share(message)));
         }
         for message in self.reveal.take_early(seq) {
@@ -175,6 +184,7 @@ impl Engine {
                 message: PeerMessage::WantEnvelopes(digests),
             });
         }
+        self.try_want_again(now);
         for (to, vertices) in self.vertex_wants.take_due(now, FETCH_BATCH_MAX) {
             self.counters.vertex_requests += 1;
             effects.push(Effect::Send {
@@ -185,28 +195,46 @@ impl Engine {
         self.try_fetch_shares(now, effects);
     }
 
-    /// Shares come by broadcast; only the lowest batch is asked for, and only after it has waited.
-    pub(super) fn try_fetch_shares(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
-        let Some((seq, have)) = self.reveal.lacking() else {
-            self.share_want.due = None;
-            return;
-        };
-        match self.share_want.due {
-            Some((wanted, at)) if wanted == seq => {
-                if now < at {
-                    return;
-                }
-                self.counters.share_requests += 1;
-                let lacking = self.committee.thresholds().members();
-                for to in lacking.filter(|peer| *peer != self.own && !have.contains(*peer)) {
+    /// Shares come by broadcast; a batch that has waited for them is asked for: at once only the lowest that lack some,
+    /// of each as many peers as it needs, in turn, and less often with every asking.
+    fn try_fetch_shares(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        let retry_us = self.config.fetch_retry_us;
+        let before = std::mem::take(&mut self.share_wants);
+        let peers = self.committee.thresholds().authorities() - 1;
+        for lacking in self.reveal.lacking().take(SHARES_ASKED_MAX) {
+            let first = ShareWant {
+                attempts: 0,
+                due: lacking.started.plus_us(retry_us),
+            };
+            let mut want = before.get(&lacking.seq).copied().unwrap_or(first);
+            if now >= want.due && peers > 0 {
+                let own = u32::from(self.own.0);
+                let turns = (0..peers).map(|turn| 1 + (turn + want.attempts) % peers);
+                let authorities =
+                    turns.map(|turn| AuthorityIndex(((own + turn) % (peers + 1)) as u8));
+                let asked = authorities.filter(|peer| !lacking.done_with.contains(*peer));
+                for to in asked.take(lacking.shares as usize) {
+                    self.counters.share_requests += 1;
                     effects.push(Effect::Send {
                         to,
-                        message: PeerMessage::WantShare(seq),
+                        message: PeerMessage::WantShare(lacking.seq),
                     });
                 }
+                let doublings = (want.attempts / peers).min(SHARES_BACK_OFF_DOUBLINGS_MAX);
+                want.attempts += 1;
+                want.due = now.plus_us(retry_us << doublings);
             }
-            _ => {}
+            self.share_wants.insert(lacking.seq, want);
         }
-        self.share_want.due = Some((seq, now.plus_us(self.config.fetch_retry_us)));
+    }
+
+    /// When shares are to be asked for, or again.
+    pub(super) fn shares_due(&self) -> Option<TimestampUs> {
+        self.share_wants.values().map(|want| want.due).min()
     }
 }
+
+/// Batches whose shares are asked for at one time at most.
+pub const SHARES_ASKED_MAX: usize = 64;
+/// The wait between two askings for one batch doubles each time that every peer had its turn, at most this often.
+const SHARES_BACK_OFF_DOUBLINGS_MAX: u32 = 3;

@@ -64,6 +64,14 @@ impl Collect {
         self.points.is_empty() || self.authors.len() >= self.threshold
     }
 
+    /// How many more shares open the batch.
+    pub fn shares_lacking(&self) -> u32 {
+        match self.points.is_empty() {
+            true => 0,
+            false => self.threshold.saturating_sub(self.authors.len()),
+        }
+    }
+
     /// Adds a proven share; a second one of its author, or one more than needed, changes nothing.
     pub fn add_proven(&mut self, share: VerifiedShare) -> Collected {
         let author = share.as_ref().author();
