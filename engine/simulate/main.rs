@@ -24,9 +24,9 @@ use fairlane_engine::sim::{self, Keyring, Mean, Options, Report};
 #[derive(Parser)]
 #[command(name = "simulate")]
 struct Args {
-    /// Which seeds: one number, or `FROM..TO`.
-    #[arg(long, default_value = "0..100")]
-    seeds: String,
+    /// Which seeds: one number, or `FROM..TO`; 0..100 unless given, and 0..2000 for the mutation check.
+    #[arg(long)]
+    seeds: Option<String>,
     /// Size of every committee; drawn from the seed unless given.
     #[arg(long)]
     n: Option<u8>,
@@ -55,10 +55,21 @@ struct Args {
     mutation_check: bool,
 }
 
+impl Args {
+    const fn default_seeds(&self) -> &'static str {
+        #[cfg(feature = "mutants")]
+        if self.mutation_check {
+            return "0..2000";
+        }
+        "0..100"
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let Some(seeds) = parse_seeds(&args.seeds) else {
-        eprintln!("--seeds takes a number or FROM..TO, not {:?}", args.seeds);
+    let seeds = args.seeds.as_deref().unwrap_or(args.default_seeds());
+    let Some(seeds) = parse_seeds(seeds) else {
+        eprintln!("--seeds takes a number or FROM..TO, not {seeds:?}");
         return ExitCode::from(2);
     };
     let options = Options {
@@ -168,6 +179,8 @@ struct Total {
     seeds: u64,
     failed: u64,
     sum: Report,
+    /// The most that an envelope took of the rounds promised to it.
+    of_bound_worst: f64,
 }
 
 impl Total {
@@ -183,6 +196,10 @@ impl Total {
         sum.promised += report.promised;
         sum.rounds_sum += report.rounds_sum;
         sum.rounds_worst = sum.rounds_worst.max(report.rounds_worst);
+        let of_bound = |report: &Report| report.rounds_worst as f64 / report.rounds_max as f64;
+        self.of_bound_worst = self.of_bound_worst.max(of_bound(report));
+        sum.judged += report.judged;
+        sum.gave_up += report.gave_up;
         sum.shares += report.shares;
         sum.shares_bad += report.shares_bad;
         sum.void += report.void;
@@ -207,17 +224,18 @@ impl Total {
             sum.events
         );
         println!(
-            "promised: {} settled after the last fault, mean {:.1} rounds, worst {}; {} shares judged, {} bad ones found; {} forks",
+            "promised: {} settled after the last fault, mean {:.1} rounds, worst {}, {:.0} % of a bound at most; {} shares judged, {} bad ones found; {} forks",
             sum.promised,
             sum.rounds_sum as f64 / sum.promised.max(1) as f64,
             sum.rounds_worst,
+            100.0 * self.of_bound_worst,
             sum.shares,
             sum.shares_bad,
             sum.forks
         );
         println!(
-            "fair order: {} forced pairs, {} turned round in a cycle, {} behind a cut wait",
-            sum.law.forced, sum.law.in_cycle, sum.law.after_cut
+            "commit rule: {} outputs of anchors judged; fair order: {} forced pairs, {} turned round in a cycle, {} behind a cut wait; {} seeds where the definition gave up",
+            sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
         );
         println!("{seconds:.1} s of real time");
     }

@@ -43,14 +43,14 @@ pub fn decide_directly(dag: &Dag, led: Round, leader: AuthorityIndex) -> Decisio
     if dag.authors_of(schedule::voting_round(led)).len() < quorum {
         return Decision::Undecided;
     }
-    if authors_without_vote(dag, led, leader).len() + doubled(dag, led, leader) >= quorum {
+    if without_vote(dag, led, leader).len() >= quorum {
         return Decision::Skip;
     }
     if dag.authors_of(schedule::certifying_round(led)).len() < quorum {
         return Decision::Undecided;
     }
     let votes = Votes::of(dag, led, leader);
-    let mut certifiers: BTreeMap<VertexRef, AuthoritySet> = BTreeMap::new();
+    let mut certifiers: BTreeMap<VertexRef, Count> = BTreeMap::new();
     for vertex in dag.vertices_of(schedule::certifying_round(led)) {
         if let Some(certified) = votes.certified_by(vertex, quorum) {
             certifiers
@@ -90,8 +90,8 @@ pub fn decide_through(
 }
 
 /// Authors of a vertex of the voting round with no parent in the slot.
-fn authors_without_vote(dag: &Dag, led: Round, leader: AuthorityIndex) -> AuthoritySet {
-    let mut without = AuthoritySet::EMPTY;
+fn without_vote(dag: &Dag, led: Round, leader: AuthorityIndex) -> Count {
+    let mut without = Count::default();
     for vertex in dag.vertices_of(schedule::voting_round(led)) {
         let vote = vertex.parent_in(led, leader);
         let first = || dag.slot(led, leader).first().map(|twin| twin.reference());
@@ -108,14 +108,23 @@ fn quorum(dag: &Dag) -> u32 {
     dag.committee().thresholds().quorum() - u32::from(mutant::is(Mutant::QuorumLessOne))
 }
 
-/// Vertices without a vote beside their authors' first ones: nobody counts them.
-fn doubled(dag: &Dag, led: Round, leader: AuthorityIndex) -> u32 {
-    if !mutant::is(Mutant::VerticesNotAuthors) {
-        return 0;
+/// How many different authors have a vertex of some kind: twins count once.
+#[derive(Default)]
+struct Count {
+    authors: AuthoritySet,
+    /// Vertices beside their authors' first ones: nobody counts them.
+    doubled: u32,
+}
+
+impl Count {
+    fn insert(&mut self, author: AuthorityIndex) {
+        let is_double = !self.authors.insert(author);
+        self.doubled += u32::from(is_double && mutant::is(Mutant::VerticesNotAuthors));
     }
-    let voting = dag.vertices_of(schedule::voting_round(led));
-    let without = voting.filter(|vertex| vertex.parent_in(led, leader).is_none());
-    without.count() as u32 - authors_without_vote(dag, led, leader).len()
+
+    const fn len(&self) -> u32 {
+        self.authors.len() + self.doubled
+    }
 }
 
 /// The votes in one leader slot: which vertex of it each voting vertex of the next round has as its parent.

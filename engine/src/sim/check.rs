@@ -6,6 +6,8 @@
 //!   they are sent and never contradict each other;
 //! - [`blind`]: no share leaves before the anchor that emits its batch is committed at the sender;
 //! - [`live`]: what was promised is settled, within a bound in rounds;
+//! - [`decide`]: each anchor follows by the plain commit rule from what its node has, with [`leaders`] as the sequence
+//!   makes them;
 //! - [`fair`]: what is emitted is what the definition emits ([`order`]) from the sub-DAGs as replayed ([`replay`]);
 //! - [`law`]: the law of the fair order, by the receive orders of correct nodes.
 //!
@@ -13,8 +15,10 @@
 
 pub(crate) mod blind;
 pub(crate) mod chain;
+pub(crate) mod decide;
 pub(crate) mod fair;
 pub(crate) mod law;
+pub(crate) mod leaders;
 pub(crate) mod live;
 pub(crate) mod order;
 pub(crate) mod replay;

@@ -27,12 +27,18 @@ pub struct Report {
     pub entries: u64,
     /// Of those promised, the longest that one took to settle, in rounds.
     pub rounds_worst: u64,
+    /// Within how many rounds each had to.
+    pub rounds_max: u64,
     /// How many were promised and settled after the last fault.
     pub promised: u64,
     /// Rounds that those took in all.
     pub rounds_sum: u64,
     /// The fair order's law.
     pub law: LawTally,
+    /// Anchors output by correct nodes that were judged by the plain commit rule.
+    pub judged: u64,
+    /// 1 where the definition of the fair order gave up, because too much was pending at once; else 0.
+    pub gave_up: u64,
     /// Share messages of correct nodes, each judged.
     pub shares: u64,
     /// Forks that correct nodes hold evidence of, most on one node.

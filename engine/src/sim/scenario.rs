@@ -115,6 +115,14 @@ impl Scenario {
         if !chance.one_in(8) {
             scenario.draw_faults(is_wide, chance);
         }
+        // What is drawn last leaves the rest of a seed as it is.
+        if scenario.heal_us > 0 && !scenario.is_starving && chance.one_in(24) {
+            scenario.black_out(chance);
+        }
+        if scenario.has_vice(Vice::WrongShares) {
+            // Clients in league with whoever gives them.
+            scenario.clients.void_permille = scenario.clients.void_permille.max(100);
+        }
         scenario
     }
 
@@ -167,6 +175,11 @@ impl Scenario {
         self.faulty
             .iter()
             .any(|fault| fault.authority == authority && is_crash(fault))
+    }
+
+    fn has_vice(&self, vice: Vice) -> bool {
+        let has = |faulty: &Faulty| matches!(&faulty.kind, FaultKind::Byzantine(vices) if vices.contains(&vice));
+        self.faulty.iter().any(has)
     }
 
     fn draw_faults(&mut self, is_wide: bool, chance: &mut Chance) {
@@ -243,6 +256,19 @@ impl Scenario {
             let kind = FaultKind::Byzantine(vec![Vice::NeverVotes]);
             self.faulty.push(Faulty { authority, kind });
         }
+    }
+
+    /// No side has a quorum until envelopes have expired that every node has listed by then.
+    fn black_out(&mut self, chance: &mut Chance) {
+        let mut side: Vec<u8> = (0..self.n).map(|at| at % 2).collect();
+        chance.shuffle(&mut side);
+        self.heal_us = BLACKOUT_US;
+        self.outages = vec![Outage {
+            from_us: chance.below(self.clients.during_us / 2),
+            to_us: BLACKOUT_US,
+            side,
+        }];
+        self.clients.short_permille = 500;
     }
 
     fn draw_faulty(&mut self, chance: &mut Chance) {
@@ -345,6 +371,9 @@ fn clients(n: u8, is_wide: bool, chance: &mut Chance) -> Clients {
         },
     }
 }
+
+/// How long a blackout lasts, microseconds: longer than what is valid for a short time.
+const BLACKOUT_US: u64 = 5_000_000;
 
 /// Sizes of committees, small ones more often.
 const SIZES: [u8; 10] = [4, 4, 4, 5, 5, 7, 7, 10, 10, 16];

@@ -13,6 +13,7 @@ use super::Options;
 use super::chance::Chance;
 use super::check::blind::Blind;
 use super::check::chain::Chain;
+use super::check::decide::Decide;
 use super::check::fair::Fair;
 use super::check::law::{self, LawTally};
 use super::check::live::Live;
@@ -99,6 +100,7 @@ struct Checks {
     chain: Chain,
     blind: Blind,
     structure: Structure,
+    decide: Decide,
     live: Live,
     fair: Fair,
     latency: Latency,
@@ -325,9 +327,12 @@ impl World {
             batches: self.checks.chain.batches().len() as u64,
             entries: self.checks.chain.entries(),
             rounds_worst: live.rounds_worst,
+            rounds_max: live.rounds_max,
             promised: live.settled,
             rounds_sum: live.rounds_sum,
             law: self.checks.law,
+            judged: self.checks.decide.judged,
+            gave_up: u64::from(!self.checks.fair.is_followed()),
             shares: self.checks.blind.shares(),
             forks: counters().map(|counters| counters.forks).max().unwrap_or(0),
             shares_bad: counters().map(|counters| counters.shares_bad_proof).sum(),

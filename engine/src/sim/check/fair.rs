@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::Found;
 use super::order::{Emitted, Order, TooMany};
-use super::replay::Replay;
+use super::replay::{Replay, Step};
 use crate::batch::header::BatchHeader;
 use crate::committee::Parameters;
 use crate::dag::{VerifiedVertex, VertexRef};
@@ -55,13 +55,9 @@ impl Fair {
         self.replay.keep(vertex);
     }
 
-    /// The first correct node writes the next anchor down. Gives what the anchor newly commits.
-    pub(crate) fn on_anchor(&mut self, record: &[u8]) -> Result<Vec<VertexRef>, String> {
-        let anchor = VertexRef {
-            round: Round(number(&record[8..16])),
-            author: AuthorityIndex(record[16]),
-            digest: Digest(array(&record[17..49])),
-        };
+    /// The first correct node writes the next anchor down. Gives what the anchor adds.
+    pub(crate) fn on_anchor(&mut self, record: &[u8]) -> Result<Step, String> {
+        let anchor = anchor_of(record);
         let time = number(&record[49..57]);
         let step = self.replay.commit(anchor)?;
         if step.time.0 != time {
@@ -79,7 +75,7 @@ impl Fair {
             Some(Err(TooMany)) => (self.order, self.due) = (None, VecDeque::new()),
             None => {}
         }
-        Ok(step.vertices)
+        Ok(step)
     }
 
     fn note(&mut self, round: Round, emitted: Emitted, is_checkpoint: bool) {
@@ -140,11 +136,25 @@ impl Fair {
         Ok(())
     }
 
+    /// Whether the definition is still followed: it gives up for the rest of a run where too much is pending at once.
+    pub(crate) const fn is_followed(&self) -> bool {
+        self.order.is_some()
+    }
+
     /// Whether both are of one cycle; nothing when that was not followed to the end.
     pub(crate) fn are_in_one_cycle(&self, x: &Digest, y: &Digest) -> Option<bool> {
         self.order.as_ref()?;
         let group = self.group_of.get(x);
         Some(group.is_some() && group == self.group_of.get(y))
+    }
+}
+
+/// The anchor that a record is of.
+pub(crate) fn anchor_of(record: &[u8]) -> VertexRef {
+    VertexRef {
+        round: Round(number(&record[8..16])),
+        author: AuthorityIndex(record[16]),
+        digest: Digest(array(&record[17..49])),
     }
 }
 

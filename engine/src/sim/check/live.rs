@@ -1,6 +1,14 @@
 //! Liveness: a valid envelope that reached a correct node is settled within a stated number of rounds, counted from when it
 //! was accepted or from when the last fault had healed, whichever is later; and every correct node gets it.
 //!
+//! The bound is the sum of three. While an envelope or a vertex is fetched the others' rounds go on, at their least interval
+//! at the fastest: as many as fit into four of the first waits for an answer (a holder is asked every second time, waits
+//! double at every second one, and a holder that comes back is asked at once). Then as many anchors as a wait for a
+//! predecessor may last, the deferral cap D. Then six rounds an authority for faulty leaders: each may cost a slot in its
+//! rotation and a wave to decide that slot through a later one, and lists may be as many vertices long. The first term is
+//! measured, not derived: waits may grow to eight times the first, so the worst case of the fetching alone is 16.
+//! The simulator prints how much of its bound the slowest envelope took.
+//!
 //! The rounds are those of the correct node that is furthest ahead. An envelope that expires soon is promised nothing.
 
 use std::collections::BTreeMap;
@@ -9,7 +17,8 @@ use crate::types::Digest;
 
 /// What was promised, and how it went.
 pub(crate) struct Live {
-    rounds_max: u64,
+    /// Within how many rounds each is settled.
+    pub(crate) rounds_max: u64,
     /// Promised and not settled: the round at which the promise counts from.
     open: BTreeMap<Digest, u64>,
     healed_round: Option<u64>,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::sim::clock::START;
-use crate::types::{Entry, Round, TimestampUs};
+use crate::types::{AuthorityIndex, Entry, Round, TimestampUs};
 
 /// All that is committed, as far as later anchors need to know.
 pub(crate) struct Replay {
@@ -29,6 +29,8 @@ pub(crate) struct Step {
     pub(crate) appends: Vec<Vec<Entry>>,
     /// What the anchor newly commits.
     pub(crate) vertices: Vec<VertexRef>,
+    /// Whose forks it shows, ascending.
+    pub(crate) new_forks: Vec<AuthorityIndex>,
 }
 
 impl Replay {
@@ -70,6 +72,7 @@ impl Replay {
             }
         }
         let mut appends = vec![Vec::new(); self.n];
+        let forked_before = self.forked.clone();
         // A fork shows before anything of the author is counted in the anchor that shows it.
         for reference in &fresh {
             let link = self.vertices[reference].own_previous();
@@ -94,6 +97,10 @@ impl Replay {
         sorted.sort_unstable();
         self.now = self.now.max(sorted[(self.n - 1) / 2]);
         let vertices = fresh.iter().copied().collect();
+        let new_forks = (0..self.n)
+            .filter(|author| self.forked[*author] && !forked_before[*author])
+            .map(|author| AuthorityIndex(author as u8))
+            .collect();
         self.committed.append(&mut fresh);
         let tie_seed = self.tie_seed(&anchor);
         self.raise_floor(Round(anchor.round.0.saturating_sub(self.gc_depth_rounds)));
@@ -102,6 +109,7 @@ impl Replay {
             tie_seed,
             appends,
             vertices,
+            new_forks,
         })
     }
 

@@ -1,11 +1,12 @@
 //! Around one engine: verifying what comes, carrying out what the engine asks for, opening batches.
 
 use super::*;
+use crate::dag::VerifiedVertex;
 use crate::effect::Record;
 use crate::evidence::Evidence;
 use crate::input::ClientTag;
-use crate::sim::check::chain;
 use crate::sim::check::structure::round_of;
+use crate::sim::check::{chain, fair};
 use crate::sim::disk::Write;
 use crate::types::Round;
 
@@ -226,7 +227,8 @@ impl World {
         match &record {
             Record::OwnVertex(bytes) => {
                 if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
-                    self.checks.fair.on_kept(&vertex);
+                    self.keep(&vertex);
+                    self.checks.decide.on_accepted(node, bytes);
                     let found = self.checks.structure.on_own_record(node, number, &vertex);
                     self.hold("structure", found);
                 } else {
@@ -238,10 +240,12 @@ impl World {
             }
             Record::Vertex(bytes) => {
                 if !self.seen.is_new(bytes) {
+                    self.checks.decide.on_accepted(node, bytes);
                     return;
                 }
                 if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
-                    self.checks.fair.on_kept(&vertex);
+                    self.keep(&vertex);
+                    self.checks.decide.on_accepted(node, bytes);
                     let found = self.checks.structure.on_accepted(node, &vertex);
                     self.hold("structure", found);
                 } else {
@@ -254,10 +258,16 @@ impl World {
             Record::Anchor(bytes) => {
                 self.note(6, node, &content(bytes));
                 self.checks.blind.on_anchor(node, bytes);
+                let found = self.checks.decide.on_anchor(node, bytes);
+                self.hold("commit rule", found);
                 match self.checks.chain.on_anchor(node, bytes) {
                     Ok(false) => {}
                     Ok(true) => match self.checks.fair.on_anchor(bytes) {
-                        Ok(vertices) => self.checks.latency.on_anchor(&vertices),
+                        Ok(step) => {
+                            self.checks.latency.on_anchor(&step.vertices);
+                            let anchor = fair::anchor_of(bytes);
+                            self.checks.decide.on_committed(anchor, &step);
+                        }
                         Err(what) => self.fail("fair", what),
                     },
                     Err(what) => self.fail("chain", what),
@@ -268,6 +278,12 @@ impl World {
             Record::Envelope(_) | Record::Batch(_) | Record::State(_) => {}
             Record::Evidence(bytes) => self.judge_evidence(node, bytes),
         }
+    }
+
+    /// Some correct node has this vertex.
+    fn keep(&mut self, vertex: &VerifiedVertex) {
+        self.checks.fair.on_kept(vertex);
+        self.checks.decide.keep(vertex);
     }
 
     fn broadcast(&mut self, node: usize, message: &PeerMessage) {

@@ -32,6 +32,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             chain: Chain::default(),
             blind: Blind::default(),
             structure: Structure::new(scenario.n as usize),
+            decide: Decide::new(scenario.n as usize, &scenario.parameters),
             live: Live::new(rounds_max(&scenario)),
             fair: Fair::new(scenario.n as usize, &scenario.parameters),
             latency: Latency::default(),
@@ -63,12 +64,11 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
 
 /// Rounds within which a promised envelope is settled once all has healed.
 ///
-/// While requests back off after a fault, to 16 times `fetch_retry_us` until the same peer is asked again, the others'
-/// rounds go on at their least interval; then a wave, the next correct leaders, and the deferral cap.
+/// See [`crate::sim::check::live`] for what the three terms stand for.
 fn rounds_max(scenario: &Scenario) -> u64 {
     let config = &scenario.config;
-    let back_off = 16 * config.fetch_retry_us / config.round_interval_us_min;
-    back_off + u64::from(scenario.parameters.deferral_cap) + 12 * u64::from(scenario.n)
+    let back_off = 4 * config.fetch_retry_us / config.round_interval_us_min;
+    back_off + u64::from(scenario.parameters.deferral_cap) + 6 * u64::from(scenario.n)
 }
 
 fn nodes(
