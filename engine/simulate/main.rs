@@ -203,6 +203,10 @@ impl Total {
         sum.shares += report.shares;
         sum.shares_bad += report.shares_bad;
         sum.void += report.void;
+        sum.restarts += report.restarts;
+        sum.states_taken += report.states_taken;
+        sum.batches_fetched += report.batches_fetched;
+        sum.laws_judged += report.laws_judged;
         sum.forks += report.forks;
         sum.law.forced += report.law.forced;
         sum.law.in_cycle += report.law.in_cycle;
@@ -236,6 +240,10 @@ impl Total {
         println!(
             "commit rule: {} outputs of anchors judged; fair order: {} forced pairs, {} turned round in a cycle, {} behind a cut wait; {} seeds where the definition gave up",
             sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
+        );
+        println!(
+            "away and back: {} restarts, {} state syncs, {} batches fetched; the law judged in {} seeds",
+            sum.restarts, sum.states_taken, sum.batches_fetched, sum.laws_judged
         );
         println!("{seconds:.1} s of real time");
     }

@@ -54,3 +54,21 @@ fn a_run_is_its_seed_with_and_without_memory_of_verdicts() {
         assert_ne!(run(seed + 1, options, &mut keyring).trace, report.trace);
     }
 }
+
+#[test]
+fn nodes_that_restart_or_were_away_for_long_keep_every_promise() {
+    let mut keyring = Keyring::default();
+    let (mut restarts, mut states_taken) = (0, 0);
+    for seed in 64..80 {
+        let options = Options {
+            n: Some(4),
+            ..Options::default()
+        };
+        let report = run(seed, options, &mut keyring);
+        assert_eq!(report.failure, None, "seed {seed}");
+        restarts += report.restarts;
+        states_taken += report.states_taken;
+    }
+    assert!(restarts > 10, "{restarts} restarts");
+    assert!(states_taken > 0, "nobody was away for long enough");
+}

@@ -1,4 +1,4 @@
-//! One node's disk: records in order, of which a prefix is durable.
+//! One node's disk: records in order, of which a prefix is durable and survives a crash.
 //!
 //! One write is under way at a time and covers all that was appended before it began (group commit). Only an own vertex
 //! starts one, because nothing else waits for the disk; so what a crash loses is as much as the engine allows.
@@ -20,7 +20,7 @@ pub(crate) struct DiskProfile {
 /// One disk.
 pub(crate) struct Disk {
     profile: DiskProfile,
-    appended: u64,
+    records: Vec<Record>,
     durable: u64,
     is_writing: bool,
     is_urgent: bool,
@@ -41,7 +41,7 @@ impl Disk {
     pub(crate) fn new(profile: DiskProfile, chance: Chance) -> Self {
         Self {
             profile,
-            appended: 0,
+            records: Vec::new(),
             durable: 0,
             is_writing: false,
             is_urgent: false,
@@ -52,8 +52,8 @@ impl Disk {
     /// Takes a record; gives its number, from 1.
     pub(crate) fn append(&mut self, record: &Record) -> u64 {
         self.is_urgent |= matches!(record, Record::OwnVertex(_));
-        self.appended += 1;
-        self.appended
+        self.records.push(record.clone());
+        self.records.len() as u64
     }
 
     /// Starts a write if one is due and none is under way.
@@ -73,7 +73,7 @@ impl Disk {
         }
         Some(Write {
             takes_us,
-            covers: self.appended,
+            covers: self.records.len() as u64,
         })
     }
 
@@ -81,6 +81,23 @@ impl Disk {
     pub(crate) fn on_written(&mut self, covers: u64) {
         self.is_writing = false;
         self.durable = covers;
+    }
+
+    /// The node crashes. What is durable stays; of the rest a beginning may stay, too, as far as it had got to the disk.
+    pub(crate) fn crash(&mut self) {
+        let at_risk = self.records.len() as u64 - self.durable;
+        let kept = match self.chance.one_in(2) {
+            true => 0,
+            false => self.chance.below(at_risk + 1),
+        };
+        self.durable += kept;
+        self.records.truncate(self.durable as usize);
+        (self.is_writing, self.is_urgent) = (false, false);
+    }
+
+    /// All records, in order.
+    pub(crate) fn records(&self) -> &[Record] {
+        &self.records
     }
 
     /// How many records are durable.
@@ -91,3 +108,35 @@ impl Disk {
 
 /// What a stalled write takes longer, microseconds.
 const STALL_US: u64 = 40_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_leaves_what_is_durable_and_a_beginning_of_the_rest() {
+        let profile = DiskProfile {
+            write_us_min: 1,
+            write_us_max: 1,
+            stall_one_in: 0,
+        };
+        let mut left = std::collections::BTreeSet::new();
+        for seed in 0..100 {
+            let mut disk = Disk::new(profile, Chance::new(seed, "disk"));
+            for byte in 0..5 {
+                disk.append(&Record::Envelope([byte][..].into()));
+            }
+            disk.on_written(2);
+            disk.crash();
+            assert_eq!(disk.durable(), disk.records().len() as u64);
+            let first = |at: usize| Record::Envelope([at as u8][..].into());
+            assert!(
+                (0..)
+                    .zip(disk.records())
+                    .all(|(at, record)| *record == first(at))
+            );
+            left.insert(disk.records().len());
+        }
+        assert_eq!(left, (2..=5).collect());
+    }
+}

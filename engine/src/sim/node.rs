@@ -17,6 +17,10 @@ pub(crate) struct Node {
     pub(crate) byzantine: Option<Byzantine>,
     /// It stops for good at some time.
     pub(crate) will_crash: bool,
+    /// How often it crashed and came back: what an earlier life was told about its disk does not count.
+    pub(crate) life: u64,
+    /// What its earlier lives counted.
+    pub(crate) before: Tally,
     /// It is running; what is sent to it is lost otherwise.
     pub(crate) is_up: bool,
     /// Spans of virtual time in which it stands still; what is sent to it waits.
@@ -27,7 +31,28 @@ pub(crate) struct Node {
     pub(crate) ticked_us: Option<u64>,
 }
 
+/// What is counted over all lives of a node; an engine counts since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// States taken over from peers.
+    pub(crate) states_taken: u64,
+    /// Batches taken from peers.
+    pub(crate) batches_fetched: u64,
+    /// Entries that were listed again at new positions.
+    pub(crate) relisted: u64,
+}
+
 impl Node {
+    /// What all lives of it have counted so far.
+    pub(crate) const fn tally(&self) -> Tally {
+        let counters = self.engine.counters();
+        Tally {
+            states_taken: self.before.states_taken + counters.states_taken,
+            batches_fetched: self.before.batches_fetched + counters.batches_fetched,
+            relisted: self.before.relisted + counters.relisted,
+        }
+    }
+
     /// Whether it keeps the rules: what it says is judged.
     pub(crate) const fn is_honest(&self) -> bool {
         self.byzantine.is_none()

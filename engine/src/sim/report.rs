@@ -33,6 +33,8 @@ pub struct Report {
     pub promised: u64,
     /// Rounds that those took in all.
     pub rounds_sum: u64,
+    /// 1 when the fair order's law was judged: too many nodes may have listed entries again.
+    pub laws_judged: u64,
     /// The fair order's law.
     pub law: LawTally,
     /// Anchors output by correct nodes that were judged by the plain commit rule.
@@ -49,6 +51,12 @@ pub struct Report {
     pub leader_latency: Mean,
     /// The same, all vertices of correct authorities.
     pub vertex_latency: Mean,
+    /// Restarts of nodes from their durable records.
+    pub restarts: u64,
+    /// States that correct nodes took over from peers.
+    pub states_taken: u64,
+    /// Batches that correct nodes took from peers.
+    pub batches_fetched: u64,
     /// Void entries.
     pub void: u64,
 }

@@ -3,6 +3,10 @@
 //! Everything is drawn here and printed with `--verbose`; a run adds nothing but the streams of [`Chance`] for single
 //! messages. At most f authorities are faulty; whatever else goes wrong heals at [`Scenario::heal_us`].
 
+pub(crate) mod absence;
+
+use absence::Absence;
+
 use super::byzantine::{VICES, Vice};
 use super::chance::Chance;
 use super::check::faulty_max;
@@ -27,15 +31,26 @@ pub(crate) struct Scenario {
     pub(crate) clocks: Vec<Clock>,
     pub(crate) outages: Vec<Outage>,
     pub(crate) pauses: Vec<Pause>,
-    /// Who is faulty how; a crash counts as a fault while nobody restarts.
+    /// Who is faulty how; a crash counts as a fault, a restart does not.
     pub(crate) faulty: Vec<Faulty>,
     pub(crate) clients: Clients,
     /// The network delivers what helps to decide last, within its bounds, for as long as the run lasts.
     pub(crate) is_starving: bool,
     /// Until all heals, a leader's vertices reach some nodes only when others have stopped waiting for them.
     pub(crate) is_slowing_leaders: bool,
+    /// How nodes are away, if they are.
+    pub(crate) absence: Option<Absence>,
+    pub(crate) restarts: Vec<Restart>,
     /// When everything that heals has healed, microseconds of virtual time.
     pub(crate) heal_us: u64,
+}
+
+/// A node crashes, loses what was not durable, and starts again from the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Restart {
+    pub(crate) authority: usize,
+    pub(crate) at_us: u64,
+    pub(crate) down_us: u64,
 }
 
 /// A partition.
@@ -110,6 +125,8 @@ impl Scenario {
             clients: clients(n, is_wide, chance),
             is_starving: false,
             is_slowing_leaders: false,
+            absence: None,
+            restarts: Vec::new(),
             heal_us: 0,
         };
         if !chance.one_in(8) {
@@ -122,6 +139,9 @@ impl Scenario {
         if scenario.has_vice(Vice::WrongShares) {
             // Clients in league with whoever gives them.
             scenario.clients.void_permille = scenario.clients.void_permille.max(100);
+        }
+        if absence::is_drawn(seed) {
+            scenario.draw_absences(is_wide, &mut Chance::new(seed, "absences"));
         }
         scenario
     }
@@ -378,5 +398,5 @@ const BLACKOUT_US: u64 = 5_000_000;
 /// Sizes of committees, small ones more often.
 const SIZES: [u8; 10] = [4, 4, 4, 5, 5, 7, 7, 10, 10, 16];
 
-/// More rounds than a node can miss while a fault lasts: who misses more needs the state of a peer.
-const GC_DEPTH_ROUNDS: u64 = 4096;
+/// More rounds than a node can miss while a fault lasts; with less, one that misses more needs the state of a peer.
+pub(crate) const GC_DEPTH_ROUNDS: u64 = 4096;

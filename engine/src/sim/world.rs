@@ -2,6 +2,7 @@
 //!
 //! A node is fed as the node's core stage feeds its engine: handle, go on with the reveal, carry out, open what is ready.
 
+mod restart;
 mod shell;
 mod start;
 
@@ -18,7 +19,7 @@ use super::check::fair::Fair;
 use super::check::law::{self, LawTally};
 use super::check::live::Live;
 use super::check::structure::Structure;
-use super::check::{Failure, Found};
+use super::check::{Failure, Found, faulty_max};
 use super::keys::CommitteeKeys;
 use super::latency::Latency;
 use super::memo::{Content, Memo, Seen, content};
@@ -32,7 +33,6 @@ use crate::committee::Committee;
 use crate::effect::Effect;
 use crate::input::Input;
 use crate::message::PeerMessage;
-use crate::seal::SealingKey;
 use crate::types::{AuthorityIndex, Digest};
 
 /// Something that happens at a time.
@@ -44,7 +44,7 @@ pub(super) enum Event {
         message: Rc<Posted>,
     },
     /// A write is done.
-    Written { node: usize, covers: u64 },
+    Written { node: usize, life: u64, covers: u64 },
     /// A client's submission arrives.
     Submit { at: usize },
     /// A node's timer may be due.
@@ -55,6 +55,10 @@ pub(super) enum Event {
     Part { outage: Option<usize> },
     /// A node stops for good.
     Crash { node: usize },
+    /// A node crashes and will be back, if it is up.
+    Stop { node: usize, down_us: u64 },
+    /// A node starts again from its records.
+    Start { node: usize },
     /// The last fault has healed.
     Heal,
     /// Time to see whether all is done.
@@ -72,7 +76,7 @@ pub(super) struct Posted {
 pub(super) struct World {
     scenario: Scenario,
     committee: Arc<Committee>,
-    sealing: Arc<SealingKey>,
+    keys: Arc<CommitteeKeys>,
     nodes: Vec<Node>,
     /// The nodes that have each authority's key.
     nodes_of: Vec<Vec<usize>>,
@@ -90,6 +94,8 @@ pub(super) struct World {
     front_round: u64,
     healed: bool,
     last_submission_us: u64,
+    restarts: u64,
+    laws_judged: u64,
     effects: Vec<Effect>,
     /// Draws what the world itself decides.
     chance: Chance,
@@ -152,7 +158,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Deliver { to, from, message } => self.deliver(to, from, message),
-            Event::Written { node, covers } => self.on_written(node, covers),
+            Event::Written { node, life, covers } => self.on_written(node, life, covers),
             Event::Submit { at } => self.on_submission(at),
             Event::Timer { node } => self.on_timer(node),
             Event::Relink { node, peer } => {
@@ -161,6 +167,8 @@ impl World {
             }
             Event::Part { outage } => self.part(outage),
             Event::Crash { node } => self.nodes[node].is_up = false,
+            Event::Stop { node, down_us } => self.stop(node, down_us),
+            Event::Start { node } => self.start_again(node),
             Event::Heal => {
                 self.healed = true;
                 self.network.calm();
@@ -205,7 +213,15 @@ impl World {
         }
         let batches = self.checks.chain.batches().len();
         let have_all = |node: usize| self.checks.chain.opened_by(node) == batches;
-        self.checks.live.unsettled_len() == 0 && self.correct().all(have_all)
+        self.checks.live.unsettled_len() == 0
+            && self.correct().all(have_all)
+            && self.correct().all(|node| self.takes_part(node))
+    }
+
+    /// Whether a node has made a vertex in a round that nobody had left behind when the last fault had healed.
+    fn takes_part(&self, node: usize) -> bool {
+        let healed = self.checks.live.healed_round().unwrap_or(0);
+        self.checks.structure.sent_by(node) >= healed
     }
 
     fn what_is_missing(&self) -> String {
@@ -219,6 +235,7 @@ impl World {
                 format!("node {node} in round {round} has {opened} of {batches} batches")
             })
             .collect();
+        let absent: Vec<usize> = self.correct().filter(|at| !self.takes_part(*at)).collect();
         let unsettled: Vec<String> = self
             .checks
             .live
@@ -227,7 +244,7 @@ impl World {
             .map(|digest| self.whereabouts(digest))
             .collect();
         format!(
-            "not settled {} s after the last fault: {} envelopes, such as {unsettled:?}; round {}; {}",
+            "not settled {} s after the last fault: {} envelopes, such as {unsettled:?}; round {}; {}; not proposing: {absent:?}",
             SETTLE_US_MAX / 1_000_000,
             self.checks.live.unsettled_len(),
             self.front_round,
@@ -255,8 +272,18 @@ impl World {
     }
 
     fn judge_order(&mut self) {
+        // Who lists again what it had listed lists in another order than it received in. That takes as much from the law as
+        // a faulty authority, and the law holds for f of them.
+        let lists_again = |node: &usize| self.nodes[*node].tally().relisted > 0;
+        let again = self.correct().filter(lists_again).count();
+        let n = self.scenario.n as usize;
+        if again + self.scenario.faulty.len() > faulty_max(n) && again > 0 {
+            return;
+        }
+        self.laws_judged = 1;
         let received: Vec<&[Digest]> = self
             .correct()
+            .filter(|node| !lists_again(node))
             .map(|node| {
                 let received = self.checks.received.get(&node);
                 received.map_or(&[][..], |received| received.order.as_slice())
@@ -267,7 +294,6 @@ impl World {
         let truths = &self.workload.truth;
         let may_be_missing =
             |digest: &Digest| truths.get(digest).is_none_or(|(_, until)| *until < last_us);
-        let n = self.scenario.n as usize;
         // Where the definition was not followed, only what is surely no cycle could be judged: nothing is.
         let fair = &self.checks.fair;
         let are_in_one_cycle = |x: &Digest, y: &Digest| fair.are_in_one_cycle(x, y).unwrap_or(true);
@@ -330,6 +356,7 @@ impl World {
             rounds_max: live.rounds_max,
             promised: live.settled,
             rounds_sum: live.rounds_sum,
+            laws_judged: self.laws_judged,
             law: self.checks.law,
             judged: self.checks.decide.judged,
             gave_up: u64::from(!self.checks.fair.is_followed()),
@@ -338,6 +365,12 @@ impl World {
             shares_bad: counters().map(|counters| counters.shares_bad_proof).sum(),
             leader_latency: self.checks.latency.of_leaders,
             vertex_latency: self.checks.latency.of_all,
+            restarts: self.restarts,
+            states_taken: correct.iter().map(|node| node.tally().states_taken).sum(),
+            batches_fetched: correct
+                .iter()
+                .map(|node| node.tally().batches_fetched)
+                .sum(),
             void: counters().map(|counters| counters.void).max().unwrap_or(0),
         }
     }

@@ -33,6 +33,11 @@ impl Blind {
             .insert(node, Round(u64::from_be_bytes(round)));
     }
 
+    /// A node starts again; the newest anchor that its records hold is of `round`.
+    pub(crate) fn on_restart(&mut self, node: usize, round: Round) {
+        self.anchor_round.insert(node, round);
+    }
+
     /// A share message leaves a node.
     pub(crate) fn on_share(&mut self, node: usize, message: &[u8]) -> Found {
         let (mut seq, mut root) = ([0; 8], [0; 32]);

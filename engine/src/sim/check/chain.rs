@@ -19,6 +19,8 @@ pub(crate) struct Chain {
     places: BTreeMap<Digest, usize>,
     /// How many batches each node has opened.
     opened: BTreeMap<usize, usize>,
+    /// The anchor that each node commits next, unless it starts again or goes on from a checkpoint.
+    next_anchor: BTreeMap<usize, usize>,
     entries: u64,
 }
 
@@ -36,6 +38,12 @@ impl Chain {
     /// A node asks that an anchor be written down. Gives whether it is the first to have it.
     pub(crate) fn on_anchor(&mut self, node: usize, record: &[u8]) -> Result<bool, String> {
         let index = anchor_index(record);
+        let next = self.next_anchor.insert(node, index + 1);
+        if let Some(next) = next.filter(|next| *next != index) {
+            return Err(format!(
+                "node {node} commits anchor {index} where {next} is next"
+            ));
+        }
         let content = crate::sim::memo::content(record);
         match self.anchors.get(index) {
             Some(known) if *known == content => Ok(false),
@@ -45,6 +53,23 @@ impl Chain {
                 Ok(true)
             }
             None => Err(format!("node {node} skips to anchor {index}")),
+        }
+    }
+
+    /// A node takes over a checkpoint: it does not commit what lies before.
+    pub(crate) fn on_state(&mut self, node: usize) {
+        self.next_anchor.remove(&node);
+    }
+
+    /// A node starts again and goes on at batch `next`; its records hold the headers of all before `recorded`.
+    pub(crate) fn on_restart(&mut self, node: usize, next: usize, recorded: usize) -> Found {
+        self.next_anchor.remove(&node);
+        let before = self.opened.insert(node, next).unwrap_or(0);
+        match next == recorded && next <= before {
+            true => Ok(()),
+            false => Err(format!(
+                "node {node} had opened {before} batches, has the headers of {recorded}, and goes on at {next}"
+            )),
         }
     }
 
@@ -64,12 +89,18 @@ impl Chain {
         }
         *count += 1;
         if let Some(known) = self.batches.get(at) {
-            return match known.hash == opened.header_hash {
-                true => Ok(false),
-                false => Err(format!(
+            if known.hash != opened.header_hash {
+                return Err(format!(
                     "node {node} has another batch {at}: {:?}, not {:?}",
                     opened.header, known.header
-                )),
+                ));
+            }
+            // What it took from a peer is checked as what it opened itself: the header has the roots of the content.
+            let view = validate(bytes).map_err(|error| format!("batch {at}: {error}"))?;
+            let digests = view.entries().map(|entry| entry.digest);
+            return match digests.eq(known.digests.iter().copied()) {
+                true if opened.digests == known.digests => Ok(false),
+                _ => Err(format!("node {node} has other entries in batch {at}")),
             };
         }
         let follows = match self.batches.last() {
@@ -146,4 +177,37 @@ pub(crate) fn anchor_index(record: &[u8]) -> usize {
     let mut index = [0; 8];
     index.copy_from_slice(&record[..8]);
     u64::from_be_bytes(index) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_goes_on_behind_the_last_recorded_header_and_nowhere_else() {
+        let opened = |count| Chain {
+            opened: BTreeMap::from([(0, count)]),
+            ..Chain::default()
+        };
+        assert_eq!(opened(5).on_restart(0, 3, 3), Ok(()));
+        assert_eq!(opened(5).on_restart(0, 5, 5), Ok(()));
+        assert!(opened(5).on_restart(0, 4, 3).is_err(), "one is skipped");
+        assert!(opened(5).on_restart(0, 2, 3).is_err(), "one is repeated");
+        assert!(opened(5).on_restart(0, 6, 6).is_err(), "never opened");
+    }
+
+    #[test]
+    fn anchors_follow_each_other_but_behind_a_restart_or_a_checkpoint() {
+        let record = |index: u64| index.to_be_bytes();
+        let mut chain = Chain::default();
+        for index in 0..4 {
+            assert_eq!(chain.on_anchor(0, &record(index)), Ok(true));
+        }
+        assert_eq!(chain.on_anchor(1, &record(0)), Ok(false));
+        assert!(chain.on_anchor(1, &record(2)).is_err());
+        chain.on_state(1);
+        assert_eq!(chain.on_anchor(1, &record(3)), Ok(false));
+        assert_eq!(chain.on_restart(1, 0, 0), Ok(()));
+        assert_eq!(chain.on_anchor(1, &record(1)), Ok(false));
+    }
 }

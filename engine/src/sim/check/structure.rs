@@ -97,13 +97,29 @@ impl Structure {
         let kept = (record, vertex.bytes().clone());
         if let Some((_, before)) = self.written.insert((node, round), kept)
             && before != *vertex.bytes()
-            && self.sent.get(&node).is_some_and(|sent| *sent >= round)
         {
             return Err(format!(
                 "node {node} makes a second vertex for round {round}"
             ));
         }
         self.on_accepted(node, vertex)
+    }
+
+    /// A node crashes and has its first `durable` records left. Errors: it had sent a vertex that is lost.
+    pub(crate) fn on_crash(&mut self, node: usize, durable: u64) -> Found {
+        self.written
+            .retain(|(at, _), (record, _)| *at != node || *record <= durable);
+        match self.sent.get(&node) {
+            Some(sent) if !self.written.contains_key(&(node, *sent)) => Err(format!(
+                "node {node} had sent its vertex of round {sent} and loses it"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The round of the newest own vertex that a node sent.
+    pub(crate) fn sent_by(&self, node: usize) -> u64 {
+        self.sent.get(&node).copied().unwrap_or(0)
     }
 
     /// An own vertex leaves a correct node of which the first `durable` records are safe.
@@ -157,3 +173,24 @@ pub(crate) const AUTHOR_AT: usize = ROUND_AT + 8;
 const JUDGED_MAX: usize = 65_536;
 /// Own vertices kept to compare, in rounds.
 const OWN_KEPT_ROUNDS: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vertex_that_was_sent_survives_every_crash() {
+        let crashed = |sent: &[u64], durable| {
+            let mut structure = Structure::new(4);
+            for round in 1..=3 {
+                let kept = (10 * round, Arc::from(&b"vertex"[..]));
+                structure.written.insert((0, round), kept);
+            }
+            structure.sent.extend(sent.iter().map(|round| (0, *round)));
+            structure.on_crash(0, durable)
+        };
+        assert_eq!(crashed(&[2], 20), Ok(()), "the third never left");
+        assert_eq!(crashed(&[], 0), Ok(()), "none ever left");
+        assert!(crashed(&[3], 29).is_err());
+    }
+}

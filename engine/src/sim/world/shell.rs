@@ -122,7 +122,8 @@ impl World {
         let (_, until) = &self.workload.truth[&digest];
         let lasts = super::super::clock::START.plus_us(LASTING_US);
         if !is_settled && *until > lasts {
-            self.checks.live.on_promised(digest, self.front_round);
+            let round = self.front_round;
+            self.checks.live.on_promised(node, digest, round);
         }
     }
 
@@ -140,12 +141,13 @@ impl World {
         self.input(node, Input::Tick);
     }
 
-    pub(super) fn on_written(&mut self, node: usize, covers: u64) {
-        if !self.nodes[node].is_up {
+    pub(super) fn on_written(&mut self, node: usize, life: u64, covers: u64) {
+        if !self.nodes[node].is_up || self.nodes[node].life != life {
             return;
         }
         if let Some(later_us) = self.taken_in_at(node) {
-            self.queue.plan(later_us, Event::Written { node, covers });
+            self.queue
+                .plan(later_us, Event::Written { node, life, covers });
             return;
         }
         self.nodes[node].disk.on_written(covers);
@@ -155,8 +157,9 @@ impl World {
 
     fn try_write(&mut self, node: usize) {
         if let Some(Write { takes_us, covers }) = self.nodes[node].disk.try_write() {
+            let (at_us, life) = (self.now_us + takes_us, self.nodes[node].life);
             self.queue
-                .plan(self.now_us + takes_us, Event::Written { node, covers });
+                .plan(at_us, Event::Written { node, life, covers });
         }
     }
 
@@ -170,10 +173,15 @@ impl World {
         let local = at.clock.at(self.now_us);
         at.engine.handle(local, input, &mut effects);
         at.engine.advance_reveal(local, &mut effects);
-        self.carry_out(node, &mut effects);
-        self.open(node, &mut effects);
-        self.carry_out(node, &mut effects);
+        self.follow_up(node, &mut effects);
         self.effects = effects;
+    }
+
+    /// Does what an engine asks for, and what is due after every input.
+    pub(super) fn follow_up(&mut self, node: usize, effects: &mut Vec<Effect>) {
+        self.carry_out(node, effects);
+        self.open(node, effects);
+        self.carry_out(node, effects);
         self.try_write(node);
         self.set_timer(node);
         let at = &self.nodes[node];
@@ -275,7 +283,8 @@ impl World {
                 let index = chain::anchor_index(bytes);
                 self.checks.latency.on_committed(index, self.now_us);
             }
-            Record::Envelope(_) | Record::Batch(_) | Record::State(_) => {}
+            Record::Envelope(_) | Record::Batch(_) => {}
+            Record::State(_) => self.checks.chain.on_state(node),
             Record::Evidence(bytes) => self.judge_evidence(node, bytes),
         }
     }
@@ -344,7 +353,7 @@ impl World {
             Ok(evidence) => {
                 let honest = self.nodes_of[evidence.author().as_usize()].iter();
                 let is_accused_wrongly = honest.clone().any(|at| self.nodes[*at].is_honest());
-                match evidence.check(&self.committee, &self.sealing) {
+                match evidence.check(&self.committee, &self.keys.sealing) {
                     Ok(()) if is_accused_wrongly => {
                         Err(format!("{} is accused and correct", evidence.author()))
                     }

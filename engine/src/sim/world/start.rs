@@ -5,7 +5,8 @@ use crate::engine::Engine;
 use crate::seal::EnvelopeVerifier;
 use crate::sim::byzantine::{Byzantine, Vice};
 use crate::sim::disk::Disk;
-use crate::sim::scenario::FaultKind;
+use crate::sim::node::Tally;
+use crate::sim::scenario::{FaultKind, GC_DEPTH_ROUNDS};
 use crate::sim::workload::Audience;
 
 /// Builds what the scenario says and plans what will happen from outside.
@@ -41,7 +42,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         },
         seen: Seen::default(),
         committee,
-        sealing: keys.sealing.clone(),
+        keys: keys.clone(),
         nodes,
         nodes_of,
         queue: Queue::new(),
@@ -52,6 +53,8 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         events: 0,
         front_round: 0,
         healed: false,
+        restarts: 0,
+        laws_judged: 0,
         effects: Vec::new(),
         chance: chance("world"),
         scratch: rkyv::util::AlignedVec::new(),
@@ -68,7 +71,21 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
 fn rounds_max(scenario: &Scenario) -> u64 {
     let config = &scenario.config;
     let back_off = 4 * config.fetch_retry_us / config.round_interval_us_min;
-    back_off + u64::from(scenario.parameters.deferral_cap) + 6 * u64::from(scenario.n)
+    let (cap, n) = (
+        u64::from(scenario.parameters.deferral_cap),
+        u64::from(scenario.n),
+    );
+    if scenario.absence.is_none() {
+        return back_off + cap + 6 * n;
+    }
+    // What fell below the floor is listed again when the floor has passed it, and whoever lists it may first have to wait
+    // for a checkpoint that is still served when it asks. One that comes back asks for a state first and for batches then.
+    let parameters = &scenario.parameters;
+    let window = match parameters.gc_depth_rounds {
+        depth if depth < GC_DEPTH_ROUNDS => depth + 8 * parameters.checkpoint_interval_rounds,
+        _ => 0,
+    };
+    8 * back_off + window + cap + 12 * n
 }
 
 fn nodes(
@@ -116,6 +133,8 @@ fn nodes(
             disk: Disk::new(scenario.disk, stream("disk")),
             byzantine,
             will_crash: scenario.crashes(authority),
+            life: 0,
+            before: Tally::default(),
             is_up: true,
             pauses: Vec::new(),
             timer_us: None,
@@ -186,6 +205,11 @@ impl World {
                 let node = faulty.authority;
                 self.queue.plan(at_us, Event::Crash { node });
             }
+        }
+        for restart in &self.scenario.restarts {
+            let (node, down_us) = (restart.authority, restart.down_us);
+            self.queue
+                .plan(restart.at_us, Event::Stop { node, down_us });
         }
         self.queue.plan(self.scenario.heal_us, Event::Heal);
         self.queue.plan(LOOK_US, Event::Look);

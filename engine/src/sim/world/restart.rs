@@ -1,0 +1,112 @@
+//! Crashes and what comes after: the disk keeps a prefix of the records, and the engine is made from those.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::batch::header::BatchHeader;
+use crate::effect::Record;
+use crate::engine::Engine;
+use crate::types::Round;
+
+impl World {
+    /// A node loses its memory and what its disk had not written; it is back after `down_us`.
+    pub(super) fn stop(&mut self, node: usize, down_us: u64) {
+        let at = &mut self.nodes[node];
+        if !at.is_up {
+            return;
+        }
+        at.before = at.tally();
+        at.is_up = false;
+        at.life += 1;
+        (at.timer_us, at.ticked_us) = (None, None);
+        at.disk.crash();
+        let durable = at.disk.durable();
+        let found = self.checks.structure.on_crash(node, durable);
+        self.hold("structure", found);
+        let received = Received::of(self.nodes[node].disk.records());
+        self.checks.live.on_crash(node, &received.known);
+        self.checks.received.insert(node, received);
+        self.note(8, node, &Content::default());
+        let back_us = self.now_us + down_us;
+        self.queue.plan(back_us, Event::Start { node });
+    }
+
+    /// A node that crashed starts again from its records, does what follows from them, and links are made anew.
+    pub(super) fn start_again(&mut self, node: usize) {
+        self.restarts += 1;
+        let at = &mut self.nodes[node];
+        let own = at.authority;
+        let mut effects = Vec::new();
+        let recovered = Engine::recover(
+            self.committee.clone(),
+            own,
+            self.keys.reveal_keys(own.as_usize()),
+            self.scenario.config,
+            at.clock.at(self.now_us),
+            at.disk.records().iter().cloned(),
+            &mut effects,
+        );
+        match recovered {
+            Ok(engine) => at.engine = engine,
+            Err(error) => return self.fail("recover", format!("node {node}: {error}")),
+        }
+        at.is_up = true;
+        let next = at.engine.next_open_seq().0 as usize;
+        let records = at.disk.records().iter().rev();
+        let recorded = records.clone().find_map(headers_up_to).unwrap_or(0);
+        let anchor = records.clone().find_map(anchor_round).unwrap_or_default();
+        self.checks.blind.on_restart(node, anchor);
+        let found = self.checks.chain.on_restart(node, next, recorded);
+        self.hold("chain", found);
+        self.follow_up(node, &mut effects);
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let peer = self.nodes[other].authority;
+            if peer == own {
+                continue;
+            }
+            // Both ends notice at their own time.
+            for (node, peer) in [(node, peer), (other, own)] {
+                let at_us = self.now_us + self.chance.below(RELINK_US_MAX);
+                self.queue.plan(at_us, Event::Relink { node, peer });
+            }
+        }
+    }
+}
+
+impl Received {
+    /// What a node has received by its records.
+    fn of(records: &[Record]) -> Self {
+        let (mut order, mut known) = (Vec::new(), BTreeSet::new());
+        for record in records {
+            if let Record::Envelope(bytes) = record {
+                let digest = Digest(*blake3::hash(bytes).as_bytes());
+                if known.insert(digest) {
+                    order.push(digest);
+                }
+            }
+        }
+        Self { order, known }
+    }
+}
+
+/// How many batches are settled as of a record that says so.
+fn headers_up_to(record: &Record) -> Option<usize> {
+    let Record::Batch(bytes) = record else {
+        return None;
+    };
+    let header = BatchHeader::decode(bytes).expect("an engine writes headers");
+    Some(header.seq.0 as usize + 1)
+}
+
+/// How far a node has committed as of a record that says so.
+fn anchor_round(record: &Record) -> Option<Round> {
+    let Record::Anchor(bytes) = record else {
+        return None;
+    };
+    let mut round = [0; 8];
+    round.copy_from_slice(&bytes[8..16]);
+    Some(Round(u64::from_be_bytes(round)))
+}
+
+/// A link is made anew within this time, microseconds.
+const RELINK_US_MAX: u64 = 20_000;
