@@ -33,6 +33,11 @@ impl Engine {
     }
 
     pub(super) fn try_propose(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        let below = self.proposer.round.minus(1);
+        if self.proposer.in_flight.is_none() && below > Round(0) && below <= self.dag.floor() {
+            // The floor has passed what it was entered with: there are no parents for it any more.
+            self.proposer.entered = None;
+        }
         self.try_jump();
         let round = self.proposer.round;
         if self.proposer.in_flight.is_none()

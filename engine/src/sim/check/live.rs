@@ -2,7 +2,7 @@
 //! was accepted or from when the last fault had healed, whichever is later; and every correct node gets it.
 //!
 //! The bound is the sum of three. While an envelope or a vertex is fetched the others' rounds go on, at their least interval
-//! at the fastest: as many as fit into four of the first waits for an answer (a holder is asked every second time, waits
+//! at the fastest: as many as fit into eight of the first waits for an answer (a holder is asked every second time, waits
 //! double at every second one, and a holder that comes back is asked at once). Then as many anchors as a wait for a
 //! predecessor may last, the deferral cap D. Then six rounds an authority for faulty leaders: each may cost a slot in its
 //! rotation and a wave to decide that slot through a later one, and lists may be as many vertices long. The first term is
