@@ -76,7 +76,7 @@ fn rounds_max(scenario: &Scenario) -> u64 {
         u64::from(scenario.n),
     );
     if scenario.absence.is_none() {
-        return back_off + cap + 6 * n;
+        return back_off + cap + 12 * n;
     }
     // What fell below the floor is listed again when the floor has passed it, and whoever lists it may first have to wait
     // for a checkpoint that is still served when it asks. One that comes back asks for a state first and for batches then.
