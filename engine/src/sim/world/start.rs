@@ -70,7 +70,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
 /// See [`crate::sim::check::live`] for what the three terms stand for.
 fn rounds_max(scenario: &Scenario) -> u64 {
     let config = &scenario.config;
-    let back_off = 8 * config.fetch_retry_us / config.round_interval_us_min;
+    let back_off = 16 * config.fetch_retry_us / config.round_interval_us_min;
     let (cap, n) = (
         u64::from(scenario.parameters.deferral_cap),
         u64::from(scenario.n),
@@ -85,7 +85,7 @@ fn rounds_max(scenario: &Scenario) -> u64 {
         depth if depth < GC_DEPTH_ROUNDS => depth + 8 * parameters.checkpoint_interval_rounds,
         _ => 0,
     };
-    4 * back_off + window + cap + 12 * n
+    2 * back_off + window + cap + 12 * n
 }
 
 fn nodes(
