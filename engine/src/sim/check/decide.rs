@@ -6,7 +6,9 @@
 //! made, and not only where it parts two nodes: a slot decided by too few, or through an anchor past an undecided slot.
 //!
 //! Each vertex is kept once, with the set of nodes that have it. A node that lost vertices in a crash still counts as
-//! having them: what more vertices decide, fewer never decide otherwise, so no correct output is called wrong.
+//! having them: what more vertices decide, fewer never decide otherwise, so no correct output is called wrong. Its own are
+//! the exception: one that no disk kept was nobody's, and beside the one made in its place it would give its author two
+//! voices.
 //!
 //! Cost: n^2 parents an output of a slot that its own wave decides; one that a later anchor decides takes as much for each
 //! round above it that the node has. Rounds are kept for [`KEPT_ROUNDS`]; what a node outputs from below is not judged.
@@ -30,6 +32,8 @@ pub(crate) struct Decide {
     rounds: BTreeMap<Round, Vec<Kept>>,
     /// For each anchor known and the one after: the first slot behind the anchor before it, and who leads from there on.
     before: Vec<(Round, Leaders)>,
+    /// Each node's newest own vertices, each with the number of its record.
+    own: BTreeMap<usize, Vec<(u64, VertexRef)>>,
     /// Outputs judged.
     pub(crate) judged: u64,
 }
@@ -68,6 +72,7 @@ impl Decide {
             n,
             rounds: BTreeMap::new(),
             before: vec![(Round(1), leaders)],
+            own: BTreeMap::new(),
             judged: 0,
         }
     }
@@ -89,17 +94,41 @@ impl Decide {
         }
     }
 
-    /// A correct node has accepted (or made) the vertex that `bytes` encode, and which is kept.
+    /// A correct node has accepted the vertex that `bytes` encode, and which is kept.
     pub(crate) fn on_accepted(&mut self, node: usize, bytes: &[u8]) {
-        let name = VertexRef {
-            round: Round(round_of(bytes)),
-            author: AuthorityIndex(bytes[AUTHOR_AT]),
-            digest: Digest(*blake3::hash(&bytes[..VertexHeader::LEN]).as_bytes()),
-        };
-        let kept = self.rounds.get_mut(&name.round).into_iter().flatten();
-        for kept in kept.filter(|kept| kept.vertex.reference() == name) {
+        if let Some(kept) = self.kept_mut(&name_of(bytes)) {
             kept.nodes |= bit(node);
         }
+    }
+
+    /// A correct node writes the vertex that it has made, as its record `number`.
+    pub(crate) fn on_own_record(&mut self, node: usize, number: u64, bytes: &[u8]) {
+        self.on_accepted(node, bytes);
+        let own = self.own.entry(node).or_default();
+        own.push((number, name_of(bytes)));
+        if own.len() > OWN_KEPT {
+            own.remove(0);
+        }
+    }
+
+    /// A correct node crashes, and its records after the first `durable` are lost.
+    pub(crate) fn on_crash(&mut self, node: usize, durable: u64) {
+        let own = self.own.remove(&node).unwrap_or_default();
+        let (kept, lost): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|(number, _)| *number <= durable);
+        self.own.insert(node, kept);
+        for (_, name) in lost {
+            if let Some(kept) = self.kept_mut(&name) {
+                kept.nodes &= !bit(node);
+            }
+        }
+    }
+
+    fn kept_mut(&mut self, name: &VertexRef) -> Option<&mut Kept> {
+        let of_round = self.rounds.get_mut(&name.round)?;
+        of_round
+            .iter_mut()
+            .find(|kept| kept.vertex.reference() == *name)
     }
 
     /// A correct node writes an anchor down. Errors: it does not follow from what the node has.
@@ -284,12 +313,23 @@ fn authors<'a>(vertices: impl Iterator<Item = &'a VerifiedVertex>) -> Nodes {
     })
 }
 
+fn name_of(bytes: &[u8]) -> VertexRef {
+    VertexRef {
+        round: Round(round_of(bytes)),
+        author: AuthorityIndex(bytes[AUTHOR_AT]),
+        digest: Digest(*blake3::hash(&bytes[..VertexHeader::LEN]).as_bytes()),
+    }
+}
+
 const fn bit(at: usize) -> Nodes {
     1 << at
 }
 
 /// Rounds of which vertices are kept: more than any node of a run falls behind by, lowest first to go.
 const KEPT_ROUNDS: usize = 8192;
+
+/// Own vertices remembered a node: many more than a node makes while one write of its disk lasts.
+const OWN_KEPT: usize = 256;
 
 #[cfg(test)]
 #[path = "decide_tests.rs"]

@@ -94,3 +94,22 @@ fn twins_make_no_quorum() {
     assert!(output(certified, "B1").is_err());
     assert_eq!(output(&format!("{certified}; C3"), "B1"), Ok(1));
 }
+
+#[test]
+fn an_own_vertex_counts_from_its_record_and_no_more_once_a_crash_took_it() {
+    let drawn = Drawn::new(4, "ABCD1; ABCD2; ABC3");
+    let judged_after_losing = |durable| {
+        let mut decide = Decide::new(4, &drawn.committee.parameters);
+        for vertex in drawn.vertices() {
+            decide.keep(vertex);
+            match vertex.reference() == drawn.reference("C3") {
+                true => decide.on_own_record(2, 7, vertex.bytes()),
+                false => decide.on_accepted(2, vertex.bytes()),
+            }
+        }
+        decide.on_crash(2, durable);
+        decide.on_anchor(2, &record(0, &drawn.reference("B1")))
+    };
+    assert_eq!(judged_after_losing(7), Ok(()));
+    assert!(judged_after_losing(6).is_err());
+}

@@ -23,6 +23,7 @@ impl World {
         let durable = at.disk.durable();
         let found = self.checks.structure.on_crash(node, durable);
         self.hold("structure", found);
+        self.checks.decide.on_crash(node, durable);
         let received = Received::of(self.nodes[node].disk.records());
         self.checks.live.on_crash(node, &received.known);
         self.checks.received.insert(node, received);

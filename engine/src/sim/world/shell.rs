@@ -236,6 +236,7 @@ impl World {
             Record::OwnVertex(bytes) => {
                 if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
                     self.keep(&vertex);
+                    self.checks.decide.on_own_record(node, number, bytes);
                     let found = self.checks.structure.on_own_record(node, number, &vertex);
                     self.hold("structure", found);
                 } else {
@@ -339,8 +340,6 @@ impl World {
             let durable = self.nodes[node].disk.durable();
             let found = self.checks.structure.on_own_sent(node, bytes, durable);
             self.hold("structure", found);
-            // Not before it is sent: one that a crash takes away first is made again, as another one.
-            self.checks.decide.on_accepted(node, bytes);
             if let Some(vertex) = self.memo.vertex(bytes, content(bytes)) {
                 let sent = vertex.reference();
                 self.checks.latency.on_sent(sent, self.now_us);
