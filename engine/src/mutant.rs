@@ -31,9 +31,9 @@ mutants! {
     NoVoteWait,
     /// Shares leave when an anchor lists their envelopes, before one emits them.
     SharesAtListing,
-    /// Positions are not checked.
+    /// Positions that do not follow put nobody out.
     NoPositionCheck,
-    /// Timestamps are not checked.
+    /// Timestamps that run backwards put nobody out.
     NoTimestampCheck,
     /// A listing of what was emitted already counts again.
     NoDuplicateFilter,

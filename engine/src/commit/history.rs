@@ -2,11 +2,13 @@
 //!
 //! Invariants. I1: a vertex is in one sub-DAG at most. I2: a sub-DAG leaves out rounds at or below the round of the
 //! previous anchor less G, the same on every node, whatever a node has pruned. I3: consensus time never falls. I4: in
-//! the anchor whose committed history first shows a fork of an author, and ever after, that author adds no entries
-//! and no timestamps; what earlier anchors counted stays counted.
+//! the anchor whose committed history first shows that an author's vertices form no chain, and ever after, that author
+//! adds no entries and no timestamps; what earlier anchors counted stays counted.
 //!
-//! I4 judges by committed vertices alone, so it is a function of the committed sequence: an author's committed
-//! vertices, ascending, must each continue the chain of those before.
+//! I4 judges by committed vertices alone, so it is a function of the committed sequence: an author's committed vertices,
+//! ascending, must each continue the chain of those before, by link (else it is a fork), by position and by time. Where
+//! vertices between were left out below the floor, positions and times may have gone up, never down. A position or time
+//! that does not follow is called a fork here, too: the author has signed what contradicts itself.
 //!
 //! What is carried from anchor to anchor is part of the canonical state ([`crate::state`]): [`History::encode_state`].
 
@@ -55,12 +57,42 @@ pub(crate) struct History {
     floor: Round,
     /// Committed vertices above the floor.
     committed: BTreeSet<VertexRef>,
-    tips: Vec<VertexRef>,
-    /// Where the local order of each author goes on after its tip.
-    ends: Vec<Position>,
-    timestamps: Vec<TimestampUs>,
+    chains: Vec<Chain>,
     forked: AuthoritySet,
     consensus_time: TimestampUs,
+}
+
+/// The committed vertices of one author, as far as the next one must continue them.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    /// The newest.
+    tip: VertexRef,
+    /// Where the local order goes on after it.
+    end: Position,
+    /// Its timestamp.
+    timestamp: TimestampUs,
+}
+
+impl Chain {
+    /// Moves on to `vertex`; gives whether it continues the chain.
+    fn try_extend(&mut self, vertex: &VerifiedVertex) -> bool {
+        let (found, end) = (vertex.first_position(), self.end);
+        let is_next = match vertex.own_previous() == self.tip {
+            true => found == end,
+            false => found >= end,
+        };
+        let is_later = vertex.timestamp() >= self.timestamp;
+        let continues = continues_chain(&self.tip, vertex)
+            && (is_next || mutant::is(Mutant::NoPositionCheck))
+            && (is_later || mutant::is(Mutant::NoTimestampCheck))
+            || mutant::is(Mutant::NoForkRule);
+        if continues {
+            self.tip = vertex.reference();
+            self.end = vertex.end_position();
+            self.timestamp = vertex.timestamp();
+        }
+        continues
+    }
 }
 
 impl History {
@@ -74,12 +106,14 @@ impl History {
             last_anchor: Round(0),
             floor: Round(0),
             committed: BTreeSet::new(),
-            tips: thresholds
+            chains: thresholds
                 .members()
-                .map(|author| genesis(committee, author))
+                .map(|author| Chain {
+                    tip: genesis(committee, author),
+                    end: Position(0),
+                    timestamp: committee.epoch_start,
+                })
                 .collect(),
-            ends: vec![Position(0); thresholds.authorities() as usize],
-            timestamps: vec![committee.epoch_start; thresholds.authorities() as usize],
             forked: AuthoritySet::EMPTY,
             consensus_time: committee.epoch_start,
         }
@@ -117,7 +151,7 @@ impl History {
         let vertices = self.collect(dag, anchor);
         let new_forks = self.extend_chains(&vertices);
         let appends = self.append(&vertices);
-        let median = lower_median(&self.timestamps);
+        let median = lower_median(self.chains.iter().map(|chain| chain.timestamp));
         self.consensus_time = self.consensus_time.max(median);
         let index = self.anchors;
         self.anchors += 1;
@@ -157,9 +191,9 @@ impl History {
             .u64(self.last_anchor.0)
             .u64(self.consensus_time.0)
             .bytes(&self.forked.mask().to_be_bytes());
-        for ((tip, end), timestamp) in self.tips.iter().zip(&self.ends).zip(&self.timestamps) {
-            tip.encode(out);
-            Writer::new(out).u64(end.0).u64(timestamp.0);
+        for chain in &self.chains {
+            chain.tip.encode(out);
+            Writer::new(out).u64(chain.end.0).u64(chain.timestamp.0);
         }
         Writer::new(out).count_u32(self.committed.len());
         for vertex in &self.committed {
@@ -192,9 +226,11 @@ impl History {
             if tip.author != author || tip.round > history.last_anchor {
                 return Err(DecodeError::NotCanonical("tip"));
             }
-            history.tips[at] = tip;
-            history.ends[at] = bounded_position(reader)?;
-            history.timestamps[at] = reader.timestamp()?;
+            history.chains[at] = Chain {
+                tip,
+                end: bounded_position(reader)?,
+                timestamp: reader.timestamp()?,
+            };
         }
         let most = reader.left() / VertexRef::LEN;
         let count = reader.count_u32("committed vertices", most.try_into().unwrap_or(u32::MAX))?;
@@ -225,13 +261,6 @@ impl History {
         &self.committed
     }
 
-    /// The newest committed vertex of each author, where its local order goes on, and its timestamp.
-    pub(crate) fn tips(&self) -> impl Iterator<Item = (VertexRef, Position, TimestampUs)> {
-        let ends = self.ends.iter().zip(&self.timestamps);
-        let tips = self.tips.iter().zip(ends);
-        tips.map(|(tip, (end, timestamp))| (*tip, *end, *timestamp))
-    }
-
     /// The uncommitted history of `anchor` above the floor, ascending; committed from now on.
     fn collect(&mut self, dag: &Dag, anchor: VertexRef) -> Vec<VerifiedVertex> {
         assert!(
@@ -255,18 +284,14 @@ impl History {
         vertices
     }
 
-    /// Moves each author's tip along; gives the authors whose fork shows for the first time.
+    /// Moves each author's chain along; gives the authors whose chain breaks here. Theirs stays as earlier anchors left it.
     fn extend_chains(&mut self, vertices: &[VerifiedVertex]) -> Vec<AuthorityIndex> {
+        let before = self.chains.clone();
         let mut new_forks = AuthoritySet::EMPTY;
         for vertex in vertices {
-            let author = vertex.author();
-            if self.forked.contains(author) {
-                continue;
-            }
-            let tip = &mut self.tips[author.as_usize()];
-            if continues_chain(tip, vertex) || mutant::is(Mutant::NoForkRule) {
-                *tip = vertex.reference();
-            } else {
+            let (author, at) = (vertex.author(), vertex.author().as_usize());
+            if !self.forked.contains(author) && !self.chains[at].try_extend(vertex) {
+                self.chains[at] = before[at];
                 self.forked.insert(author);
                 new_forks.insert(author);
             }
@@ -274,15 +299,13 @@ impl History {
         new_forks.iter().collect()
     }
 
-    /// The new entries of each author that has not forked, in its local order; its newest timestamp on the way.
-    fn append(&mut self, vertices: &[VerifiedVertex]) -> Vec<Vec<Entry>> {
-        let mut appends = vec![Vec::new(); self.tips.len()];
+    /// The new entries of each author that has not forked, in its local order.
+    fn append(&self, vertices: &[VerifiedVertex]) -> Vec<Vec<Entry>> {
+        let mut appends = vec![Vec::new(); self.chains.len()];
         for vertex in vertices {
             let author = vertex.author();
             if !self.forked.contains(author) {
                 appends[author.as_usize()].extend_from_slice(vertex.entries());
-                self.timestamps[author.as_usize()] = vertex.timestamp();
-                self.ends[author.as_usize()] = vertex.end_position();
             }
         }
         appends
@@ -303,8 +326,8 @@ fn tie_parents(dag: &Dag, anchor: &VertexRef) -> Vec<Digest> {
 }
 
 /// The middle value, of an even number the lower one: with f < n/3 liars it lies between two correct clocks.
-fn lower_median(timestamps: &[TimestampUs]) -> TimestampUs {
-    let mut sorted = timestamps.to_vec();
+fn lower_median(timestamps: impl Iterator<Item = TimestampUs>) -> TimestampUs {
+    let mut sorted: Vec<TimestampUs> = timestamps.collect();
     sorted.sort_unstable();
     sorted[(sorted.len() - 1) / 2]
 }

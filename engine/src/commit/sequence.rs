@@ -22,7 +22,7 @@ use crate::committee::Committee;
 use crate::dag::header::VertexRef;
 use crate::dag::store::Dag;
 use crate::mutant::{self, Mutant};
-use crate::types::{AuthorityIndex, AuthoritySet, Position, Round, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, Round, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
 /// Turns a growing DAG into the sequence of sub-DAGs.
@@ -147,11 +147,6 @@ impl Committer {
     /// The committed vertices above the floor, ascending.
     pub(crate) const fn committed(&self) -> &BTreeSet<VertexRef> {
         self.history.committed()
-    }
-
-    /// The newest committed vertex of each author, where its local order goes on, and its timestamp.
-    pub(crate) fn tips(&self) -> impl Iterator<Item = (VertexRef, Position, TimestampUs)> {
-        self.history.tips()
     }
 
     /// The decision so far for the slot of `round`; undecided for those not looked at. None for those output.

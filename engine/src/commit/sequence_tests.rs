@@ -398,6 +398,35 @@ fn a_fork_across_slots_shows_in_committed_history() {
 }
 
 #[test]
+fn positions_and_times_that_do_not_follow_put_their_author_out_where_they_are_committed() {
+    for (a2, is_out) in [
+        ("A2", false),
+        ("A2 ^9", true),
+        ("A2 ^0", true),
+        ("A2 @999", true),
+        ("A2 @1000", false),
+    ] {
+        let drawn = Drawn::new(4, &format!("ABCD1; {a2}; BCD2; ABCD3; ABCD4; ABCD5; ABCD6"));
+        let output = sub_dags(&drawn);
+        assert_eq!(output[1].appends[0], entries("A1"), "{a2}");
+        let shown: Vec<AuthorityIndex> = match is_out {
+            true => vec![AuthorityIndex(0)],
+            false => Vec::new(),
+        };
+        assert_eq!(output[2].new_forks, shown, "{a2}");
+        let listed = match is_out {
+            true => Vec::new(),
+            false => entries("A2"),
+        };
+        assert_eq!(output[2].appends[0], listed, "{a2}");
+        assert_eq!(output[2].appends[1], entries("B2"), "{a2}");
+        let later = output[3..].iter();
+        let later: usize = later.map(|sub_dag| sub_dag.appends[0].len()).sum();
+        assert_eq!(later == 0, is_out, "{a2}");
+    }
+}
+
+#[test]
 fn a_fork_that_committed_history_does_not_show_changes_nothing() {
     let drawn = Drawn::new(4, "ABCD1; A1'; ABCD2; ABCD3; ABCD4; ABCD5");
     assert!(!drawn.dag().forked().is_empty(), "the store has seen it");
@@ -436,12 +465,17 @@ fn a_sub_dag_leaves_out_rounds_too_far_below_the_previous_anchor() {
 
 /// D comes back in round 13 with a link to `link`, which no anchor committed and which is left out by then.
 fn returns_with_a_link_left_out(link: &str) -> (Drawn, Vec<SubDag>) {
+    returns(link, "")
+}
+
+/// The same, at this position.
+fn returns(link: &str, position: &str) -> (Drawn, Vec<SubDag>) {
     let mut text = "ABCD1; D1'; ABC2; D2".to_owned();
     for round in 3..=12 {
         let before = round - 1;
         text += &format!("; ABC{round}:[A{before} B{before} C{before}]");
     }
-    text += &format!("; ABC13; D13:[{link} A12 B12 C12]; ABC14; ABC15; ABC16");
+    text += &format!("; ABC13; D13:[{link} A12 B12 C12] {position}; ABC14; ABC15; ABC16");
     let parameters = Parameters {
         gc_depth_rounds: 8,
         ..Parameters::default()
@@ -466,6 +500,15 @@ fn a_chain_that_runs_through_a_vertex_left_out_goes_on() {
     assert_eq!(drawn.names([&back.anchor]), "C14");
     assert_eq!(back.appends[3], entries("D13"));
     assert!(back.new_forks.is_empty());
+}
+
+#[test]
+fn behind_a_vertex_left_out_positions_may_have_gone_up_and_never_down() {
+    for (position, is_out) in [("^2", false), ("^7", false), ("^0", true)] {
+        let (_, output) = returns("D2", position);
+        let shown = output.iter().any(|sub_dag| !sub_dag.new_forks.is_empty());
+        assert_eq!(shown, is_out, "{position}");
+    }
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! The accepted part of the DAG.
 //!
 //! A vertex is accepted when all its parents are. What waits for parents is kept in `pending` and follows by itself.
-//! Acceptance also checks what needs the author's previous vertex: positions without a gap, time that does not run
-//! backwards. Forks are accepted (others may build on either side) and kept as evidence.
+//! Forks are accepted (others may build on either side) and kept as evidence, and so is a vertex that contradicts its
+//! author's previous one: positions with a gap, time that runs backwards.
+//!
+//! Departure: design.md section 5 calls such a vertex invalid. But who took over a state may lack the previous one and
+//! cannot tell; where it accepts and cites what the others refuse, they refuse all that cites it, and a correct node is
+//! cut off by a faulty one. So acceptance asks for nothing but parents, and [`crate::commit`] judges positions and times
+//! in the committed sequence, where all nodes judge alike: what it finds counts as a fork.
 //!
 //! Invariants. I1: the parents of an accepted vertex are accepted, or at or below the floor. I2: which vertices are
 //! accepted follows from which were inserted, not from their order, while no slot has more than [`TWINS_UNASKED_MAX`]
@@ -19,8 +24,7 @@ use crate::dag::evidence::{ForkEvidence, continues_chain};
 use crate::dag::header::{VertexRef, genesis};
 use crate::dag::pending::{MissingVertex, Pending};
 use crate::dag::vertex::VerifiedVertex;
-use crate::mutant::{self, Mutant};
-use crate::types::{AuthorityIndex, AuthoritySet, Position, Round, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, Position, Round};
 
 /// The vertices that this node has accepted, by slot, and what waits to be.
 #[derive(Debug)]
@@ -32,8 +36,7 @@ pub struct Dag {
     /// Rounds at and below the floor, kept for peers that return.
     retained: BTreeMap<Round, RoundTable>,
     retained_rounds: u64,
-    /// What a state sync brought: its anchor's round, committed vertices above the floor that are not here, and where
-    /// each author's committed chain ends.
+    /// What a state sync brought: its anchor's round, and committed vertices above the floor that are not here.
     installed: Installed,
     newest: Vec<Option<VerifiedVertex>>,
     forks: BTreeMap<AuthorityIndex, ForkEvidence>,
@@ -65,22 +68,6 @@ pub enum Inserted {
 /// Why a vertex was refused although it is well formed and signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VertexFault {
-    /// Its first position is not where the author's previous vertex ended.
-    #[error("first position {} where {} is next", .found.0, .expected.0)]
-    PositionGap {
-        /// Where the previous vertex ended.
-        expected: Position,
-        /// What the vertex says.
-        found: Position,
-    },
-    /// Its timestamp is below that of the author's previous vertex.
-    #[error("timestamp {} us after {} us", .found.0, .previous.0)]
-    TimestampRegress {
-        /// The previous vertex's.
-        previous: TimestampUs,
-        /// The vertex's.
-        found: TimestampUs,
-    },
     /// More than [`ROUNDS_AHEAD_MAX`] rounds above anything accepted. Not the author's fault: we are behind.
     #[error("more than {ROUNDS_AHEAD_MAX} rounds ahead")]
     TooFarAhead,
@@ -97,7 +84,7 @@ pub enum VertexFault {
 pub struct BrokenLink {
     /// What it links to; none for a first vertex.
     pub previous: Option<VerifiedVertex>,
-    /// The vertex; refused.
+    /// The vertex.
     pub vertex: VerifiedVertex,
 }
 
@@ -106,8 +93,8 @@ pub struct BrokenLink {
 pub struct DagCounters {
     /// Vertices accepted.
     pub accepted: u64,
-    /// Refused for a gap in positions or time running backwards: proof of a faulty author.
-    pub refused_faulty: u64,
+    /// Accepted with a gap in positions or time running backwards: proof of a faulty author.
+    pub broken_links: u64,
     /// Refused as too far ahead of us.
     pub refused_far_ahead: u64,
     /// Refused as one too many to wait or to share a slot.
@@ -125,7 +112,6 @@ pub struct DagCounters {
 struct Installed {
     anchor: Round,
     committed: BTreeSet<VertexRef>,
-    tips: Vec<(VertexRef, Position, TimestampUs)>,
 }
 
 #[derive(Debug)]
@@ -263,8 +249,8 @@ impl Dag {
         self.accept_all(complete).0
     }
 
-    /// Takes over where a state that was checked stands: its anchor's round, its floor, the `committed` vertices above
-    /// that floor, and the tip of each author with where its positions and times go on.
+    /// Takes over where a state that was checked stands: its anchor's round, its floor, and the `committed` vertices above
+    /// that floor.
     ///
     /// What is committed need not be here to be a parent: no later sub-DAG takes it in. Gives the vertices that are
     /// accepted by that, parents before children.
@@ -273,7 +259,6 @@ impl Dag {
         anchor: Round,
         floor: Round,
         committed: &BTreeSet<VertexRef>,
-        tips: impl Iterator<Item = (VertexRef, Position, TimestampUs)>,
     ) -> Vec<VerifiedVertex> {
         let absent = committed
             .iter()
@@ -282,7 +267,6 @@ impl Dag {
         self.installed = Installed {
             anchor,
             committed: absent.clone(),
-            tips: tips.collect(),
         };
         for vertex in &absent {
             self.pending.take(vertex);
@@ -437,7 +421,7 @@ impl Dag {
         self.forks.values()
     }
 
-    /// The first refused vertex of each author that contradicted its own previous one, by author.
+    /// The first vertex of each author that contradicts its own previous one, by author.
     pub fn broken_links(&self) -> impl Iterator<Item = &BrokenLink> {
         self.broken_links.values()
     }
@@ -506,12 +490,11 @@ impl Dag {
         let mut at = 0;
         while let Some(vertex) = accepted.get(at).cloned() {
             let reference = vertex.reference();
-            if let Err(found) = self.judge(&vertex) {
-                self.count_refused(found);
-                self.note_broken_link(&vertex, found);
+            if self.is_unasked_twin(&reference) {
+                self.counters.refused_bounds += 1;
                 self.counters.dropped_with_parent += self.pending.refused(&reference);
                 accepted.remove(at);
-                fault = Some(found);
+                fault = Some(VertexFault::UnaskedTwin);
                 continue;
             }
             self.link(vertex);
@@ -521,79 +504,41 @@ impl Dag {
         (accepted, fault)
     }
 
-    /// The checks that need the author's previous vertex, and the bound on twins.
-    ///
-    /// A previous vertex below the floor is not here any more (unless it is the author's newest): then positions and
-    /// time are taken as they come, and lists go on from there.
-    fn judge(&self, vertex: &VerifiedVertex) -> Result<(), VertexFault> {
-        let reference = vertex.reference();
+    fn is_unasked_twin(&self, reference: &VertexRef) -> bool {
         let slot_len = self.slot(reference.round, reference.author).len();
-        if slot_len >= TWINS_UNASKED_MAX && !self.pending.is_wanted(&reference) {
-            return Err(VertexFault::UnaskedTwin);
-        }
+        slot_len >= TWINS_UNASKED_MAX && !self.pending.is_wanted(reference)
+    }
+
+    /// Keeps evidence when `vertex` contradicts its author's previous one. Once an author, and only where that one is
+    /// here: it may be below the floor.
+    fn note_broken_link(&mut self, vertex: &VerifiedVertex) {
         let link = vertex.own_previous();
         let newest = self.newest(link.author);
-        let (expected, previous) = if link.round == Round(0) {
-            (Position(0), self.committee.epoch_start)
-        } else if let Some(before) = self
+        let previous = self
             .vertex(&link)
-            .or(newest.filter(|newest| newest.reference() == link))
-        {
-            (before.end_position(), before.timestamp())
-        } else if let Some((_, end, timestamp)) =
-            self.installed.tips.iter().find(|(tip, _, _)| *tip == link)
-        {
-            (*end, *timestamp)
-        } else {
-            return Ok(());
+            .or(newest.filter(|newest| newest.reference() == link));
+        let (position, time) = match previous {
+            Some(previous) => (previous.end_position(), previous.timestamp()),
+            None if link.round == Round(0) => (Position(0), self.committee.epoch_start),
+            None => return,
         };
-        if vertex.first_position() != expected && !mutant::is(Mutant::NoPositionCheck) {
-            let found = vertex.first_position();
-            return Err(VertexFault::PositionGap { expected, found });
+        if vertex.first_position() == position && vertex.timestamp() >= time {
+            return;
         }
-        if vertex.timestamp() < previous && !mutant::is(Mutant::NoTimestampCheck) {
-            let found = vertex.timestamp();
-            return Err(VertexFault::TimestampRegress { previous, found });
-        }
-        Ok(())
+        let broken = BrokenLink {
+            previous: previous.cloned(),
+            vertex: vertex.clone(),
+        };
+        self.counters.broken_links += 1;
+        self.broken_links.entry(link.author).or_insert(broken);
     }
 
-    fn count_refused(&mut self, fault: VertexFault) {
-        match fault {
-            VertexFault::PositionGap { .. } | VertexFault::TimestampRegress { .. } => {
-                self.counters.refused_faulty += 1;
-            }
-            VertexFault::TooFarAhead => self.counters.refused_far_ahead += 1,
-            VertexFault::PendingFull | VertexFault::UnaskedTwin => {
-                self.counters.refused_bounds += 1;
-            }
-        }
-    }
-
-    /// Keeps a refused vertex and the previous one that it contradicts. Once an author.
-    fn note_broken_link(&mut self, vertex: &VerifiedVertex, fault: VertexFault) {
-        if matches!(
-            fault,
-            VertexFault::PositionGap { .. } | VertexFault::TimestampRegress { .. }
-        ) {
-            let link = vertex.own_previous();
-            let newest = self.newest(link.author);
-            let previous = self
-                .vertex(&link)
-                .or(newest.filter(|newest| newest.reference() == link));
-            let broken = BrokenLink {
-                previous: previous.cloned(),
-                vertex: vertex.clone(),
-            };
-            self.broken_links.entry(link.author).or_insert(broken);
-        }
-    }
-
-    /// Puts a judged vertex into its slot and brings evidence, newest and coverage up to date.
+    /// Puts a vertex into its slot and brings evidence, newest and coverage up to date.
     fn link(&mut self, vertex: VerifiedVertex) {
         let reference = vertex.reference();
         let author = reference.author;
         self.note_fork(&vertex);
+        self.note_broken_link(&vertex);
         let authors = self.genesis.len();
         let table = self
             .rounds

@@ -75,7 +75,7 @@ fn what_is_accepted_or_waits_already_is_known() {
 }
 
 #[test]
-fn a_gap_or_an_overlap_in_positions_is_refused_with_what_waited_for_it() {
+fn a_gap_or_an_overlap_in_positions_is_accepted_and_kept_as_evidence() {
     for (position, found) in [("^3", 3), ("^1", 1), ("^0", 0)] {
         let text =
             format!("ABCD1 #2; BCD2; A2:[A1 B1 C1] {position}; AB3:[A2 B2 C2]; CD3:[C2 B2 D2]; C4");
@@ -90,69 +90,41 @@ fn a_gap_or_an_overlap_in_positions_is_refused_with_what_waited_for_it() {
                 Inserted::Pending { .. }
             ));
         }
-        let gap = VertexFault::PositionGap {
-            expected: Position(2),
-            found: Position(found),
-        };
-        assert_eq!(insert(&mut dag, &drawn, "A2"), Inserted::Refused(gap));
-        assert_eq!(dag.pending_len(), 0);
-        assert_eq!(dag.missing().count(), 0);
-        assert_eq!(dag.counters().refused_faulty, 1);
-        assert_eq!(dag.counters().dropped_with_parent, 3);
+        let inserted = insert(&mut dag, &drawn, "A2");
+        assert_eq!(accepted(&drawn, inserted), "A2 A3 B3");
+        let broken: Vec<&BrokenLink> = dag.broken_links().collect();
+        assert_eq!(broken.len(), 1);
+        assert_eq!(broken[0].vertex.reference(), drawn.reference("A2"));
+        assert_eq!(broken[0].vertex.first_position(), Position(found));
+        let previous = broken[0]
+            .previous
+            .as_ref()
+            .map(|previous| previous.reference());
+        assert_eq!(previous, Some(drawn.reference("A1")));
     }
 }
 
 #[test]
 fn the_first_vertex_starts_at_position_zero_and_not_before_the_epoch() {
-    let drawn = Drawn::new(4, "A1 ^1");
-    let gap = VertexFault::PositionGap {
-        expected: Position(0),
-        found: Position(1),
-    };
-    assert_eq!(
-        insert(&mut drawn.empty_dag(), &drawn, "A1"),
-        Inserted::Refused(gap)
-    );
-    let drawn = Drawn::new(4, "A1 @-1");
-    let regress = VertexFault::TimestampRegress {
-        previous: EPOCH_START,
-        found: TimestampUs(EPOCH_START.0 - 1),
-    };
-    assert_eq!(
-        insert(&mut drawn.empty_dag(), &drawn, "A1"),
-        Inserted::Refused(regress)
-    );
-    let drawn = Drawn::new(4, "A1 @0");
-    assert_eq!(
-        accepted(&drawn, insert(&mut drawn.empty_dag(), &drawn, "A1")),
-        "A1"
-    );
+    for (text, broken) in [("A1 ^1", 1), ("A1 @-1", 1), ("A1 @0", 0)] {
+        let drawn = Drawn::new(4, text);
+        let mut dag = drawn.empty_dag();
+        assert_eq!(accepted(&drawn, insert(&mut dag, &drawn, "A1")), "A1");
+        assert_eq!(dag.broken_links().count(), broken, "{text}");
+        assert!(dag.broken_links().all(|link| link.previous.is_none()));
+    }
 }
 
 #[test]
-fn time_that_runs_backwards_is_refused_and_time_that_stands_still_is_not() {
+fn time_that_runs_backwards_is_evidence_and_time_that_stands_still_is_not() {
     let drawn = Drawn::new(4, "ABCD1 @500; A2 @499; B2 @500");
-    let mut dag = drawn.empty_dag();
-    for name in ["A1", "B1", "C1", "D1"] {
-        insert(&mut dag, &drawn, name);
-    }
-    let regress = VertexFault::TimestampRegress {
-        previous: EPOCH_START.plus_us(500),
-        found: EPOCH_START.plus_us(499),
-    };
-    assert_eq!(insert(&mut dag, &drawn, "A2"), Inserted::Refused(regress));
-    assert_eq!(accepted(&drawn, insert(&mut dag, &drawn, "B2")), "B2");
-}
-
-#[test]
-fn a_faulty_vertex_among_those_that_waited_is_dropped_alone() {
-    let drawn = Drawn::new(4, "ABCD1; AC2; B2 ^9");
-    let mut dag = drawn.empty_dag();
-    for name in ["A2", "B2", "C2", "A1", "B1", "C1"] {
-        insert(&mut dag, &drawn, name);
-    }
-    assert_eq!(accepted(&drawn, insert(&mut dag, &drawn, "D1")), "D1 A2 C2");
-    assert_eq!(dag.counters().refused_faulty, 1);
+    let dag = drawn.dag();
+    let broken: Vec<VertexRef> = dag
+        .broken_links()
+        .map(|link| link.vertex.reference())
+        .collect();
+    assert_eq!(drawn.names(&broken), "A2");
+    assert_eq!(dag.counters().broken_links, 1);
 }
 
 #[test]
@@ -308,19 +280,15 @@ fn parents_at_or_below_the_floor_are_not_needed_and_nothing_below_is_taken() {
 
 #[test]
 fn positions_are_checked_against_the_authors_newest_vertex_also_below_the_floor() {
-    let text = "ABCD1; BCD2; BCD3; A4:[A1 B3 C3 D3]; A4':[A1 B3 C3 D3] ^7";
+    let text = "ABCD1; BCD2; BCD3; A4':[A1 B3 C3 D3] ^7";
     let drawn = Drawn::new(4, text);
     let mut dag = drawn.empty_dag();
     for vertex in drawn.vertices().filter(|vertex| vertex.round() < Round(4)) {
         dag.insert(vertex.clone());
     }
     dag.raise_floor(Round(2));
-    let gap = VertexFault::PositionGap {
-        expected: Position(1),
-        found: Position(7),
-    };
-    assert_eq!(insert(&mut dag, &drawn, "A4'"), Inserted::Refused(gap));
-    assert_eq!(accepted(&drawn, insert(&mut dag, &drawn, "A4")), "A4");
+    assert_eq!(accepted(&drawn, insert(&mut dag, &drawn, "A4'")), "A4'");
+    assert_eq!(dag.broken_links().count(), 1);
 }
 
 #[test]
@@ -357,7 +325,7 @@ fn which_vertices_are_accepted_does_not_hang_on_their_order() {
         (rounds.collect::<Vec<_>>(), dag.forked())
     };
     let forwards = accepted_of(all.clone());
-    assert_eq!(forwards.0.len(), all.len() - 1, "all but the gap");
+    assert_eq!(forwards.0.len(), all.len(), "the gap, too");
     assert_eq!(accepted_of(all.iter().rev().cloned().collect()), forwards);
     for shift in 1..all.len() {
         let mut order = all.clone();

@@ -310,7 +310,6 @@ impl Engine {
             committer.last_anchor(),
             committer.floor(),
             committer.committed(),
-            committer.tips(),
         );
         self.raise_floor();
         let committer = &self.committer;

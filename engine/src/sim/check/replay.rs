@@ -1,13 +1,13 @@
 //! What each anchor commits, once more, from the vertices that correct nodes keep: as simple as it can be said.
 //!
-//! History of the anchor that no earlier one had, above the floor; forked authors add nothing; consensus time is the lower
-//! median of the newest timestamps. The result drives [`super::order`], and its time must be the one that nodes wrote down.
+//! History of the anchor that no earlier one had, above the floor; authors whose vertices form no chain add nothing;
+//! consensus time is the lower median of the newest timestamps. The result drives [`super::order`], and its time must be the one that nodes wrote down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::sim::clock::START;
-use crate::types::{AuthorityIndex, Entry, Round, TimestampUs};
+use crate::types::{AuthorityIndex, Entry, Position, Round, TimestampUs};
 
 /// All that is committed, as far as later anchors need to know.
 pub(crate) struct Replay {
@@ -16,7 +16,8 @@ pub(crate) struct Replay {
     vertices: BTreeMap<VertexRef, VerifiedVertex>,
     committed: BTreeSet<VertexRef>,
     floor: Round,
-    tips: Vec<Option<VertexRef>>,
+    /// The newest vertex of each author that continued its chain, less what an anchor that shows a fork counted.
+    tips: Vec<Option<VerifiedVertex>>,
     times: Vec<TimestampUs>,
     forked: Vec<bool>,
     now: TimestampUs,
@@ -75,14 +76,10 @@ impl Replay {
         let forked_before = self.forked.clone();
         // A fork shows before anything of the author is counted in the anchor that shows it.
         for reference in &fresh {
-            let link = self.vertices[reference].own_previous();
+            let vertex = &self.vertices[reference];
             let author = reference.author.as_usize();
-            let continues = match self.tips[author] {
-                Some(tip) => link == tip || link.round > tip.round,
-                None => true,
-            };
-            match continues {
-                true if !self.forked[author] => self.tips[author] = Some(*reference),
+            match follows(self.tips[author].as_ref(), vertex) {
+                true if !self.forked[author] => self.tips[author] = Some(vertex.clone()),
                 _ => self.forked[author] = true,
             }
         }
@@ -141,4 +138,26 @@ impl Replay {
         hasher.update(digests.as_flattened());
         *hasher.finalize().as_bytes()
     }
+}
+
+/// Whether `vertex` may be the author's next committed one after `tip`; none when it has none yet.
+///
+/// Vertices in between may have been left out below the floor.
+fn follows(tip: Option<&VerifiedVertex>, vertex: &VerifiedVertex) -> bool {
+    let link = vertex.own_previous();
+    let (tip_round, position, time) = match tip {
+        Some(tip) => (tip.round(), tip.end_position(), tip.timestamp()),
+        None => (Round(0), Position(0), START),
+    };
+    let is_direct = match tip {
+        Some(tip) => link == tip.reference(),
+        None => link.round == Round(0),
+    };
+    let found = vertex.first_position();
+    let in_place = if is_direct {
+        found == position
+    } else {
+        link.round > tip_round && found >= position
+    };
+    in_place && vertex.timestamp() >= time
 }

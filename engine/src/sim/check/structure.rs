@@ -1,7 +1,8 @@
 //! The rules of the DAG, on what correct nodes accept and send.
 //!
-//! Accepted: own previous vertex first, at most one parent an author, a quorum of the round before, positions without a
-//! gap, time not running backwards. Sent: an own vertex only when its record is durable, and one a round for ever.
+//! Accepted: own previous vertex first, at most one parent an author, a quorum of the round before, no entry twice. Made:
+//! positions without a gap, time not running backwards. Sent: an own vertex only when its record is durable, and one a
+//! round for ever. (What others' positions and times are worth is [`super::replay`]'s to judge.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use crate::types::{Digest, Position, TimestampUs};
 /// What was judged so far.
 pub(crate) struct Structure {
     n: usize,
-    judged: BTreeMap<VertexRef, (Position, TimestampUs)>,
+    judged: BTreeSet<VertexRef>,
+    /// Where each node's own vertices have got to: round, next position, time.
+    made: BTreeMap<usize, (u64, Position, TimestampUs)>,
     /// For each node, its own vertices that were written down, by round: the record's number and the bytes.
     written: BTreeMap<(usize, u64), Written>,
     /// For each node the round of its newest own vertex that it sent.
@@ -27,7 +30,8 @@ impl Structure {
     pub(crate) const fn new(n: usize) -> Self {
         Self {
             n,
-            judged: BTreeMap::new(),
+            judged: BTreeSet::new(),
+            made: BTreeMap::new(),
             written: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
@@ -36,13 +40,12 @@ impl Structure {
     /// A correct node has accepted (or made) `vertex`.
     pub(crate) fn on_accepted(&mut self, node: usize, vertex: &VerifiedVertex) -> Found {
         let reference = vertex.reference();
-        if self.judged.contains_key(&reference) {
+        if self.judged.contains(&reference) {
             return Ok(());
         }
         self.judge(vertex)
             .map_err(|fault| format!("node {node} accepted {}: {fault}", name(&reference)))?;
-        let kept = (vertex.end_position(), vertex.timestamp());
-        self.judged.insert(reference, kept);
+        self.judged.insert(reference);
         if self.judged.len() > JUDGED_MAX {
             self.judged.pop_first();
         }
@@ -73,15 +76,28 @@ impl Structure {
         if listed.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("an entry stands twice".to_owned());
         }
-        let Some((position, time)) = self.judged.get(&vertex.own_previous()) else {
+        Ok(())
+    }
+
+    /// An own vertex of a correct node follows the one that it made before. One made again after a crash took it follows
+    /// an older one, which is not known here any more.
+    fn judge_own(&mut self, node: usize, vertex: &VerifiedVertex) -> Found {
+        let made = (vertex.round().0, vertex.end_position(), vertex.timestamp());
+        let before = self.made.insert(node, made);
+        let Some((_, position, time)) =
+            before.filter(|(round, _, _)| *round == vertex.own_previous().round.0)
+        else {
             return Ok(());
         };
-        if vertex.first_position() != *position {
-            let found = vertex.first_position();
-            return Err(format!("position {} where {} is next", found.0, position.0));
+        let found = vertex.first_position();
+        if found != position {
+            return Err(format!(
+                "node {node} goes on at position {} where {} is next",
+                found.0, position.0
+            ));
         }
-        if vertex.timestamp() < *time {
-            return Err("its time runs backwards".to_owned());
+        if vertex.timestamp() < time {
+            return Err(format!("node {node} lets its time run backwards"));
         }
         Ok(())
     }
@@ -102,6 +118,7 @@ impl Structure {
                 "node {node} makes a second vertex for round {round}"
             ));
         }
+        self.judge_own(node, vertex)?;
         self.on_accepted(node, vertex)
     }
 
