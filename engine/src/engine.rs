@@ -220,7 +220,11 @@ impl Engine {
     }
 
     /// Takes one input; appends what must happen to `effects`. See [`Self::advance_reveal`] for what must follow.
+    ///
+    /// An own vertex is made on a tick alone, which [`Self::next_deadline`] asks for at once when one is due: so a shell that
+    /// hands in all that has come before it ticks makes a vertex that cites all of it.
     pub fn handle(&mut self, now: TimestampUs, input: Input, effects: &mut Vec<Effect>) {
+        let is_tick = matches!(input, Input::Tick);
         match input {
             Input::Submission { client, envelope } => {
                 if self.screen(now, client, &envelope, effects) {
@@ -258,7 +262,10 @@ impl Engine {
             Input::Tick => {}
         }
         self.accuse(effects);
-        self.try_propose(now, effects);
+        self.try_enter(now);
+        if is_tick {
+            self.try_propose(now, effects);
+        }
         self.try_resend(now, effects);
         self.try_fetch(now, effects);
         self.try_sync(now, effects);

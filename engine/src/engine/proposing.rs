@@ -32,7 +32,8 @@ impl Engine {
         Some(pace::pace(&config, view, entered.at, proposer.made, now))
     }
 
-    pub(super) fn try_propose(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+    /// Enters the next round once it may be entered, and notes when its wait for the leader is over.
+    pub(super) fn try_enter(&mut self, now: TimestampUs) {
         let below = self.proposer.round.minus(1);
         if self.proposer.in_flight.is_none() && below > Round(0) && below <= self.dag.floor() {
             // The floor has passed what it was entered with: there are no parents for it any more.
@@ -56,6 +57,10 @@ impl Engine {
         {
             entered.leader_wait_over = Some(now);
         }
+    }
+
+    /// Makes the own vertex of the round that was entered, if it is time.
+    pub(super) fn try_propose(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
         let Some(Pace::Now(reason)) = self.pace(now) else {
             return;
         };
