@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{self, BackendName, Timers};
+use crate::fair_order;
 use crate::journal::Durability;
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
@@ -53,6 +54,16 @@ enum Command {
         /// The worker's configuration: a settle-1.toml that `testnet` wrote.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Apply the fair order's rule to local orders written in a JSON file, as an auditor would.
+    #[command(name = "fair-order", long_about = fair_order::ABOUT, after_help = fair_order::FORMAT)]
+    FairOrder {
+        /// The local orders, as described below.
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// Write the result to FILE instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
     },
 }
 
@@ -134,6 +145,9 @@ pub fn main() -> ExitCode {
         Command::Testnet(arguments) => make_testnet(&arguments).map(|()| true),
         Command::Node { config } => run_node(&config).map(|()| true),
         Command::Settle { config } => run_settle(&config).map(|()| true),
+        Command::FairOrder { input, json } => {
+            fair_order::run(&input, json.as_deref()).map(|()| true)
+        }
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

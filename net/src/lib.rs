@@ -6,6 +6,7 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod deframe;
+pub mod fair_order;
 pub mod frame;
 pub mod journal;
 pub mod localnet;

@@ -423,7 +423,7 @@ fn check_offered(offered: &Offered) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_json(path: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) fn check_json(path: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     anyhow::ensure!(
         !path.is_dir(),
