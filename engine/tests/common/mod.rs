@@ -87,6 +87,8 @@ pub struct World {
     /// Who answers a peer that is behind with something else, and what.
     pub liars: Vec<usize>,
     pub lie: fn(Part) -> Part,
+    /// Who answers whoever asks for an envelope with this one.
+    pub swapped_envelopes: Option<(usize, Arc<[u8]>)>,
     /// Messages from one to the other are lost.
     pub cut: BTreeSet<(usize, usize)>,
     config: EngineConfig,
@@ -157,6 +159,7 @@ impl World {
             lost_shares_to: None,
             liars: Vec::new(),
             lie: |part| part,
+            swapped_envelopes: None,
             cut: BTreeSet::new(),
             config,
             sent: BTreeMap::new(),
@@ -447,6 +450,10 @@ impl World {
             PeerMessage::Part(part) if self.liars.contains(&from) => {
                 PeerMessage::Part((self.lie)(part))
             }
+            PeerMessage::Envelope(bytes) => PeerMessage::Envelope(match &self.swapped_envelopes {
+                Some((liar, other)) if *liar == from => other.clone(),
+                _ => bytes,
+            }),
             PeerMessage::Share(bytes) if self.corrupt_shares_of == Some(from) => {
                 let honest = ShareMessage::decode(&bytes).unwrap();
                 PeerMessage::Share(self.wrong_shares(from, &honest).encode().into())
