@@ -75,14 +75,24 @@ impl Committer {
     ///
     /// Panics: when it was pruned further, which would be a bug of the caller.
     pub fn advance(&mut self, dag: &Dag) -> Vec<SubDag> {
-        let mut output = Vec::new();
-        self.decide(dag);
-        while let Some(slot) = self.slots.front() {
-            let changed = match slot.decision {
-                Decision::Undecided => break,
+        std::iter::from_fn(|| self.advance_one(dag)).collect()
+    }
+
+    /// As [`Committer::advance`], up to the next sub-DAG alone; none when its slot is not decided yet.
+    pub fn advance_one(&mut self, dag: &Dag) -> Option<SubDag> {
+        let mut is_judged = false;
+        loop {
+            let front = self.slots.front().map(|slot| slot.decision);
+            let (changed, sub_dag) = match front.unwrap_or(Decision::Undecided) {
+                Decision::Undecided if is_judged => return None,
+                Decision::Undecided => {
+                    self.decide(dag);
+                    is_judged = true;
+                    continue;
+                }
                 Decision::Skip => {
                     self.skips += 1;
-                    self.schedule.on_skip(self.leader(self.next))
+                    (self.schedule.on_skip(self.leader(self.next)), None)
                 }
                 Decision::Commit(anchor) => {
                     self.commits += 1;
@@ -91,18 +101,19 @@ impl Committer {
                     if let Some(state) = &mut sub_dag.state {
                         self.encode_state(state);
                     }
-                    output.push(sub_dag);
-                    changed
+                    (changed, Some(sub_dag))
                 }
             };
             self.slots.pop_front();
             self.next = self.next.next();
             if changed {
                 self.slots.clear();
-                self.decide(dag);
+                is_judged = false;
+            }
+            if sub_dag.is_some() {
+                return sub_dag;
             }
         }
-        output
     }
 
     /// Who leads which round, as of the lowest slot that is not output.

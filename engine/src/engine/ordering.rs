@@ -64,17 +64,22 @@ impl Engine {
         accepted: Vec<VerifiedVertex>,
         effects: &mut Vec<Effect>,
     ) {
-        // Committing raises the floor, which may let further vertices in, which may let more commit.
-        let mut accepted = accepted;
-        while !accepted.is_empty() {
-            self.note_accepted(now, &accepted, effects);
-            accepted.clear();
-            for sub_dag in self.committer.advance(&self.dag) {
-                self.on_sub_dag(&sub_dag, effects);
-                accepted.extend(self.raise_floor());
-            }
-        }
+        self.note_accepted(now, &accepted, effects);
+        while self.commit_next(now, effects) {}
         self.counters.forks = u64::from(self.dag.forked().len());
+    }
+
+    /// Commits the next anchor; false when none is decided.
+    ///
+    /// That raises the floor, which may let further vertices in, which may let more commit.
+    pub(super) fn commit_next(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) -> bool {
+        let Some(sub_dag) = self.committer.advance_one(&self.dag) else {
+            return false;
+        };
+        self.on_sub_dag(&sub_dag, effects);
+        let accepted = self.raise_floor();
+        self.note_accepted(now, &accepted, effects);
+        true
     }
 
     pub(super) fn note_accepted(

@@ -1,8 +1,8 @@
 //! An engine from the records that it had made durable: what [`Effect::Persist`] asked for, in order, or any prefix.
 //!
 //! The records are replayed: vertices go through the DAG, the commit rule and the fair order again, which are pure
-//! functions of them, so what was decided is decided again; anchors and opened batches are recorded to be compared with,
-//! and so that no opened batch is opened again. Records were checked before they were written and are the node's own, so
+//! functions of them, so what was decided is decided again, an anchor where it is recorded and not before: the engine is
+//! never ahead of what it was. Opened batches are recorded so that none is opened again. Records were checked before they were written and are the node's own, so
 //! signatures and proofs are not checked again; that they belong together is.
 //!
 //! Why a prefix will do: an own vertex is sent only when its record and all before it are durable. So whatever of this
@@ -116,7 +116,6 @@ impl Engine {
         let mut replay = Replay {
             engine: Self::new(committee, own, keys, config),
             now,
-            anchors: VecDeque::new(),
             plans: VecDeque::new(),
             newest_own: None,
             state: Vec::new(),
@@ -135,8 +134,6 @@ impl Engine {
 struct Replay {
     engine: Engine,
     now: TimestampUs,
-    /// Bodies of anchors that were decided and whose record has not come yet.
-    anchors: VecDeque<Arc<[u8]>>,
     /// Batches that were cut and whose header has not come yet.
     plans: VecDeque<BatchPlan>,
     newest_own: Option<VerifiedVertex>,
@@ -209,30 +206,21 @@ impl Replay {
             .map_err(|error| RecoverError::Vertex { record, error })
     }
 
-    /// Links a vertex and decides what it decides.
     fn link(&mut self, record: u64, vertex: VerifiedVertex) -> Result<(), RecoverError> {
         let linked = self.engine.dag.restore(vertex.clone());
         if linked.map_err(|parent| RecoverError::Parent { record, parent })? {
-            let accepted = vec![vertex];
             self.engine
-                .on_accepted(self.now, accepted, &mut self.effects);
+                .note_accepted(self.now, &[vertex], &mut self.effects);
+            self.effects.clear();
         }
-        self.note_decided();
         Ok(())
     }
 
-    /// Of what the engine asked for only the anchors matter: their records come later, or are lost.
-    fn note_decided(&mut self) {
-        for effect in self.effects.drain(..) {
-            if let Effect::Persist(Record::Anchor(body)) = effect {
-                self.anchors.push_back(body);
-            }
-        }
-    }
-
-    /// An anchor is decided here as soon as its vertices are, so at the latest when its record comes.
+    /// What decides an anchor was accepted, and so recorded, before it.
     fn take_anchor(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
-        if self.anchors.pop_front().as_deref() != Some(bytes) {
+        self.engine.commit_next(self.now, &mut self.effects);
+        let is_it = |effect: &Effect| matches!(effect, Effect::Persist(Record::Anchor(body)) if **body == *bytes);
+        if !self.effects.drain(..).any(|effect| is_it(&effect)) {
             return Err(RecoverError::Anchor { record });
         }
         self.cut();
@@ -288,11 +276,10 @@ impl Replay {
         let restored = state.map_err(refused)?;
         self.state = Vec::new();
         // What was decided before and had no place in the chain yet the state has.
-        self.anchors.clear();
         self.plans.clear();
         self.engine
             .install(self.now, &header, restored, &mut self.effects);
-        self.note_decided();
+        self.effects.clear();
         Ok(())
     }
 
@@ -321,12 +308,12 @@ impl Replay {
             ..Counters::default()
         };
         engine.records = records;
-        for anchor in self.anchors {
-            engine.persist(Record::Anchor(anchor), effects);
-        }
         for plan in self.plans {
             engine.start(plan, self.now, effects);
         }
+        // Anchors whose record was lost.
+        engine.on_accepted(self.now, Vec::new(), effects);
+        engine.try_emit(self.now, effects);
         // It may never have left; whoever has it already loses nothing.
         if let Some(vertex) = self.newest_own {
             // An idle node that beat its heart at once would be a round ahead of the others, and wait for theirs.

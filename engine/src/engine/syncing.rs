@@ -290,10 +290,12 @@ impl Engine {
         }
         self.counters.states_taken += 1;
         self.install(now, &header, restored, effects);
+        self.on_accepted(now, Vec::new(), effects);
         true
     }
 
-    /// Goes on from a checked state, as if everything up to its checkpoint had been committed here.
+    /// Goes on from a checked state, as if everything up to its checkpoint had been committed here. What then is decided
+    /// is not committed yet.
     pub(super) fn install(
         &mut self,
         now: TimestampUs,
@@ -325,7 +327,7 @@ impl Engine {
         self.syncing.downloads.stop(is_of_gap);
         self.refresh_table(header.seq);
         self.refresh_wants(now);
-        self.on_accepted(now, accepted, effects);
+        self.note_accepted(now, &accepted, effects);
     }
 
     /// What was ordered while this node was away is done with; in which batch it is told once that is fetched.
