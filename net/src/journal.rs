@@ -40,7 +40,7 @@ pub use lock::FolderLock;
 pub use reader::{JournalEnd, JournalReader, JournalRecord, Torn};
 pub use record::{Kind, Record};
 pub(crate) use segment::{draw_salt, sync_folder};
-pub use writer::{Journal, JournalStats, Refused};
+pub use writer::{Journal, JournalStats, Refused, StoppedJournal};
 
 /// When a record counts as durable.
 #[derive(

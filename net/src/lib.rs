@@ -11,6 +11,7 @@ pub mod frame;
 pub mod journal;
 pub mod localnet;
 pub mod node;
+mod recovery;
 pub mod ring;
 pub mod settle;
 pub mod stage;

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::Directory;
+use fairlane_engine::effect::Effect;
 use fairlane_engine::engine::Engine;
 use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::seal::{EnvelopeVerifier, KeyShare};
@@ -24,7 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::config::{BackendName, NodeConfig, resolve};
-use crate::journal::{Durability, Journal, JournalConfig, JournalIdentity};
+use crate::journal::{Durability, Journal, JournalConfig, JournalIdentity, StoppedJournal};
+use crate::recovery::Recovery;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
@@ -86,7 +88,6 @@ impl Node {
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &directory, own, path)?;
         let data = resolve(path, &config.data);
-        check_unused(&data)?;
         check_addresses(&config)?;
         let chosen = backend::probe(choice(config.backend))?;
         let plan = plan_cores(&config);
@@ -249,17 +250,22 @@ impl Setup {
                 move || wake.wake()
             },
         )?;
-        let journal = start_journal(&config, &plan, &data, committee.chain_id, own, {
+        let (engine, effects, journal) = {
             let wake = thread_of_core.clone();
-            move || wake.wake()
-        })?;
+            let recovery = Recovery {
+                committee: committee.clone(),
+                own,
+                keys,
+                timers: config.timers.into(),
+            };
+            recover_and_start(&config, &plan, &data, recovery, move || wake.wake())?
+        };
 
         let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let verifier = EnvelopeVerifier::new(directory.sealing_key, system_entropy()?);
-        let engine = Engine::new(committee.clone(), own, keys, config.timers.into());
         let core = CoreStage::new(
-            engine,
+            (engine, effects),
             committee.clone(),
             verifier,
             CorePorts {
@@ -402,20 +408,22 @@ impl Hosted {
     }
 }
 
-fn start_journal(
+/// Takes the journal of the data folder, makes the engine of it, and goes on writing behind what is there.
+fn recover_and_start(
     config: &NodeConfig,
     plan: &CorePlan,
     data: &Path,
-    chain_id: fairlane_engine::types::ChainId,
-    own: AuthorityIndex,
+    recovery: Recovery,
     wake: impl Fn() + Send + 'static,
-) -> anyhow::Result<Journal<Arc<[u8]>>> {
+) -> anyhow::Result<(Engine, Vec<Effect>, Journal<Arc<[u8]>>)> {
     let identity = JournalIdentity {
-        chain_id,
-        authority: own,
+        chain_id: recovery.committee.chain_id,
+        authority: recovery.own,
     };
     let mut journal = JournalConfig::new(data, identity);
     journal.durability = config.durability;
+    let mut journal = StoppedJournal::open(&journal)?;
+    let (engine, effects) = recovery.run(&mut journal)?;
     let core = plan
         .threads
         .iter()
@@ -426,26 +434,15 @@ fn start_journal(
     if let Some(core) = core {
         pin(core);
     }
-    let started = Journal::start(&journal, wake);
+    let started = journal.start(wake);
     if let Ok(before) = before {
         // Restoring what was in force a moment ago.
         let _ = rustix::thread::sched_setaffinity(None, &before);
     }
-    Ok(started?)
+    Ok((engine, effects, started?))
 }
 
-/// A node starts new: going on from a journal is refused rather than done wrong (it could sign a round twice).
-fn check_unused(data: &Path) -> anyhow::Result<()> {
-    let used = std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some());
-    anyhow::ensure!(
-        !used,
-        "the data folder {} is not empty, and a node cannot go on from a journal yet: give it an empty folder and new keys",
-        data.display()
-    );
-    Ok(())
-}
-
-/// Finds out before a journal is made whether both addresses are free: a node that did not start must start next time.
+/// Finds out before a journal is read and begun whether both addresses are free.
 fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
     let addresses = [
         ("client", config.client_listen),

@@ -52,6 +52,8 @@ pub struct JournalReader {
     /// Indices of the segments that are not read yet, descending.
     ahead: Vec<u64>,
     current: Option<Segment>,
+    /// Whose it must be, where that matters.
+    expected: Option<JournalIdentity>,
     identity: Option<JournalIdentity>,
     records: u64,
     end: Option<JournalEnd>,
@@ -63,6 +65,8 @@ struct Segment {
     path: PathBuf,
     bytes: Vec<u8>,
     at: usize,
+    /// Where the record before `at` begins.
+    last: usize,
     /// None when the segment has no header.
     salt: Option<u64>,
 }
@@ -84,10 +88,18 @@ impl JournalReader {
             folder: folder.to_path_buf(),
             ahead,
             current: None,
+            expected: None,
             identity: None,
             records: 0,
             end: None,
         })
+    }
+
+    /// As [`JournalReader::open`]; a journal of anybody else's is refused when its first segment is read.
+    pub fn open_own(folder: &Path, identity: JournalIdentity) -> Result<Self, JournalError> {
+        let mut reader = Self::open(folder)?;
+        reader.expected = Some(identity);
+        Ok(reader)
     }
 
     /// The next record; none at the end, which [`end`](Self::end) then tells.
@@ -125,6 +137,12 @@ impl JournalReader {
         self.end.as_ref()
     }
 
+    /// Where the record that was read last begins: segment and offset in bytes. None before the first.
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        let segment = self.current.as_ref()?;
+        Some((&segment.path, segment.last as u64))
+    }
+
     /// Whose journal it is, once the first segment's header has been read.
     pub const fn identity(&self) -> Option<JournalIdentity> {
         self.identity
@@ -144,6 +162,7 @@ impl JournalReader {
                 Parsed::Frame { kind, epoch, body } => {
                     let end = segment.at + frame_len(body.len());
                     let body = end - body.len()..end;
+                    segment.last = segment.at;
                     segment.at = end;
                     match kind {
                         Kind::Durable => {}
@@ -174,6 +193,7 @@ impl JournalReader {
             path,
             bytes,
             at: 0,
+            last: 0,
             salt: None,
         };
         let (header, len) = match parse(&segment.bytes) {
@@ -195,16 +215,16 @@ impl JournalReader {
                 return self.end_segment(Some("its header was never written"));
             }
         };
-        match self.identity {
+        match self.identity.or(self.expected) {
             Some(identity) if identity != header.identity => {
                 return Err(JournalError::Foreign { path: segment.path });
             }
-            Some(_) => {}
-            None => {
-                self.identity = Some(header.identity);
-                // The first segment there is may follow others that were pruned.
-                self.records = header.first_record;
-            }
+            _ => {}
+        }
+        if self.identity.is_none() {
+            self.identity = Some(header.identity);
+            // The first segment there is may follow others that were pruned.
+            self.records = header.first_record;
         }
         if header.first_record != self.records {
             return Err(segment.corrupt("records before it are missing"));

@@ -5,7 +5,7 @@ use fairlane_engine::wire::{DecodeError, Reader, Writer};
 
 use super::{BODY_LEN_MAX, JournalIdentity};
 
-/// What a record holds. The codes stand in the files: never reuse one.
+/// What a record holds. The codes stand in the files: never reuse one (8 was of share messages, which are made anew instead).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
@@ -23,8 +23,6 @@ pub enum Kind {
     Anchor = 6,
     /// The header of a batch that was opened.
     Batch = 7,
-    /// A share message.
-    Shares = 8,
     /// Evidence of a faulty authority.
     Evidence = 9,
     /// Part of a state that was taken over from a peer.
@@ -32,7 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::Header,
         Self::Durable,
         Self::Envelope,
@@ -40,7 +38,6 @@ impl Kind {
         Self::Vertex,
         Self::Anchor,
         Self::Batch,
-        Self::Shares,
         Self::Evidence,
         Self::State,
     ];

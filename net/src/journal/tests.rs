@@ -31,7 +31,7 @@ fn record(number: u64) -> Record<Vec<u8>> {
         Kind::OwnVertex,
         Kind::Vertex,
         Kind::Anchor,
-        Kind::Shares,
+        Kind::Evidence,
     ];
     Record {
         kind: kinds[number as usize % kinds.len()],

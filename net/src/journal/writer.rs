@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::lock::FolderLock;
-use super::reader::JournalReader;
+use super::reader::{JournalEnd, JournalReader, JournalRecord};
 use super::record::{MARK_FRAME_LEN, Record, frame_len, push_durable_mark, push_frame};
 use super::segment::{Segments, Store, segment_path, sync_folder};
 use super::{
@@ -56,26 +56,12 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
     /// Opens the journal in the configured folder, cuts a torn tail, begins a new segment and starts the thread.
     ///
     /// `wake` is called on the journal's thread after each progress of [`durable`](Self::durable), and on failure. Errors:
-    /// the folder is in use, foreign, corrupt or full, or the system refuses.
+    /// as of [`StoppedJournal::open`] and [`StoppedJournal::start`].
     pub fn start(
         config: &JournalConfig,
         wake: impl Fn() + Send + 'static,
     ) -> Result<Self, JournalError> {
-        if config.segment_len < SEGMENT_LEN_MIN {
-            return Err(JournalError::SegmentLen(config.segment_len));
-        }
-        let lock = FolderLock::take(&config.folder)?;
-        let (index, records) = cut_torn_tail(config)?;
-        let store = Segments::begin(
-            &config.folder,
-            config.identity,
-            config.segment_len,
-            index,
-            records,
-        )?;
-        let mut journal = Self::start_on(store, config, records, wake)?;
-        journal.lock = Some(lock);
-        Ok(journal)
+        StoppedJournal::open(config)?.start(wake)
     }
 
     pub(super) fn start_on(
@@ -200,6 +186,63 @@ impl<B> Drop for Journal<B> {
     fn drop(&mut self) {
         self.join();
         self.lock = None;
+    }
+}
+
+/// A journal that is held and read, and not written yet.
+#[derive(Debug)]
+pub struct StoppedJournal {
+    config: JournalConfig,
+    lock: FolderLock,
+    reader: JournalReader,
+}
+
+impl StoppedJournal {
+    /// Takes the configured folder, which is made if it is not there.
+    ///
+    /// Errors: the folder is in use or has a gap, the segments are to be too short, or the system refuses.
+    pub fn open(config: &JournalConfig) -> Result<Self, JournalError> {
+        if config.segment_len < SEGMENT_LEN_MIN {
+            return Err(JournalError::SegmentLen(config.segment_len));
+        }
+        let lock = FolderLock::take(&config.folder)?;
+        let reader = JournalReader::open_own(&config.folder, config.identity)?;
+        Ok(Self {
+            config: config.clone(),
+            lock,
+            reader,
+        })
+    }
+
+    /// The next record; none at the end. Errors: as of [`JournalReader::try_next`], or it is somebody else's journal.
+    pub fn try_next(&mut self) -> Result<Option<JournalRecord<'_>>, JournalError> {
+        self.reader.try_next()
+    }
+
+    /// Where the record that was read last begins.
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        self.reader.place()
+    }
+
+    /// Reads what is left, cuts a torn tail, begins a new segment and starts the thread; see [`Journal::start`].
+    ///
+    /// Says on stderr what was cut. Errors: the journal is foreign, corrupt or full, or the system refuses.
+    pub fn start<B: AsRef<[u8]> + Send + 'static>(
+        mut self,
+        wake: impl Fn() + Send + 'static,
+    ) -> Result<Journal<B>, JournalError> {
+        while self.try_next()?.is_some() {}
+        let (index, records) = cut_torn_tail(&self.config.folder, self.reader.into_end()?)?;
+        let store = Segments::begin(
+            &self.config.folder,
+            self.config.identity,
+            self.config.segment_len,
+            index,
+            records,
+        )?;
+        let mut journal = Journal::start_on(store, &self.config, records, wake)?;
+        journal.lock = Some(self.lock);
+        Ok(journal)
     }
 }
 
@@ -361,24 +404,22 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
 }
 
 /// Cuts what a crash tore, and gives the index of the segment to begin and the number of its first record.
-fn cut_torn_tail(config: &JournalConfig) -> Result<(u64, u64), JournalError> {
-    let mut reader = JournalReader::open(&config.folder)?;
-    while reader.try_next()?.is_some() {}
-    if let Some(identity) = reader.identity()
-        && identity != config.identity
-    {
-        return Err(JournalError::Foreign {
-            path: config.folder.clone(),
-        });
-    }
-    let end = reader.into_end()?;
+fn cut_torn_tail(folder: &Path, end: JournalEnd) -> Result<(u64, u64), JournalError> {
     let Some((index, len)) = end.last else {
         return Ok((0, end.records));
     };
-    let path = segment_path(&config.folder, index);
+    if let Some(torn) = &end.torn {
+        eprintln!(
+            "the journal ends in a record that a crash tore ({} at byte {}: {}); it never became durable and is cut",
+            torn.path.display(),
+            torn.offset,
+            torn.reason
+        );
+    }
+    let path = segment_path(folder, index);
     if len == 0 {
         std::fs::remove_file(&path).map_err(JournalError::io("removing", &path))?;
-        sync_folder(&config.folder)?;
+        sync_folder(folder)?;
         return Ok((index, end.records));
     }
     cut(&path, len)?;

@@ -32,7 +32,7 @@ use super::settle_port::SettlePort;
 use super::stats::CoreSteps;
 use super::{Fatal, Polled, Stage, WakeCell};
 use crate::frame;
-use crate::journal::Kind;
+use crate::recovery::to_journal;
 
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
 const PORTION_MAX: usize = 256;
@@ -96,9 +96,9 @@ pub struct CoreStage {
 }
 
 impl CoreStage {
-    /// A stage around a new engine.
+    /// A stage around an engine, new or recovered, and what that asks for first.
     pub fn new(
-        engine: Engine,
+        (engine, effects): (Engine, Vec<Effect>),
         committee: Arc<Committee>,
         verifier: EnvelopeVerifier,
         ports: CorePorts,
@@ -111,7 +111,7 @@ impl CoreStage {
             outbox: Outbox::default(),
             unsent: VecDeque::new(),
             sent: false,
-            effects: Vec::new(),
+            effects,
             submissions: Vec::new(),
             inbox: Vec::new(),
             durable: 0,
@@ -227,18 +227,10 @@ impl CoreStage {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Persist(record) => {
-                    let (kind, bytes) = match record {
-                        Record::Envelope(bytes) => (Kind::Envelope, bytes),
-                        Record::OwnVertex(bytes) => (Kind::OwnVertex, bytes),
-                        Record::Vertex(bytes) => (Kind::Vertex, bytes),
-                        Record::Anchor(bytes) => (Kind::Anchor, bytes),
-                        Record::Batch(bytes) => (Kind::Batch, bytes),
-                        Record::Evidence(bytes) => {
-                            warn_of(&bytes);
-                            (Kind::Evidence, bytes)
-                        }
-                        Record::State(bytes) => (Kind::State, bytes),
-                    };
+                    if let Record::Evidence(bytes) = &record {
+                        warn_of(bytes);
+                    }
+                    let (kind, bytes) = to_journal(record);
                     self.ports.journal.append(kind, bytes);
                 }
                 Effect::Send { to, message } => {

@@ -37,11 +37,8 @@ pub const KEPT_BACK_MAX: usize = 1024;
 const RETRY_US: u64 = 1_000;
 
 impl JournalPort {
-    /// For a journal without records: the engine counts its own from 1, and those are all there are.
-    ///
-    /// Panics when the journal has records: restarting from them is not what this port does.
-    pub fn new(journal: Journal<Arc<[u8]>>, epoch: Epoch) -> Self {
-        assert_eq!(journal.durable(), 0, "a node starts with an empty journal");
+    /// For a journal whose records are those of the engine, counted from 1, and no others.
+    pub const fn new(journal: Journal<Arc<[u8]>>, epoch: Epoch) -> Self {
         Self {
             journal: Some(journal),
             epoch,
@@ -113,7 +110,7 @@ impl JournalPort {
         self.full
     }
 
-    /// How many of the records appended are durable.
+    /// How many of the records are durable, those from before this process among them.
     pub fn durable(&self) -> u64 {
         self.journal.as_ref().map_or(0, Journal::durable)
     }

@@ -1,0 +1,129 @@
+//! A node's engine from its journal, read once before anything else starts.
+//!
+//! The journal of a new node is empty, and its engine new. Otherwise the engine takes in its own records (see
+//! [`Engine::recover`] for what that keeps and why a torn tail takes nothing from anybody); what it must say first is carried
+//! out when the node runs. Records are streamed: memory holds one segment beside the engine.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fairlane_engine::committee::Committee;
+use fairlane_engine::config::EngineConfig;
+use fairlane_engine::effect::{Effect, Record};
+use fairlane_engine::engine::Engine;
+use fairlane_engine::reveal::RevealKeys;
+use fairlane_engine::types::AuthorityIndex;
+
+use crate::journal::{JournalError, Kind, StoppedJournal};
+use crate::stage::clock;
+
+/// What makes an engine, besides its records.
+pub(crate) struct Recovery {
+    pub(crate) committee: Arc<Committee>,
+    pub(crate) own: AuthorityIndex,
+    pub(crate) keys: RevealKeys,
+    pub(crate) timers: EngineConfig,
+}
+
+impl Recovery {
+    /// The engine, and what it asks for first. Says on stderr how far the journal led.
+    ///
+    /// Errors: the journal is damaged, somebody else's, or its records do not fit together; which one, and where it lies.
+    pub(crate) fn run(
+        self,
+        journal: &mut StoppedJournal,
+    ) -> anyhow::Result<(Engine, Vec<Effect>)> {
+        let (own, start) = (self.own, Instant::now());
+        let mut records = Records {
+            journal,
+            count: 0,
+            bytes: 0,
+            failure: None,
+        };
+        let mut effects = Vec::new();
+        let recovered = Engine::recover(
+            self.committee,
+            self.own,
+            self.keys,
+            self.timers,
+            clock(),
+            &mut records,
+            &mut effects,
+        );
+        if let Some(failure) = records.failure {
+            return Err(failure.into());
+        }
+        let (count, bytes) = (records.count, records.bytes);
+        let engine = recovered.map_err(|error| match journal.place() {
+            Some((path, offset)) => anyhow::anyhow!(
+                "{} at byte {offset}: {error}; restore the journal from a copy, or start anew with new keys",
+                path.display()
+            ),
+            None => error.into(),
+        })?;
+        if count > 0 {
+            eprintln!(
+                "{own}: recovered from {count} records ({:.1} MB) in {} ms: next round {}, next batch {}",
+                bytes as f64 / 1e6,
+                start.elapsed().as_millis(),
+                engine.round().0,
+                engine.next_open_seq().0,
+            );
+        }
+        Ok((engine, effects))
+    }
+}
+
+/// The journal's records as the engine knows them, up to the end or a failure.
+struct Records<'a> {
+    journal: &'a mut StoppedJournal,
+    count: u64,
+    bytes: u64,
+    failure: Option<JournalError>,
+}
+
+impl Iterator for Records<'_> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        match self.journal.try_next() {
+            Ok(record) => {
+                let record = record?;
+                self.count += 1;
+                self.bytes += record.body.len() as u64;
+                Some(to_engine(record.kind, record.body.into()))
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                None
+            }
+        }
+    }
+}
+
+/// A journal's record for the engine. Panics on the journal's own kinds, which its reader keeps to itself.
+fn to_engine(kind: Kind, body: Arc<[u8]>) -> Record {
+    match kind {
+        Kind::Envelope => Record::Envelope(body),
+        Kind::OwnVertex => Record::OwnVertex(body),
+        Kind::Vertex => Record::Vertex(body),
+        Kind::Anchor => Record::Anchor(body),
+        Kind::Batch => Record::Batch(body),
+        Kind::Evidence => Record::Evidence(body),
+        Kind::State => Record::State(body),
+        Kind::Header | Kind::Durable => unreachable!("the reader gives no records of its own"),
+    }
+}
+
+/// An engine's record for the journal.
+pub(crate) fn to_journal(record: Record) -> (Kind, Arc<[u8]>) {
+    match record {
+        Record::Envelope(body) => (Kind::Envelope, body),
+        Record::OwnVertex(body) => (Kind::OwnVertex, body),
+        Record::Vertex(body) => (Kind::Vertex, body),
+        Record::Anchor(body) => (Kind::Anchor, body),
+        Record::Batch(body) => (Kind::Batch, body),
+        Record::Evidence(body) => (Kind::Evidence, body),
+        Record::State(body) => (Kind::State, body),
+    }
+}
