@@ -99,8 +99,11 @@ struct LocalnetArguments {
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
     /// Kill authority I (the first is 0) at time T after the load began, like 1@3s; may be given several times.
-    #[arg(long, value_name = "I@T", value_parser = parse_kill)]
+    #[arg(long, value_name = "I@T", value_parser = parse_moment)]
     kill: Vec<(u8, Duration)>,
+    /// Start authority I again at time T, after it was killed: it goes on from its journal; may be given several times.
+    #[arg(long, value_name = "I@T", value_parser = parse_moment)]
+    restart: Vec<(u8, Duration)>,
     /// Listen on the ports from P on, two for each authority [default: free ones].
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
@@ -208,6 +211,11 @@ impl LocalnetArguments {
                 "--kill leaves no authority: name fewer of them".into(),
             ));
         }
+        if let Some((index, at)) = self.restart.iter().find(|again| !self.is_down(again)) {
+            return Err(Unusable(format!(
+                "--restart {index}@{at:?}: authority {index} runs at that time; kill it before, with --kill {index}@..."
+            )));
+        }
         Ok(LocalnetPlan {
             nodes: self.nodes,
             offered,
@@ -216,10 +224,22 @@ impl LocalnetArguments {
             durability: self.durability,
             backend: self.backend,
             kills: self.kill,
+            restarts: self.restart,
             base_port: self.base_port,
             data: self.data,
             json: self.json,
         })
+    }
+}
+
+impl LocalnetArguments {
+    /// Whether an authority was killed more often than started again by the time at which it is to be started.
+    fn is_down(&self, (index, at): &(u8, Duration)) -> bool {
+        let before = |moments: &[(u8, Duration)]| {
+            let of_it = moments.iter().filter(|(of, when)| of == index && when < at);
+            of_it.count()
+        };
+        before(&self.kill) > before(&self.restart)
     }
 }
 
@@ -363,8 +383,8 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-fn parse_kill(text: &str) -> Result<(u8, Duration), String> {
-    let wrong = || "a kill is an authority and a time, like 1@3s".to_owned();
+fn parse_moment(text: &str) -> Result<(u8, Duration), String> {
+    let wrong = || "give an authority and a time, like 1@3s".to_owned();
     let (index, time) = text.split_once('@').ok_or_else(wrong)?;
     Ok((index.parse().map_err(|_| wrong())?, parse_duration(time)?))
 }
@@ -390,8 +410,8 @@ mod tests {
         assert_eq!(parse_rate("max"), Ok(Rate::Max));
         assert_eq!(parse_rate("12.5"), Ok(Rate::Fixed(12.5)));
         assert!(parse_rate("0").is_err() && parse_rate("inf").is_err());
-        assert_eq!(parse_kill("1@3s"), Ok((1, Duration::from_secs(3))));
-        assert!(parse_kill("1").is_err() && parse_kill("x@3s").is_err());
+        assert_eq!(parse_moment("1@3s"), Ok((1, Duration::from_secs(3))));
+        assert!(parse_moment("1").is_err() && parse_moment("x@3s").is_err());
     }
 
     #[test]
@@ -407,6 +427,11 @@ mod tests {
         };
         assert!(plan(&["--kill", "5@1s"]).is_err());
         assert!(plan(&["--nodes", "1", "--kill", "0@1s"]).is_err());
+        assert!(plan(&["--restart", "1@1s"]).is_err());
+        assert!(plan(&["--kill", "1@2s", "--restart", "1@1s"]).is_err());
+        assert!(plan(&["--kill", "1@2s", "--restart", "1@3s"]).is_ok());
+        let twice = ["--kill", "1@1s", "--restart", "1@2s", "--restart", "1@3s"];
+        assert!(plan(&twice).is_err());
         assert!(plan(&["--replay", "x.csv.gz", "--rate", "max"]).is_err());
         assert!(plan(&[]).is_ok());
     }

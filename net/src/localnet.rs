@@ -10,6 +10,7 @@ pub mod recheck;
 pub mod report;
 pub mod search;
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,12 +58,35 @@ pub struct LocalnetPlan {
     pub backend: BackendName,
     /// Whom to kill, and when after the start of the load.
     pub kills: Vec<(u8, Duration)>,
+    /// Whom to start again, and when; killed before.
+    pub restarts: Vec<(u8, Duration)>,
     /// First of the ports; none: free ones.
     pub base_port: Option<u16>,
     /// The data folder; none: a temporary one.
     pub data: Option<PathBuf>,
     /// Where to write the report as JSON.
     pub json: Option<PathBuf>,
+}
+
+/// What happens to a node during the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Kill,
+    Restart,
+}
+
+impl LocalnetPlan {
+    /// What happens to whom and when, in order of time.
+    fn moments(&self) -> VecDeque<(Duration, u8, Moment)> {
+        let all = |moments: &[(u8, Duration)], moment| {
+            let all = moments.iter().map(|(index, at)| (*at, *index, moment));
+            all.collect::<Vec<_>>()
+        };
+        let mut moments = all(&self.kills, Moment::Kill);
+        moments.extend(all(&self.restarts, Moment::Restart));
+        moments.sort_by_key(|(at, ..)| *at);
+        moments.into()
+    }
 }
 
 /// The load.
@@ -149,7 +173,10 @@ struct Network {
     directory: Directory,
     data: PathBuf,
     nodes: Vec<Process>,
+    /// Who is dead.
     killed: Vec<bool>,
+    /// How often each was started.
+    starts: Vec<u32>,
     worker: Process,
     /// Processor time of this process when the load was over, before anything is rechecked.
     load_cpu_us: u64,
@@ -181,10 +208,7 @@ impl Network {
         load_config(plan, &directory, Box::new(Synthetic::new(1.0, 1, 0)?)).validate()?;
         let mut nodes = Vec::new();
         for index in 0..plan.nodes {
-            let name = AuthorityIndex(index).to_string();
-            let config = data.join(format!("node-{index}.toml"));
-            let log = data.join(format!("node-{index}.log"));
-            nodes.push(Process::start(&name, &["node", "--config"], &config, log)?);
+            nodes.push(start_node(data, index, 1)?);
         }
         for node in &mut nodes {
             node.wait_until("ready")?;
@@ -197,11 +221,13 @@ impl Network {
         let mut worker = Process::start(name, &["settle", "--config"], &config, log)?;
         worker.wait_until("attached")?;
         let killed = vec![false; nodes.len()];
+        let starts = vec![1; nodes.len()];
         Ok(Self {
             directory,
             data: data.to_path_buf(),
             nodes,
             killed,
+            starts,
             worker,
             load_cpu_us: 0,
         })
@@ -272,27 +298,53 @@ impl Network {
     ) -> anyhow::Result<LoadOutcome> {
         let config = load_config(plan, &self.directory, workload);
         let line = progress_line();
-        let mut kills = plan.kills.clone();
+        let mut moments = plan.moments();
+        let mut failure = None;
         let outcome = fairlane_loadgen::run(
             config,
             &mut |progress| {
                 line.set_message(progress_text(progress));
-                kills.retain(|(index, at)| {
-                    let due = progress.phase != Phase::Preparing
-                        && u128::from(progress.elapsed_us) >= at.as_micros();
-                    if due {
-                        control.declare_killed(AuthorityIndex(*index));
-                        self.nodes[usize::from(*index)].kill();
-                        self.killed[usize::from(*index)] = true;
+                let elapsed = Duration::from_micros(progress.elapsed_us);
+                let is_due = |at: &Duration| progress.phase != Phase::Preparing && *at <= elapsed;
+                while moments.front().is_some_and(|(at, ..)| is_due(at))
+                    && let Some((_, index, moment)) = moments.pop_front()
+                {
+                    match moment {
+                        Moment::Kill => {
+                            control.declare_killed(AuthorityIndex(index));
+                            self.kill(index);
+                        }
+                        Moment::Restart => {
+                            if let Err(error) = self.start_again(index) {
+                                failure = Some(error);
+                                control.stop();
+                            }
+                        }
                     }
-                    !due
-                });
+                }
                 self.end_if_a_process_ended(control);
             },
             control,
         );
         line.finish_and_clear();
-        Ok(outcome?)
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(outcome?),
+        }
+    }
+
+    fn kill(&mut self, index: u8) {
+        self.nodes[usize::from(index)].kill();
+        self.killed[usize::from(index)] = true;
+    }
+
+    /// Starts a dead node on what it left; it is not waited for.
+    fn start_again(&mut self, index: u8) -> anyhow::Result<()> {
+        let at = usize::from(index);
+        self.starts[at] += 1;
+        self.nodes[at] = start_node(&self.data, index, self.starts[at])?;
+        self.killed[at] = false;
+        Ok(())
     }
 
     /// A node that ends by itself ends the run: waiting for it would only hide why.
@@ -368,12 +420,12 @@ impl Network {
         let mut processes: Vec<ProcessFigures> = self
             .nodes
             .iter_mut()
-            .zip(&self.killed)
-            .map(|(node, killed)| {
-                let name = if *killed {
-                    format!("{} (killed)", node.name)
-                } else {
-                    node.name.clone()
+            .zip(self.killed.iter().zip(&self.starts))
+            .map(|(node, (killed, starts))| {
+                let name = match (killed, starts) {
+                    (true, _) => format!("{} (killed)", node.name),
+                    (false, 1) => node.name.clone(),
+                    (false, starts) => format!("{} (started {starts} times)", node.name),
                 };
                 ProcessFigures {
                     name,
@@ -401,6 +453,17 @@ impl Network {
             failures,
         ))
     }
+}
+
+/// Starts the node of authority `index` for the `start`-th time.
+fn start_node(data: &Path, index: u8, start: u32) -> anyhow::Result<Process> {
+    let name = AuthorityIndex(index).to_string();
+    let config = data.join(format!("node-{index}.toml"));
+    let log = match start {
+        1 => data.join(format!("node-{index}.log")),
+        _ => data.join(format!("node-{index}-start-{start}.log")),
+    };
+    Process::start(&name, &["node", "--config"], &config, log)
 }
 
 fn load_config(

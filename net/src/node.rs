@@ -88,6 +88,7 @@ impl Node {
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &directory, own, path)?;
         let data = resolve(path, &config.data);
+        crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
         let chosen = backend::probe(choice(config.backend))?;
         let plan = plan_cores(&config);

@@ -4,6 +4,7 @@
 //! [`Engine::recover`] for what that keeps and why a torn tail takes nothing from anybody); what it must say first is carried
 //! out when the node runs. Records are streamed: memory holds one segment beside the engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use fairlane_engine::engine::Engine;
 use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::types::AuthorityIndex;
 
-use crate::journal::{JournalError, Kind, StoppedJournal};
+use crate::journal::{FolderLock, JournalError, Kind, StoppedJournal};
 use crate::stage::clock;
 
 /// What makes an engine, besides its records.
@@ -29,10 +30,7 @@ impl Recovery {
     /// The engine, and what it asks for first. Says on stderr how far the journal led.
     ///
     /// Errors: the journal is damaged, somebody else's, or its records do not fit together; which one, and where it lies.
-    pub(crate) fn run(
-        self,
-        journal: &mut StoppedJournal,
-    ) -> anyhow::Result<(Engine, Vec<Effect>)> {
+    pub(crate) fn run(self, journal: &mut StoppedJournal) -> anyhow::Result<(Engine, Vec<Effect>)> {
         let (own, start) = (self.own, Instant::now());
         let mut records = Records {
             journal,
@@ -72,6 +70,25 @@ impl Recovery {
         }
         Ok((engine, effects))
     }
+}
+
+/// Errors: the folder is not empty and holds no journal: it is somebody else's.
+pub(crate) fn check_folder(data: &Path) -> anyhow::Result<()> {
+    let Ok(entries) = std::fs::read_dir(data) else {
+        return Ok(());
+    };
+    let names: Vec<String> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    // A node that died before its first segment leaves its lock.
+    let is_own = |name: &String| name.ends_with(".seg") || name == FolderLock::NAME;
+    anyhow::ensure!(
+        names.is_empty() || names.iter().any(is_own),
+        "the data folder {} holds other files and no journal: give the node an empty folder, or its own",
+        data.display()
+    );
+    Ok(())
 }
 
 /// The journal's records as the engine knows them, up to the end or a failure.

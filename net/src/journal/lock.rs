@@ -14,10 +14,13 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
+    /// The file's name.
+    pub const NAME: &str = "lock";
+
     /// Makes `folder` if need be and takes it. Errors: somebody else holds it, or the system refuses.
     pub fn take(folder: &Path) -> Result<Self, JournalError> {
         std::fs::create_dir_all(folder).map_err(JournalError::io("making the folder", folder))?;
-        let path = folder.join("lock");
+        let path = folder.join(Self::NAME);
         let file = File::create(&path).map_err(JournalError::io("making", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),

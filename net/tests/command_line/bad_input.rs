@@ -39,6 +39,10 @@ fn a_command_line_that_means_nothing_is_refused() {
             vec!["localnet", "--kill", "5@1s"],
             vec!["--kill 5", "0 to 4"],
         ),
+        (
+            vec!["localnet", "--restart", "1@1s"],
+            vec!["--restart 1", "--kill 1@"],
+        ),
         (vec!["localnet", "--durability", "maybe"], vec!["async"]),
         (vec!["localnet", "--backend", "carrier-pigeon"], vec!["mio"]),
         (vec!["localnet", "--base-port", "0"], vec!["--base-port"]),
@@ -173,7 +177,7 @@ fn a_configuration_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_node_refuses_keys_that_are_not_its_own_and_a_folder_that_was_used() {
+fn a_node_refuses_keys_that_are_not_its_own_and_a_folder_of_somebody_else() {
     let sandbox = Sandbox::new();
     let made = sandbox.run(&["testnet", "--nodes", "4", "--out", "net"]);
     assert_eq!(made.status, Some(0), "{made:?}");
@@ -203,12 +207,16 @@ fn a_node_refuses_keys_that_are_not_its_own_and_a_folder_that_was_used() {
     }
 
     std::fs::create_dir(sandbox.path("net/node-0")).unwrap();
-    std::fs::write(sandbox.path("net/node-0/journal"), "x").unwrap();
-    assert_node_refused(&sandbox, &own, &["net/node-0", "not empty", "new keys"]);
+    std::fs::write(sandbox.path("net/node-0/letters"), "x").unwrap();
+    assert_node_refused(
+        &sandbox,
+        &own,
+        &["net/node-0", "no journal", "empty folder"],
+    );
 }
 
 #[test]
-fn a_node_whose_port_is_taken_leaves_no_data_folder_that_it_would_refuse_next_time() {
+fn a_node_whose_port_is_taken_leaves_nothing_behind() {
     let sandbox = Sandbox::new();
     let made = sandbox.run(&["testnet", "--nodes", "4", "--out", "net"]);
     assert_eq!(made.status, Some(0), "{made:?}");

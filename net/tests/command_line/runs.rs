@@ -152,6 +152,41 @@ fn a_killed_authority_is_survived_and_nothing_accepted_is_lost() {
 }
 
 #[test]
+fn a_killed_authority_that_is_started_again_goes_on_from_its_journal() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let data = sandbox.argument("data");
+    let kill = [
+        "--kill",
+        "1@500ms",
+        "--restart",
+        "1@1s",
+        "--kill",
+        "1@1500ms",
+        "--restart",
+        "1@1600ms",
+    ];
+    let flags = ["--duration", "3s", "--rate", "100", "--data", &data];
+    let (_, report) = run_localnet(&sandbox, &[&flags[..], &kill[..]].concat());
+    let nodes = report["node_reports"].as_array().unwrap();
+    assert_eq!(
+        nodes.len(),
+        4,
+        "the one that was killed answers for itself, too"
+    );
+    let counts = &nodes[1]["engine"];
+    assert!(counts["records_recovered"].as_u64().unwrap() > 0);
+    for node in nodes {
+        assert_eq!(
+            node["engine"]["forks"], 0,
+            "nobody made two vertices for a round"
+        );
+    }
+    let log = std::fs::read_to_string(sandbox.path("data/node-1-start-3.log")).unwrap();
+    assert!(log.contains("recovered from"), "{log}");
+}
+
+#[test]
 fn a_trace_is_replayed_whole_and_as_much_faster_as_asked() {
     let _turn = turn();
     let sandbox = Sandbox::new();
