@@ -18,7 +18,7 @@ use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::dag::{PENDING_PER_AUTHOR_MAX, VerifiedVertex, Vertex};
 use fairlane_engine::effect::{Effect, Record};
-use fairlane_engine::engine::{Engine, Footprint, HEADER_HASHES_KEPT_MAX};
+use fairlane_engine::engine::{Engine, Footprint, HEADER_HASHES_KEPT_MAX, UNOPENED_BYTES_MAX};
 use fairlane_engine::fetch::WANTED_MAX;
 use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::message::PeerMessage;
@@ -114,6 +114,7 @@ fn bound(name: &str, n: usize, parameters: &Parameters) -> usize {
         "vertices_retained" => n * 2 * interval,
         "vertices_pending" => n * PENDING_PER_AUTHOR_MAX,
         "vertex_wants" => WANTED_MAX.min(n * n * PENDING_PER_AUTHOR_MAX),
+        "unopened_bytes" => UNOPENED_BYTES_MAX,
         "shares_early" => n * EARLY_AUTHOR_MAX,
         "shares_kept" => SHARES_KEPT_MAX,
         "header_hashes" => HEADER_HASHES_KEPT_MAX,

@@ -1,5 +1,6 @@
 //! Local settings of one authority's engine: none of them changes what is agreed, only when this node acts.
 
+use crate::engine::UNOPENED_MAX;
 use crate::pace::leader_wait::LeaderWaitBounds;
 
 /// Timers and bounds of one engine; times in microseconds.
@@ -22,6 +23,8 @@ pub struct EngineConfig {
     pub fetch_retry_us: u64,
     /// Accepted but unlisted envelopes above which clients' submissions are answered Busy.
     pub unlisted_max: u32,
+    /// Batches decided and not opened above which no further anchor is committed; at least 1.
+    pub unopened_max: u32,
 }
 
 impl EngineConfig {
@@ -46,6 +49,7 @@ impl Default for EngineConfig {
             fetch_grace_us: 10_000,
             fetch_retry_us: 50_000,
             unlisted_max: 65_536,
+            unopened_max: UNOPENED_MAX,
         }
     }
 }

@@ -62,6 +62,10 @@ counters! {
     vertices_pushed,
     /// Times that history was pushed to everybody because the next round could not be entered.
     resends,
+    /// Peers' vertices left to be fetched later, because commits are held back.
+    vertices_held_off,
+    /// Times that commits were held back because too much is decided and not opened.
+    pauses,
     /// Anchors committed.
     anchors,
     /// Entries emitted by the fair order.

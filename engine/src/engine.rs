@@ -12,6 +12,7 @@ mod accusing;
 mod admission;
 mod footprint;
 mod ordering;
+mod pausing;
 mod proposing;
 mod recover;
 mod resending;
@@ -19,6 +20,8 @@ mod revealing;
 mod syncing;
 
 pub use footprint::Footprint;
+use pausing::Emissions;
+pub use pausing::{UNOPENED_BYTES_MAX, UNOPENED_MAX};
 pub use recover::RecoverError;
 pub use revealing::SHARES_ASKED_MAX;
 use syncing::Syncing;
@@ -83,7 +86,9 @@ pub struct Engine {
     /// Batches whose shares are asked for: at most [`SHARES_ASKED_MAX`].
     share_wants: BTreeMap<BatchSeq, ShareWant>,
     /// Emissions whose envelopes are not all here yet, in order.
-    emissions: VecDeque<PendingEmission>,
+    emissions: Emissions,
+    /// Since when commits are held back without a break; see [`pausing`].
+    paused_since: Option<TimestampUs>,
     /// Accepted vertices that list entries and are in no sub-DAG yet.
     uncommitted_with_entries: BTreeSet<VertexRef>,
     proposer: Proposer,
@@ -135,6 +140,8 @@ struct PendingEmission {
     anchor_round: Round,
     time: TimestampUs,
     entries: Vec<Entry>,
+    /// What their envelopes take; of those that are missing, what they may take at most.
+    bytes: usize,
     group_wait_cut: u32,
     cap_fired: u32,
     /// The state after the anchor, where it is a checkpoint.
@@ -192,7 +199,8 @@ impl Engine {
             vertex_wants: Wants::new(own, n, config.fetch_retry_us),
             rewant_at: None,
             share_wants: BTreeMap::new(),
-            emissions: VecDeque::new(),
+            emissions: Emissions::default(),
+            paused_since: None,
             uncommitted_with_entries: BTreeSet::new(),
             proposer: Proposer {
                 round: Round(1),
@@ -261,6 +269,9 @@ impl Engine {
             Input::Durable { records } => self.on_durable(now, records, effects),
             Input::Tick => {}
         }
+        if self.may_resume() {
+            self.on_accepted(now, Vec::new(), effects);
+        }
         self.accuse(effects);
         self.try_enter(now);
         if is_tick {
@@ -297,6 +308,8 @@ impl Engine {
             self.resend.next_due(),
             sync,
             self.rewant_at,
+            self.stuck_due(),
+            self.may_resume().then_some(now),
         ]
         .into_iter()
         .chain(wants)
@@ -389,7 +402,8 @@ impl Engine {
             .proposer
             .made
             .plus_us(self.config.round_interval_us_min);
-        self.proposer.in_flight.is_some() || (now >= paced_until && self.has_work())
+        let may_propose = now >= paced_until && self.may_propose_in(self.proposer.round);
+        self.proposer.in_flight.is_some() || (may_propose && self.has_work())
     }
 
     /// Whether an envelope was met in a vertex and is missing. Asked before its proof is checked; what is not wanted is
@@ -443,7 +457,7 @@ impl Engine {
 
     /// Whether everything accepted here has been opened.
     pub fn is_drained(&self) -> bool {
-        !self.has_work() && self.emissions.is_empty() && self.reveal.active_len() == 0
+        !self.has_work() && self.emissions.len() == 0 && self.reveal.active_len() == 0
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Reveal {
     keys: RevealKeys,
     /// Started, not yet opened; keys are consecutive from `open_next_seq`.
     active: BTreeMap<BatchSeq, Active>,
+    /// Bytes of their envelopes.
+    active_bytes: usize,
     early: BTreeMap<(BatchSeq, AuthorityIndex), Box<ShareMessage>>,
     early_count: Vec<usize>,
     own_messages: Kept,
@@ -139,6 +141,7 @@ impl Reveal {
             own,
             keys,
             active: BTreeMap::new(),
+            active_bytes: 0,
             early: BTreeMap::new(),
             early_count,
             own_messages: Kept::default(),
@@ -173,6 +176,11 @@ impl Reveal {
         self.active.len()
     }
 
+    /// Bytes of their envelopes.
+    pub const fn active_bytes(&self) -> usize {
+        self.active_bytes
+    }
+
     /// Share messages kept: of others for batches not cut yet, and own ones.
     pub fn shares_len(&self) -> (usize, usize) {
         (self.early.len(), self.own_messages.len())
@@ -196,6 +204,7 @@ impl Reveal {
             self.own_messages.keep(seq, OwnMessage::Made(bytes.clone()));
             message = Some(bytes);
         }
+        self.active_bytes += plan.envelopes_len();
         let active = Active {
             plan,
             collect,
@@ -225,6 +234,7 @@ impl Reveal {
     /// Goes on behind a batch that others opened, with the hash of its header: what was not opened yet is not opened here.
     pub fn jump(&mut self, next: BatchSeq, previous_hash: Sha256Hash) {
         self.active.clear();
+        self.active_bytes = 0;
         (self.next_seq, self.open_next_seq) = (next, next);
         self.previous_hash = previous_hash;
         while let Some(first) = self.early.first_entry()
@@ -420,6 +430,7 @@ impl Reveal {
         };
         self.open_next_seq = seq.next();
         let plan = active.plan;
+        self.active_bytes -= plan.envelopes_len();
         let writer = BatchWriter::new(out, plan.payload_len())
             .expect("a plan is cut to the payload bound, and the buffer holds it");
         let header = self.header(&plan, &entries, writer.payload());

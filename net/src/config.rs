@@ -94,6 +94,7 @@ impl Default for Timers {
             fetch_grace_us,
             fetch_retry_us,
             unlisted_max,
+            ..
         } = EngineConfig::default();
         Self {
             leader_timeout_us,
@@ -119,6 +120,7 @@ impl From<Timers> for EngineConfig {
             fetch_grace_us: timers.fetch_grace_us,
             fetch_retry_us: timers.fetch_retry_us,
             unlisted_max: timers.unlisted_max,
+            ..Self::default()
         }
     }
 }

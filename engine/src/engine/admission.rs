@@ -31,7 +31,9 @@ impl Engine {
         if let Err(refusal) = expiry {
             return Some(Err(refusal));
         }
-        if self.local.unlisted_len() >= self.config.unlisted_max as usize {
+        let is_too_much = self.local.unlisted_len() >= self.config.unlisted_max as usize;
+        // What is taken in while nothing opens only waits.
+        if is_too_much || self.is_stuck(now) {
             return Some(Err(Refusal::Busy {
                 retry_after_us: BUSY_RETRY_US,
             }));

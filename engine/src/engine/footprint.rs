@@ -58,6 +58,8 @@ footprint! {
     fair_emissions,
     /// Batches cut and not opened.
     batches_active,
+    /// Bytes of envelopes that are ordered and not opened.
+    unopened_bytes,
     /// Share messages for batches not cut yet.
     shares_early,
     /// Own share messages kept for peers.
@@ -100,6 +102,7 @@ impl Engine {
             fair_emitted,
             fair_emissions,
             batches_active: self.reveal.active_len(),
+            unopened_bytes: self.unopened_bytes(),
             shares_early,
             shares_kept,
             header_hashes: self.header_hashes.len(),

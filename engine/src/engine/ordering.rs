@@ -1,6 +1,7 @@
 //! Vertices accepted, anchors committed, entries put into the fair order.
 
 use super::*;
+use crate::seal::envelope::ENVELOPE_LEN_MAX;
 
 impl Engine {
     pub(super) fn on_vertex(
@@ -12,6 +13,10 @@ impl Engine {
     ) {
         self.vertex_wants.forget(&vertex.reference());
         self.syncing.saw(&vertex);
+        if self.is_held_off(vertex.round()) {
+            self.counters.vertices_held_off += 1;
+            return;
+        }
         match self.dag.insert(vertex) {
             Inserted::Accepted(accepted) => self.on_accepted(now, accepted, effects),
             Inserted::Pending { missing } => {
@@ -65,7 +70,11 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         self.note_accepted(now, &accepted, effects);
-        while self.commit_next(now, effects) {}
+        if !self.is_full() {
+            self.paused_since = None;
+        }
+        while !self.is_full() && self.commit_next(now, effects) {}
+        self.note_paused(now);
         self.counters.forks = u64::from(self.dag.forked().len());
     }
 
@@ -205,9 +214,13 @@ impl Engine {
         });
         // A checkpoint that emits nothing is an empty batch, so that an idle committee has checkpoints, too.
         if !entries.is_empty() || state.is_some() {
-            self.emissions.push_back(PendingEmission {
+            let held = entries.iter().map(|entry| self.table.find(&entry.digest));
+            let lens =
+                held.map(|held| held.map_or(ENVELOPE_LEN_MAX, |held| held.envelope.bytes().len()));
+            self.emissions.push(PendingEmission {
                 anchor_round: sub_dag.anchor.round,
                 time: sub_dag.consensus_time,
+                bytes: lens.sum(),
                 entries,
                 group_wait_cut: emission.group_wait_cut,
                 cap_fired: emission.cap_fired,

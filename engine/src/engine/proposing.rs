@@ -15,7 +15,7 @@ impl Engine {
 
     pub(super) fn pace(&self, now: TimestampUs) -> Option<Pace> {
         let proposer = &self.proposer;
-        if proposer.in_flight.is_some() {
+        if proposer.in_flight.is_some() || !self.may_propose_in(proposer.round) {
             return None;
         }
         let entered = proposer.entered?;

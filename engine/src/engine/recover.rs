@@ -291,7 +291,7 @@ impl Replay {
             if entries.any(|entry| engine.table.find(&entry.digest).is_none()) {
                 return;
             }
-            let emission = engine.emissions.pop_front().expect("it is the front one");
+            let emission = engine.emissions.pop().expect("it is the front one");
             let seq = BatchSeq(engine.reveal.next_seq().0 + self.plans.len() as u64);
             for plan in engine.cut(emission, seq) {
                 engine.place(plan.seq, &plan.envelopes, &mut self.effects);

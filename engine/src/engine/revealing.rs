@@ -1,13 +1,7 @@
 //! From emitted entries to batches that open, and asking for what is missing.
 //!
-//! I1: shares of at most [`SHARES_ASKED_MAX`] batches are asked for at once.
-//!
-//! Not bounded here: emissions that wait for an envelope, and batches cut and not opened, while this node's settlement
-//! stands still and its consensus does not. Both stay short while peers can give what lacks: an envelope until half a
-//! minute past its expiry, a share message for the newest [`crate::reveal::SHARES_KEPT_MAX`] batches. Past that only a
-//! state sync helps, and one is begun only by a node that is behind in rounds. What would close it: with that many batches
-//! unopened, take in vertices but commit no anchor, and ask for a checkpoint above the last one; taking that over drops
-//! the plans it covers. To pause at the anchor keeps the records in the order that recovery replays.
+//! I1: shares of at most [`SHARES_ASKED_MAX`] batches are asked for at once. I2: what waits here for an envelope or for
+//! shares is bounded by holding back commits: see [`super::pausing`].
 
 use super::*;
 
@@ -26,7 +20,7 @@ impl Engine {
             if !complete {
                 return;
             }
-            let emission = self.emissions.pop_front().expect("it is the front one");
+            let emission = self.emissions.pop().expect("it is the front one");
             self.emit(emission, now, effects);
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Syncing {
     proof: Option<Proof>,
     /// States that nobody had (any more) since the last one that was taken, and when to ask for a proof again.
     states_missed: u32,
-    proof_at: Option<TimestampUs>,
+    pub(super) proof_at: Option<TimestampUs>,
     pub(super) gap: Option<Gap>,
     pub(super) served: Served,
     /// Up to which round vertices were asked for, and when to ask again.
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Beyond this distance peers may not have the rounds any more.
-    fn window_rounds(&self) -> u64 {
+    pub(super) fn window_rounds(&self) -> u64 {
         let parameters = &self.committee.parameters;
         parameters.gc_depth_rounds + 2 * parameters.checkpoint_interval_rounds
     }
@@ -78,7 +78,8 @@ impl Engine {
 
     /// Asks for what is missing when this node is behind.
     pub(super) fn try_sync(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
-        if !self.is_caught_up() {
+        self.drop_needless_state();
+        if !self.is_caught_up() || self.is_stuck(now) {
             self.ask_for_progress(now, effects);
         } else {
             (self.syncing.asked, self.syncing.proof_at) = (None, None);
@@ -102,19 +103,16 @@ impl Engine {
 
     fn ask_for_progress(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
         let (highest, others) = (self.dag.highest_round(), self.round_of_others());
-        if others > highest.plus(self.window_rounds()) {
+        let is_far = others > highest.plus(self.window_rounds());
+        if is_far || self.is_stuck(now) {
+            self.ask_for_checkpoint(now);
+        } else {
+            self.syncing.proof_at = None;
+        }
+        if is_far || self.is_caught_up() || self.is_held_off(highest.next()) {
             self.syncing.asked = None;
-            self.give_up_state(now);
-            let is_under_way = |item: &Item| matches!(item, Item::Proof(_) | Item::State(_));
-            let is_early = self.syncing.proof_at.is_some_and(|at| now < at);
-            if !is_early && !self.syncing.downloads.has(is_under_way) {
-                self.syncing.proof_at = None;
-                let above = self.committer.last_anchor();
-                self.syncing.downloads.start(Item::Proof(above), now);
-            }
             return;
         }
-        self.syncing.proof_at = None;
         let is_due = |(upto, at): (Round, TimestampUs)| highest >= upto || now >= at;
         let n = self.committee.thresholds().authorities();
         if n < 2 || !self.syncing.asked.is_none_or(is_due) {
@@ -133,6 +131,36 @@ impl Engine {
                 count,
             },
         });
+    }
+
+    fn ask_for_checkpoint(&mut self, now: TimestampUs) {
+        self.give_up_state(now);
+        let is_early = self.syncing.proof_at.is_some_and(|at| now < at);
+        if !is_early && !self.is_asking_for_checkpoint() {
+            self.syncing.proof_at = None;
+            let above = self.committer.last_anchor();
+            self.syncing.downloads.start(Item::Proof(above), now);
+        }
+    }
+
+    /// Whether a checkpoint is being fetched.
+    pub(super) fn is_asking_for_checkpoint(&self) -> bool {
+        let is_of_checkpoint = |item: &Item| matches!(item, Item::Proof(_) | Item::State(_));
+        self.syncing.downloads.has(is_of_checkpoint)
+    }
+
+    /// A checkpoint that this node has committed past by itself is of no use any more.
+    fn drop_needless_state(&mut self) {
+        let last = self.committer.last_anchor();
+        let proof = &self.syncing.proof;
+        if proof
+            .as_ref()
+            .is_some_and(|proof| proof.header().anchor_round <= last)
+        {
+            self.syncing.proof = None;
+            let is_state = |item: &Item| matches!(item, Item::State(_));
+            self.syncing.downloads.stop(is_state);
+        }
     }
 
     /// Peers keep few states: one that none of them has is gone, and a newer checkpoint is there.
@@ -317,7 +345,7 @@ impl Engine {
         let committer = &self.committer;
         self.uncommitted_with_entries
             .retain(|vertex| !committer.is_committed(vertex));
-        self.emissions.clear();
+        self.emissions = Emissions::default();
         self.reveal.jump(header.seq.next(), header.hash());
         self.syncing.gap = match settled <= header.seq.0 {
             true => Some(Gap::new(BatchSeq(settled), previous, header)),

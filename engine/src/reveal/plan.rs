@@ -38,6 +38,12 @@ impl BatchPlan {
             .sum()
     }
 
+    /// Bytes of its envelopes.
+    pub fn envelopes_len(&self) -> usize {
+        let lens = self.envelopes.iter().map(|envelope| envelope.bytes().len());
+        lens.sum()
+    }
+
     /// Bytes that the archive takes at most, slack included.
     pub fn archive_len_max(&self) -> usize {
         archive::archive_len_max(self.envelopes.len(), self.payload_len())

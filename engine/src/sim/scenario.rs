@@ -16,6 +16,7 @@ use super::network::{Profile, Weather};
 use super::workload::Clients;
 use crate::committee::Parameters;
 use crate::config::EngineConfig;
+use crate::engine::UNOPENED_MAX;
 
 /// One run, as drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +144,10 @@ impl Scenario {
         if absence::is_drawn(seed) {
             scenario.draw_absences(is_wide, &mut Chance::new(seed, "absences"));
         }
+        // From a stream of its own, too. Few: then commits are held back all the time.
+        let unopened_max = UNOPENED_MAX;
+        scenario.config.unopened_max =
+            *Chance::new(seed, "unopened").pick(&[1, 4, 16, unopened_max, unopened_max]);
         scenario
     }
 
@@ -359,6 +364,7 @@ fn config(is_wide: bool, chance: &mut Chance) -> EngineConfig {
         fetch_grace_us: leader_timeout_us / 2,
         fetch_retry_us: 2 * leader_timeout_us,
         unlisted_max: *chance.pick(&[64, 65_536]),
+        ..EngineConfig::default()
     }
 }
 

@@ -84,6 +84,8 @@ pub struct World {
     pub corrupt_shares_of: Option<usize>,
     /// Share messages to this one are lost.
     pub lost_shares_to: Option<usize>,
+    /// Share messages from and to these are lost.
+    pub without_shares: Vec<usize>,
     /// Who answers a peer that is behind with something else, and what.
     pub liars: Vec<usize>,
     pub lie: fn(Part) -> Part,
@@ -157,6 +159,7 @@ impl World {
             disk_us: 100,
             corrupt_shares_of: None,
             lost_shares_to: None,
+            without_shares: Vec::new(),
             liars: Vec::new(),
             lie: |part| part,
             swapped_envelopes: None,
@@ -443,7 +446,9 @@ impl World {
         if !self.nodes[to].alive || self.cut.contains(&(from, to)) {
             return;
         }
-        if self.lost_shares_to == Some(to) && matches!(message, PeerMessage::Share(_)) {
+        let is_lost = [from, to].iter().any(|at| self.without_shares.contains(at));
+        if matches!(message, PeerMessage::Share(_)) && (is_lost || self.lost_shares_to == Some(to))
+        {
             return;
         }
         let message = match message {

@@ -16,7 +16,7 @@ use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::counters::Counters;
 use fairlane_engine::effect::{Effect, Record};
-use fairlane_engine::engine::Engine;
+use fairlane_engine::engine::{Engine, UNOPENED_MAX};
 use fairlane_engine::evidence::Evidence;
 use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::intake::{self, RubbishCounts};
@@ -37,7 +37,9 @@ use crate::recovery::to_journal;
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
 const PORTION_MAX: usize = 256;
 /// Batches that may wait for the settlement worker.
-pub const UNSETTLED_MAX: usize = 4096;
+pub const UNSETTLED_MAX: usize = 2048;
+// A slow worker is let go of before the engine holds back its commits.
+const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
 /// Bound of a frame to another authority: no message of ours comes near it.
 const FRAME_LEN_MAX: u32 = 16 << 20;
 
@@ -271,7 +273,7 @@ impl CoreStage {
         let settle = &mut self.ports.settle;
         if settle.is_engaged() {
             let Some(room) = settle.reserve(len) else {
-                if self.engine.unopened_len() > UNSETTLED_MAX {
+                if self.engine.unopened_len() > UNSETTLED_MAX || self.engine.is_paused() {
                     settle.cut_off();
                 }
                 return None;
