@@ -347,9 +347,10 @@ impl Engine {
             .retain(|vertex| !committer.is_committed(vertex));
         self.emissions = Emissions::default();
         self.reveal.jump(header.seq.next(), header.hash());
-        self.syncing.gap = match settled <= header.seq.0 {
-            true => Some(Gap::new(BatchSeq(settled), previous, header)),
-            false => None,
+        self.syncing.gap = match self.syncing.gap.take() {
+            Some(gap) => Some(gap.up_to(header)),
+            None if settled <= header.seq.0 => Some(Gap::new(BatchSeq(settled), previous, header)),
+            None => None,
         };
         let is_of_gap = |item: &Item| matches!(item, Item::Headers(_) | Item::Batch(_));
         self.syncing.downloads.stop(is_of_gap);

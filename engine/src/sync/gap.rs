@@ -3,7 +3,8 @@
 //! I1: hashes come first, backward from the checkpoint's header, each header named by the one after it; a batch is taken
 //! only if its header has the known hash and its content the header's roots. So a wrong batch is found at once, whoever
 //! sent it. I2: batches leave in order of seq, each once, and nothing above the checkpoint before them. I3: at most
-//! [`GAP_MAX`] hashes and [`GAP_READY_MAX`] batches are held.
+//! [`GAP_MAX`] hashes and [`GAP_READY_MAX`] batches are held. I4: a later checkpoint that is taken over meanwhile adds to
+//! what is known: a node that needs one again and again still gets through a long gap.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,12 +24,21 @@ pub struct Gap {
     /// The next batch to settle here, and the hash of the header before it.
     next: BatchSeq,
     previous: Sha256Hash,
-    /// Hashes of the headers from `known_from` to the checkpoint's.
-    known_from: BatchSeq,
-    hashes: VecDeque<Sha256Hash>,
-    /// Hash of the header before `known_from`.
-    before_known: Sha256Hash,
+    /// What is known of the headers up to an earlier checkpoint, until `known` has come down to it.
+    below: Option<Known>,
+    /// What is known of the headers up to the checkpoint's.
+    known: Known,
     ready: BTreeMap<BatchSeq, GapBatch>,
+}
+
+/// Hashes of headers that follow each other.
+#[derive(Debug)]
+struct Known {
+    /// Of the first.
+    from: BatchSeq,
+    hashes: VecDeque<Sha256Hash>,
+    /// Hash of the header before the first.
+    before: Sha256Hash,
 }
 
 /// A fetched batch whose content was checked.
@@ -42,16 +52,55 @@ pub struct GapBatch {
     pub digests: Vec<Digest>,
 }
 
+impl Known {
+    fn new(checkpoint: &BatchHeader) -> Self {
+        Self {
+            from: checkpoint.seq,
+            hashes: VecDeque::from([checkpoint.hash()]),
+            before: checkpoint.previous,
+        }
+    }
+
+    /// The seq behind the last.
+    fn end(&self) -> BatchSeq {
+        BatchSeq(self.from.0 + self.hashes.len() as u64)
+    }
+
+    fn hash(&self, seq: BatchSeq) -> Option<Sha256Hash> {
+        let at = usize::try_from(seq.0.checked_sub(self.from.0)?).ok()?;
+        self.hashes.get(at).copied()
+    }
+
+    /// Lets go of the first if it is this header's.
+    fn pass(&mut self, header: &BatchHeader) {
+        if self.from == header.seq && self.hashes.pop_front().is_some() {
+            (self.from, self.before) = (header.seq.next(), header.hash());
+        }
+    }
+}
+
 impl Gap {
     /// From the first batch that is not settled, `next`, to that of the `checkpoint`; `previous` is the last settled hash.
     pub fn new(next: BatchSeq, previous: Sha256Hash, checkpoint: &BatchHeader) -> Self {
         Self {
             next,
             previous,
-            known_from: checkpoint.seq,
-            hashes: VecDeque::from([checkpoint.hash()]),
-            before_known: checkpoint.previous,
+            below: None,
+            known: Known::new(checkpoint),
             ready: BTreeMap::new(),
+        }
+    }
+
+    /// The gap up to a later `checkpoint`; what is known stays known.
+    #[must_use]
+    pub fn up_to(self, checkpoint: &BatchHeader) -> Self {
+        let known = Known::new(checkpoint);
+        // Of two that have not met the lower is the one that batches are settled from.
+        let below = self.below.unwrap_or(self.known);
+        Self {
+            below: Some(below).filter(|below| !below.hashes.is_empty()),
+            known,
+            ..self
         }
     }
 
@@ -62,18 +111,34 @@ impl Gap {
 
     /// Whether every batch is settled.
     pub fn is_closed(&self) -> bool {
-        self.next.0 >= self.known_from.0 + self.hashes.len() as u64
+        self.next >= self.known.end()
     }
 
     /// What to fetch now, at most `most` items.
     pub fn wanted(&self, most: usize) -> Vec<Item> {
-        if self.known_from > self.next {
-            return vec![Item::Headers(BatchSeq(self.known_from.0 - 1))];
+        let mut wanted = Vec::new();
+        if self.known.from > self.known_down_to() {
+            wanted.push(Item::Headers(BatchSeq(self.known.from.0 - 1)));
         }
-        let end = self.known_from.0 + self.hashes.len() as u64;
-        let window = (self.next.0..end).take(GAP_READY_MAX).map(BatchSeq);
+        let window = (self.next.0..).take(GAP_READY_MAX).map(BatchSeq);
+        let window = window.take_while(|seq| self.hash(*seq).is_some());
         let absent = window.filter(|seq| !self.ready.contains_key(seq));
-        absent.take(most).map(Item::Batch).collect()
+        wanted.extend(
+            absent
+                .map(Item::Batch)
+                .take(most.saturating_sub(wanted.len())),
+        );
+        wanted
+    }
+
+    /// Where what is known from the checkpoint down has to arrive.
+    fn known_down_to(&self) -> BatchSeq {
+        self.below.as_ref().map_or(self.next, Known::end)
+    }
+
+    fn hash(&self, seq: BatchSeq) -> Option<Sha256Hash> {
+        let below = self.below.as_ref().and_then(|below| below.hash(seq));
+        below.or_else(|| self.known.hash(seq))
     }
 
     /// Takes in headers that end just below the known ones. False when they are not those.
@@ -85,45 +150,59 @@ impl Gap {
                 Err(_) => return false,
             }
         }
-        let (mut known_from, mut expected) = (self.known_from, self.before_known);
+        let down_to = self.known_down_to();
+        let (mut from, mut expected) = (self.known.from, self.known.before);
         let mut hashes = Vec::new();
         for header in headers
             .iter()
             .rev()
-            .take_while(|header| header.seq >= self.next)
+            .take_while(|header| header.seq >= down_to)
         {
             let hash = header.hash();
-            if hash != expected || header.seq.0 + 1 != known_from.0 {
+            if hash != expected || header.seq.0 + 1 != from.0 {
                 return false;
             }
             hashes.push(hash);
-            (known_from, expected) = (header.seq, header.previous);
+            (from, expected) = (header.seq, header.previous);
         }
         if hashes.is_empty() {
             return false;
         }
-        hashes
-            .into_iter()
-            .for_each(|hash| self.hashes.push_front(hash));
-        (self.known_from, self.before_known) = (known_from, expected);
+        let known = &mut self.known;
+        for hash in hashes {
+            known.hashes.push_front(hash);
+        }
+        (known.from, known.before) = (from, expected);
+        self.join();
         true
+    }
+
+    /// Makes one of what is known below and above, once they meet.
+    fn join(&mut self) {
+        let Some(mut below) = self.below.take_if(|below| below.end() == self.known.from) else {
+            return;
+        };
+        // Else the two checkpoints are of different chains, and the later one counts.
+        if below.hashes.back() == Some(&self.known.before) {
+            below.hashes.append(&mut self.known.hashes);
+            self.known = below;
+        }
     }
 
     /// Whether the chain that was fetched is not the one that was settled here: somebody diverged.
     pub fn is_foreign(&self) -> bool {
-        self.known_from == self.next && self.before_known != self.previous
+        self.known.from == self.next && self.known.before != self.previous
     }
 
     /// Takes in the archive of a batch. False when it is not that batch.
     pub fn take_batch(&mut self, seq: BatchSeq, bytes: &[u8]) -> bool {
-        let at = seq.0.checked_sub(self.known_from.0).map(|at| at as usize);
-        let Some(hash) = at.and_then(|at| self.hashes.get(at)) else {
+        let Some(hash) = self.hash(seq) else {
             return false;
         };
         let mut archive = rkyv::util::AlignedVec::<16>::new();
         archive.extend_from_slice(bytes);
         let (header, digests) = match validate(&archive) {
-            Ok(view) if view.header().hash() == *hash => {
+            Ok(view) if view.header().hash() == hash => {
                 let digests = view.entries().map(|entry| entry.digest);
                 (*view.header(), digests.collect())
             }
@@ -155,20 +234,20 @@ impl Gap {
         if header.seq != self.next || header.previous != self.previous {
             return false;
         }
-        if self.known_from == self.next && self.hashes.len() > 1 {
-            self.hashes.pop_front();
-            self.known_from = self.next.next();
-            self.before_known = header.hash();
-        } else if self.known_from == self.next {
-            self.hashes.clear();
+        if let Some(below) = &mut self.below {
+            below.pass(header);
         }
+        // Where it is behind its last, what is known above is settled next.
+        self.below.take_if(|below| below.hashes.is_empty());
+        self.known.pass(header);
         (self.next, self.previous) = (header.seq.next(), header.hash());
         true
     }
 
     /// How many hashes and batches are held.
     pub fn len(&self) -> usize {
-        self.hashes.len() + self.ready.len()
+        let below = self.below.as_ref().map_or(0, |below| below.hashes.len());
+        below + self.known.hashes.len() + self.ready.len()
     }
 
     /// Whether nothing is held.
@@ -176,3 +255,7 @@ impl Gap {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+#[path = "gap_tests.rs"]
+mod tests;
