@@ -13,6 +13,7 @@ pub mod committee;
 pub mod config;
 pub mod counters;
 pub mod dag;
+pub mod dkg;
 pub mod ed25519;
 pub mod effect;
 pub mod engine;

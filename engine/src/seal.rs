@@ -35,7 +35,7 @@ mod fixture;
 pub mod group;
 pub mod key;
 pub mod label;
-mod lagrange;
+pub(crate) mod lagrange;
 pub mod open;
 pub mod proof;
 pub mod share;

@@ -32,6 +32,25 @@ impl KeyShare {
         self.author
     }
 
+    /// The share of `author`, whose `secret` was computed here.
+    ///
+    /// Panics when x_i g is not X_i: what makes keys would be broken, and envelopes sealed to this one would not open.
+    pub(crate) fn new(key: &SealingKey, author: AuthorityIndex, secret: Zeroizing<Scalar>) -> Self {
+        let image = RistrettoPoint::mul_base(&secret);
+        let holds = key
+            .verification_share(author)
+            .is_some_and(|share| bool::from(image.ct_eq(share.point())));
+        assert!(
+            holds,
+            "the share of {author} is of the key that it was computed with"
+        );
+        Self {
+            key_id: key.key_id(),
+            author,
+            secret,
+        }
+    }
+
     /// x_i.
     pub(super) fn secret(&self) -> &Scalar {
         &self.secret
@@ -148,7 +167,7 @@ pub fn deal(
 }
 
 /// The polynomial's value at `x`, in constant time.
-fn evaluate(polynomial: &[Zeroizing<Scalar>], x: Scalar) -> Zeroizing<Scalar> {
+pub(crate) fn evaluate(polynomial: &[Zeroizing<Scalar>], x: Scalar) -> Zeroizing<Scalar> {
     let mut value = Zeroizing::new(Scalar::ZERO);
     for coefficient in polynomial.iter().rev() {
         *value = *value * x + **coefficient;

@@ -61,32 +61,32 @@ impl std::fmt::Debug for EncodedPoint {
 
 /// A hash over a tag and framed parts. For secret parts, finish with [`Transcript::secret_scalar`] or
 /// [`Transcript::secret_key`], which erase the state.
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
     hasher: blake3::Hasher,
 }
 
 impl Transcript {
     /// Starts a hash of its own for `tag`, which no other use may have.
-    pub(super) fn new(tag: &str) -> Self {
+    pub(crate) fn new(tag: &str) -> Self {
         Self {
             hasher: blake3::Hasher::new_derive_key(tag),
         }
     }
 
     /// Adds one part with its length.
-    pub(super) fn part(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn part(mut self, bytes: &[u8]) -> Self {
         self.hasher.update(&(bytes.len() as u64).to_be_bytes());
         self.hasher.update(bytes);
         self
     }
 
     /// Adds each part with its length.
-    pub(super) fn parts<'a>(self, parts: impl IntoIterator<Item = &'a [u8; 32]>) -> Self {
+    pub(crate) fn parts<'a>(self, parts: impl IntoIterator<Item = &'a [u8; 32]>) -> Self {
         parts.into_iter().fold(self, |hash, part| hash.part(part))
     }
 
     /// The first 32 bytes.
-    pub(super) fn hash(self) -> [u8; 32] {
+    pub(crate) fn hash(self) -> [u8; 32] {
         *self.hasher.finalize().as_bytes()
     }
 
@@ -96,14 +96,14 @@ impl Transcript {
     }
 
     /// 64 bytes reduced modulo the group order: uniform to within 2^-259.
-    pub(super) fn scalar(self) -> Scalar {
+    pub(crate) fn scalar(self) -> Scalar {
         let mut wide = [0u8; 64];
         self.hasher.finalize_xof().fill(&mut wide);
         Scalar::from_bytes_mod_order_wide(&wide)
     }
 
     /// As [`Transcript::scalar`], with the state erased.
-    pub(super) fn secret_scalar(mut self) -> Zeroizing<Scalar> {
+    pub(crate) fn secret_scalar(mut self) -> Zeroizing<Scalar> {
         let mut wide = Zeroizing::new([0u8; 64]);
         let mut reader = self.hasher.finalize_xof();
         reader.fill(wide.as_mut());
@@ -128,7 +128,7 @@ pub(super) fn next_weight(stream: &mut blake3::OutputReader) -> Scalar {
 }
 
 /// Decodes a scalar strictly: `None` unless below the group order.
-pub(super) fn decode_scalar(bytes: &[u8; 32]) -> Option<Scalar> {
+pub(crate) fn decode_scalar(bytes: &[u8; 32]) -> Option<Scalar> {
     Scalar::from_canonical_bytes(*bytes).into_option()
 }
 

@@ -205,7 +205,7 @@ pub enum KeyError {
 }
 
 /// The thresholds of `authorities`, if `threshold` may be their reveal threshold.
-pub(super) fn check_threshold(authorities: u32, threshold: u32) -> Result<Thresholds, KeyError> {
+pub(crate) fn check_threshold(authorities: u32, threshold: u32) -> Result<Thresholds, KeyError> {
     let thresholds = Thresholds::new(authorities as usize)?;
     let (min, max) = (thresholds.validity(), thresholds.quorum());
     if !(min..=max).contains(&threshold) {

@@ -30,7 +30,7 @@ impl Coefficients {
 
 /// Delta for `threshold` of `authorities`: the least common multiple of the denominators, in lowest terms, of all
 /// Lagrange coefficients over all subsets of that size; 1 above [`SMALL_COMMITTEE_MAX`] authorities. At most 41 bits.
-pub(super) fn delta(authorities: u32, threshold: u32) -> u64 {
+pub(crate) fn delta(authorities: u32, threshold: u32) -> u64 {
     if authorities > SMALL_COMMITTEE_MAX {
         return 1;
     }

@@ -1,0 +1,427 @@
+//! One key generation: fed with the ordered log, it says what to send, and in the end whether there is a key.
+//!
+//! The log gives messages, each with its author, and anchors; all who follow it see the same, in the same order.
+//! - Deals are taken for W anchors. The first of a dealer that checks counts, others are passed over.
+//! - A complaint that is upheld refutes a deal for good.
+//! - *Qualified* are the first q deals ordered that are not refuted, once each of them is acknowledged by all n or has been
+//!   there for W anchors (who was dealt a bad share has complained by then). At least q must have acknowledged all of them:
+//!   with fewer, the key might have too few shares to open anything.
+//! - Else the generation fails: W anchors without q deals, or too few acknowledgements. The old key stays in force.
+//!
+//! So every generation is over after 2 W anchors. f silent or cheating dealers neither stop it nor choose who is in it: the q
+//! deals of the correct suffice. What one refuses to acknowledge costs W anchors, not the key.
+//!
+//! What a member must say follows from what was ordered ([`Generation::wanted`]), not from what it has sent: a message that is
+//! lost with its vertex is wanted again, and a node that restarts or was away goes on from the same log.
+//!
+//! Departs from Pedersen 1991: acknowledgements and anchors in place of rounds; see [`crate::dkg`].
+//!
+//! Bound: one deal an authority is kept, and two sets of authorities beside it.
+
+use std::sync::Arc;
+
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use zeroize::Zeroizing;
+
+use crate::dkg::complaint::{Complaint, Judgement};
+use crate::dkg::deal::{DealError, Draft, VerifiedDeal, evaluate_at};
+use crate::dkg::keys::DecryptionKey;
+use crate::dkg::message::{self, Head, Kind};
+use crate::dkg::session::Session;
+use crate::seal::deal::KeyShare;
+use crate::seal::group::EncodedPoint;
+use crate::seal::key::{KeyError, SealingKey};
+use crate::seal::lagrange;
+use crate::types::{AuthorityIndex, AuthoritySet, Epoch};
+use crate::wire::{DecodeError, Reader};
+
+/// A key generation under way.
+pub struct Generation {
+    session: Arc<Session>,
+    member: Option<Member>,
+    /// Anchors since the start.
+    anchors: u64,
+    /// In the order of the log; one a dealer.
+    deals: Vec<Ordered>,
+    is_over: bool,
+}
+
+/// What a member brings along.
+struct Member {
+    index: AuthorityIndex,
+    key: Arc<DecryptionKey>,
+    /// Its own deal, as it is sent.
+    deal: Arc<[u8]>,
+}
+
+/// A deal in the log, and what the log says of it.
+struct Ordered {
+    deal: VerifiedDeal,
+    /// Anchors before it.
+    at: u64,
+    refuted: bool,
+    acks: AuthoritySet,
+    complaints: AuthoritySet,
+    /// The member's own share of it, if it is good.
+    own_share: Option<Zeroizing<Scalar>>,
+}
+
+impl Generation {
+    /// A generation that a member takes part in, with its decryption key and 32 fresh uniformly random bytes.
+    ///
+    /// Panics when `index` is no member or `key` not the one that the session has for it: a fault of the caller's, which
+    /// has checked its own configuration.
+    pub fn new(
+        session: Arc<Session>,
+        index: AuthorityIndex,
+        key: Arc<DecryptionKey>,
+        entropy: &[u8; 32],
+    ) -> Self {
+        assert_eq!(
+            session.encryption_keys().get(index.as_usize()),
+            Some(&key.public()),
+            "the decryption key is that of {index}"
+        );
+        let draft = Draft::new(&session, index, entropy);
+        let deal = message::encode_deal(&session, &draft).into();
+        let member = Some(Member { index, key, deal });
+        Self {
+            member,
+            ..Self::observe(session)
+        }
+    }
+
+    /// A generation that is only followed: it ends with the same public key.
+    pub const fn observe(session: Arc<Session>) -> Self {
+        Self {
+            session,
+            member: None,
+            anchors: 0,
+            deals: Vec::new(),
+            is_over: false,
+        }
+    }
+
+    /// What it is for.
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Takes the next message of the log: `bytes`, signed by `author`.
+    ///
+    /// Cost: a deal that is new takes t + 1 decoded points and some 5 multiplications, a complaint that may count 5, the rest
+    /// nothing. So an authority can cause n + 1 such messages' work. Errors: why the message changes nothing.
+    pub fn handle(&mut self, author: AuthorityIndex, bytes: &[u8]) -> Result<Taken, Fault> {
+        let mut reader = Reader::new(bytes);
+        let head = Head::read(&mut reader)?;
+        if head.epoch != self.session.epoch {
+            return Err(Fault::Epoch(head.epoch));
+        }
+        if !self.session.thresholds().has_member(author) {
+            return Err(Fault::Author(author));
+        }
+        if self.is_over {
+            return Err(Fault::Over);
+        }
+        match head.kind {
+            Kind::Deal => self.on_deal(author, reader),
+            Kind::Complaint => self.on_complaint(author, reader),
+            Kind::Ack => self.on_ack(author, reader),
+        }
+    }
+
+    fn on_deal(&mut self, dealer: AuthorityIndex, reader: Reader<'_>) -> Result<Taken, Fault> {
+        if self.find(dealer).is_some() {
+            return Err(Fault::Repeated);
+        }
+        if self.anchors >= self.session.window_anchors {
+            return Err(Fault::Late);
+        }
+        let deal = message::read_deal(&self.session, dealer, reader)?;
+        let own_share = self
+            .member
+            .as_ref()
+            .and_then(|member| deal.own_share(&self.session, member.index, &member.key));
+        self.deals.push(Ordered {
+            deal,
+            at: self.anchors,
+            refuted: false,
+            acks: AuthoritySet::EMPTY,
+            complaints: AuthoritySet::EMPTY,
+            own_share,
+        });
+        Ok(Taken::Deal)
+    }
+
+    fn on_complaint(&mut self, author: AuthorityIndex, reader: Reader<'_>) -> Result<Taken, Fault> {
+        let complaint = message::read_complaint(reader)?;
+        let dealer = complaint.dealer;
+        let session = self.session.clone();
+        let ordered = self.find(dealer).ok_or(Fault::NoDeal(dealer))?;
+        if ordered.refuted || !ordered.complaints.insert(author) {
+            return Err(Fault::Repeated);
+        }
+        match complaint.judge(&session, &ordered.deal, author) {
+            Judgement::Upheld => {
+                ordered.refuted = true;
+                Ok(Taken::Refuted(dealer))
+            }
+            Judgement::Unfounded => Err(Fault::Unfounded(dealer)),
+            Judgement::Unproven => Err(Fault::Unproven(dealer)),
+        }
+    }
+
+    fn on_ack(&mut self, author: AuthorityIndex, reader: Reader<'_>) -> Result<Taken, Fault> {
+        let dealers = message::read_ack(reader)?;
+        let ordered = |dealer| self.deals.iter().any(|known| known.deal.dealer() == dealer);
+        if let Some(unknown) = dealers.iter().find(|dealer| !ordered(*dealer)) {
+            return Err(Fault::NoDeal(unknown));
+        }
+        let mut is_fresh = false;
+        for known in &mut self.deals {
+            if dealers.contains(known.deal.dealer()) {
+                is_fresh |= known.acks.insert(author);
+            }
+        }
+        match is_fresh {
+            true => Ok(Taken::Ack),
+            false => Err(Fault::Repeated),
+        }
+    }
+
+    /// An anchor: all messages that it commits have been handled. Gives how the generation ends, once.
+    pub fn on_anchor(&mut self) -> Option<Outcome> {
+        if self.is_over {
+            return None;
+        }
+        self.anchors += 1;
+        let outcome = self.outcome()?;
+        self.is_over = true;
+        Some(outcome)
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        let thresholds = self.session.thresholds();
+        let (n, q) = (thresholds.authorities(), thresholds.quorum());
+        let window = self.session.window_anchors;
+        let first = self.first();
+        if (first.len() as u32) < q {
+            let deals = first.len() as u32;
+            let failure = Failure::TooFewDeals { deals, wanted: q };
+            return (self.anchors >= window).then_some(Outcome::Failed(failure));
+        }
+        let is_settled =
+            |known: &&Ordered| known.acks.len() == n || self.anchors >= known.at + window;
+        if !first.iter().all(is_settled) {
+            return None;
+        }
+        let holds_all = |author: &AuthorityIndex| first.iter().all(|d| d.acks.contains(*author));
+        let acks = thresholds.members().filter(holds_all).count() as u32;
+        if acks < q {
+            let failure = Failure::TooFewAcks { acks, wanted: q };
+            return Some(Outcome::Failed(failure));
+        }
+        Some(match self.combine(&first) {
+            Ok(generated) => Outcome::Done(Box::new(generated)),
+            Err(error) => Outcome::Failed(Failure::Key(error)),
+        })
+    }
+
+    /// The first q deals that are not refuted; fewer while there are fewer.
+    fn first(&self) -> Vec<&Ordered> {
+        let q = self.session.thresholds().quorum() as usize;
+        self.deals
+            .iter()
+            .filter(|known| !known.refuted)
+            .take(q)
+            .collect()
+    }
+
+    /// The sum of the qualified polynomials: x = P(0), x_i = P(i + 1).
+    fn combine(&self, qualified: &[&Ordered]) -> Result<Generated, KeyError> {
+        let session = &self.session;
+        let (n, t) = (session.thresholds().authorities(), session.threshold());
+        let sums: Vec<RistrettoPoint> = (0..t as usize)
+            .map(|power| {
+                let of = qualified
+                    .iter()
+                    .map(|known| &known.deal.commitments()[power]);
+                of.map(EncodedPoint::point).sum()
+            })
+            .collect();
+        let encode = |point: RistrettoPoint| point.compress().to_bytes();
+        let members = session.thresholds().members();
+        let shares: Vec<[u8; 32]> = members
+            .map(|author| encode(evaluate_at(sums.iter(), author)))
+            .collect();
+        let delta = Scalar::from(lagrange::delta(n, t));
+        let x = encode(sums[0] * (delta + delta));
+        let (chain_id, epoch) = (session.chain_id, session.epoch);
+        let key = SealingKey::from_parts(chain_id, epoch, n, t, x, &shares)?;
+        let share = self.member.as_ref().and_then(|member| {
+            let mut secret = Zeroizing::new(Scalar::ZERO);
+            for known in qualified {
+                *secret += **known.own_share.as_ref()?;
+            }
+            Some(KeyShare::new(&key, member.index, secret))
+        });
+        let mut dealers = AuthoritySet::EMPTY;
+        for known in qualified {
+            dealers.insert(known.deal.dealer());
+        }
+        Ok(Generated {
+            key,
+            share,
+            qualified: dealers,
+        })
+    }
+
+    /// What this member must get into the log next; `None` when there is nothing, and for one that only follows.
+    ///
+    /// To be asked again after each message and anchor; whoever sends it may send it again at any time.
+    pub fn wanted(&self) -> Option<Arc<[u8]>> {
+        let member = self.member.as_ref().filter(|_| !self.is_over)?;
+        let session = &self.session;
+        let has_dealt = self.deals.iter().any(|d| d.deal.dealer() == member.index);
+        if !has_dealt && self.anchors < session.window_anchors {
+            return Some(member.deal.clone());
+        }
+        let is_bad = |known: &&Ordered| known.own_share.is_none() && !known.refuted;
+        let cheated = self.deals.iter().filter(is_bad);
+        let mut unsaid = cheated.filter(|known| !known.complaints.contains(member.index));
+        if let Some(known) = unsaid.next() {
+            let complaint = Complaint::make(session, &known.deal, member.index, &member.key);
+            return Some(message::encode_complaint(session, &complaint).into());
+        }
+        let first = self.first();
+        let is_acked = |known: &&Ordered| known.acks.contains(member.index);
+        if (first.len() as u32) < session.thresholds().quorum() || first.iter().all(is_acked) {
+            return None;
+        }
+        let mut good = AuthoritySet::EMPTY;
+        for known in &self.deals {
+            if known.own_share.is_some() && !known.refuted {
+                good.insert(known.deal.dealer());
+            }
+        }
+        Some(message::encode_ack(session, good).into())
+    }
+
+    fn find(&mut self, dealer: AuthorityIndex) -> Option<&mut Ordered> {
+        let mut deals = self.deals.iter_mut();
+        deals.find(|known| known.deal.dealer() == dealer)
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation")
+            .field("epoch", &self.session.epoch)
+            .field("member", &self.member.as_ref().map(|member| member.index))
+            .field("anchors", &self.anchors)
+            .field("deals", &self.deals.len())
+            .field("is_over", &self.is_over)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message that changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The first deal of its author.
+    Deal,
+    /// A complaint that refutes the deal of this dealer.
+    Refuted(AuthorityIndex),
+    /// An acknowledgement of something that its author had not acknowledged.
+    Ack,
+}
+
+/// Why a message changes nothing: to be counted, never to be stopped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Not a canonical encoding.
+    #[error("message encoding: {0}")]
+    Decode(#[from] DecodeError),
+    /// For another epoch.
+    #[error("for epoch {}", .0.0)]
+    Epoch(Epoch),
+    /// By nobody of the committee.
+    #[error("{0} is not a member")]
+    Author(AuthorityIndex),
+    /// The generation is over.
+    #[error("the generation is over")]
+    Over,
+    /// A deal after the window.
+    #[error("a deal after the window for deals")]
+    Late,
+    /// A second deal, a second complaint about one deal, one about a refuted deal, or an acknowledgement of nothing new.
+    #[error("it was said before")]
+    Repeated,
+    /// A complaint about, or an acknowledgement of, a deal that is not in the log.
+    #[error("{0} has not dealt")]
+    NoDeal(AuthorityIndex),
+    /// A deal whose proof of knowledge does not hold.
+    #[error("the deal's proof of knowledge does not hold")]
+    Proof,
+    /// A complaint about a good share.
+    #[error("the share of {0} is good")]
+    Unfounded(AuthorityIndex),
+    /// A complaint whose proof does not hold.
+    #[error("the complaint about {0} is not proven")]
+    Unproven(AuthorityIndex),
+}
+
+impl From<DealError> for Fault {
+    fn from(error: DealError) -> Self {
+        match error {
+            DealError::Decode(error) => Self::Decode(error),
+            DealError::Proof => Self::Proof,
+        }
+    }
+}
+
+/// How a generation ends: the same for all, but for the own share.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is a key.
+    Done(Box<Generated>),
+    /// There is none; the old one stays in force.
+    Failed(Failure),
+}
+
+/// A new key.
+#[derive(Debug)]
+pub struct Generated {
+    /// The committee's public key.
+    pub key: SealingKey,
+    /// The member's own share; `None` for one that only follows, and for one that was dealt a bad share while it was away
+    /// for the whole window of complaints.
+    pub share: Option<KeyShare>,
+    /// Whose secrets it is the sum of.
+    pub qualified: AuthoritySet,
+}
+
+/// Why there is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The window passed without q good deals.
+    #[error("{deals} good deals where {wanted} are needed")]
+    TooFewDeals {
+        /// How many there are.
+        deals: u32,
+        /// q.
+        wanted: u32,
+    },
+    /// The window passed, and fewer than q authorities hold their shares for certain.
+    #[error("{acks} authorities acknowledged their shares where {wanted} are needed")]
+    TooFewAcks {
+        /// How many did.
+        acks: u32,
+        /// q.
+        wanted: u32,
+    },
+    /// The deals add up to what is no key: probability 2^-252 a point.
+    #[error(transparent)]
+    Key(KeyError),
+}
