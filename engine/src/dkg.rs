@@ -60,6 +60,8 @@ pub use message::MESSAGE_LEN_MAX;
 pub use session::{Session, SessionError, WINDOW_ANCHORS};
 
 #[cfg(test)]
+mod frost_tests;
+#[cfg(test)]
 mod laws_tests;
 #[cfg(test)]
 mod machine_tests;
