@@ -13,6 +13,7 @@
 //! What is carried from anchor to anchor is part of the canonical state ([`crate::state`]): [`History::encode_state`].
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::committee::Committee;
 use crate::dag::evidence::continues_chain;
@@ -36,6 +37,8 @@ pub struct SubDag {
     pub vertices: Vec<VertexRef>,
     /// For each authority what its committed local order grows by; empty for one that forked.
     pub appends: Vec<Vec<Entry>>,
+    /// What authorities that have not forked order about the committee itself, in order: one a vertex that says something.
+    pub controls: Vec<(AuthorityIndex, Arc<[u8]>)>,
     /// Digests of the anchor's parents of the round before by other authors than the leader, ascending.
     pub tie_parents: Vec<Digest>,
     /// max(previous, lower median over all authorities of the newest committed vertex timestamp), microseconds.
@@ -151,6 +154,7 @@ impl History {
         let vertices = self.collect(dag, anchor);
         let new_forks = self.extend_chains(&vertices);
         let appends = self.append(&vertices);
+        let controls = self.controls(&vertices);
         let median = lower_median(self.chains.iter().map(|chain| chain.timestamp));
         self.consensus_time = self.consensus_time.max(median);
         let index = self.anchors;
@@ -172,6 +176,7 @@ impl History {
             leader_round: anchor.round,
             vertices: vertices.iter().map(|vertex| vertex.reference()).collect(),
             appends,
+            controls,
             tie_parents: tie_parents(dag, &anchor),
             consensus_time: self.consensus_time,
             new_forks,
@@ -309,6 +314,15 @@ impl History {
             }
         }
         appends
+    }
+
+    /// The control sections of authors that have not forked.
+    fn controls(&self, vertices: &[VerifiedVertex]) -> Vec<(AuthorityIndex, Arc<[u8]>)> {
+        let said = vertices.iter().filter(|vertex| {
+            !vertex.control().is_empty() && !self.forked.contains(vertex.author())
+        });
+        said.map(|vertex| (vertex.author(), vertex.control().into()))
+            .collect()
     }
 }
 

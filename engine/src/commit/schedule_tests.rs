@@ -171,6 +171,7 @@ fn sub_dag(
         leader_round: anchor.round,
         vertices: references,
         appends: Vec::new(),
+        controls: Vec::new(),
         tie_parents: Vec::new(),
         consensus_time: TimestampUs(0),
         new_forks: new_forks.to_vec(),

@@ -373,6 +373,26 @@ fn a_forked_author_adds_nothing_from_the_anchor_that_shows_it_on() {
 }
 
 #[test]
+fn controls_come_in_the_order_of_their_vertices_and_a_forked_author_has_none() {
+    let text = "A1 !a1; BCD1; A1'; C2:[A1 B1 C1 D1] !c2; B2:[A1' B1 C1 D1] !b2; AD2:[A1 B1 C1 D1]; \
+                A3 !a3; BCD3; ABCD4; ABCD5; ABCD6";
+    let drawn = Drawn::new(4, text);
+    let mut committer = Committer::new(&drawn.committee);
+    let output = committer.advance(&drawn.dag());
+    assert_eq!(anchors_of(&drawn, &output), "B1 C2 D3 C4");
+    let said = |at: usize| -> Vec<(u8, &[u8])> {
+        let controls = output[at].controls.iter();
+        controls
+            .map(|(author, bytes)| (author.0, &bytes[..]))
+            .collect()
+    };
+    assert_eq!(said(0), []);
+    assert_eq!(said(1), [(0, &b"a1"[..]), (2, b"c2")]);
+    assert_eq!(said(2), [(1, &b"b2"[..])]);
+    assert_eq!(said(3), [], "what a forked author says counts for nothing");
+}
+
+#[test]
 fn a_forked_authors_clock_stands_where_it_was_last_counted() {
     let drawn = Drawn::new(4, FORK);
     let output = sub_dags(&drawn);

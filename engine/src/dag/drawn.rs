@@ -7,7 +7,8 @@
 //! - `B2:[A1 B1 C1]`: its parents, in any order; the own one is put first. Without a list: every unprimed vertex of the
 //!   round before drawn so far. Round 0 is genesis. `B3:[A2 B2 C2 + D1]` is the same list: `+` is only for the eye.
 //! - `#2` lists two entries (default one), `@1500` is the timestamp in microseconds after the epoch's start (default
-//!   1000 a round, one more for each prime), `^7` is the first position (default where the own parent ended).
+//!   1000 a round, one more for each prime), `^7` is the first position (default where the own parent ended), `!text` its
+//!   control section (default none).
 //!
 //! Each vertex is signed, encoded and verified again, so whatever is drawn is valid by itself.
 
@@ -175,7 +176,9 @@ impl Drawn {
             entries: entries.map(|index| entry(name, index)).collect(),
             settled: Settled::default(),
         };
-        let signed = draft.sign(&key(author));
+        let control = options.iter().find_map(|word| word.strip_prefix('!'));
+        let control = control.unwrap_or_default().as_bytes();
+        let signed = draft.sign_with_control(&key(author), control);
         let vertex = Vertex::verify(signed.bytes(), &self.committee);
         let vertex = vertex.unwrap_or_else(|error| panic!("{name}: {error}"));
         self.vertices.push((name.to_owned(), vertex));

@@ -86,7 +86,7 @@ pub struct VertexHeader {
     pub entries_root: Sha256Hash,
     /// How many parents it has.
     pub parent_count: u8,
-    /// BLAKE3 of the encoded parents.
+    /// BLAKE3 of the encoded parents and, behind them, of the vertex's control section.
     pub parents_root: Digest,
     /// How far the author had settled.
     pub settled: Settled,

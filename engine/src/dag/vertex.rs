@@ -1,7 +1,12 @@
 //! A whole vertex: signed header, parents and entries; and the only ways to get a [`VerifiedVertex`].
 //!
 //! Bytes: header 147, signature 64, parents (round u64, author u8, digest 32 each), entries (digest 32, valid_until
-//! u64 each); both counts stand in the header, so the length is known before anything is allocated.
+//! u64 each), and to the end a control section of at most [`CONTROL_LEN_MAX`] bytes, mostly empty; both counts stand in the
+//! header, so all lengths are known before anything is allocated.
+//!
+//! The control section carries what the committee orders about itself ([`crate::dkg`]). The header covers it in
+//! `parents_root`, which hashes the parents and then the section: the count of parents stands beside it, so one hash covers
+//! both without doubt where one ends. A field of its own would make every receipt longer for what hardly any vertex has.
 //!
 //! [`Vertex::verify`] checks all that needs no other vertex: sizes, chain, epoch, author, signature, both roots, and
 //! the parent rules (own previous vertex first, one an author, earlier rounds, a quorum of the round before).
@@ -32,6 +37,7 @@ pub struct Vertex {
     reference: VertexRef,
     parents: Vec<VertexRef>,
     entries: Vec<Entry>,
+    control_len: usize,
     bytes: Arc<[u8]>,
 }
 
@@ -59,7 +65,7 @@ impl Vertex {
         let mut reader = Reader::new(bytes);
         let signed = SignedHeader::decode(&mut reader)?;
         let header = &signed.header;
-        check_length(header, committee, reader.left())?;
+        let control_len = check_length(header, committee, reader.left())?;
         check_signed(&signed)?;
         if header.round == Round(0) {
             return Err(VertexError::RoundZero);
@@ -69,10 +75,12 @@ impl Vertex {
             signed,
             parents: read_parents(&mut reader, header)?,
             entries: read_entries(&mut reader, header)?,
+            control_len,
             bytes: bytes.into(),
         };
+        let control = reader.bytes(control_len)?;
         reader.finish()?;
-        if parents_root(&vertex.parents) != header.parents_root {
+        if parents_root(&vertex.parents, control) != header.parents_root {
             return Err(VertexError::ParentsRoot);
         }
         if entries_root(&vertex.entries) != header.entries_root {
@@ -150,6 +158,11 @@ impl Vertex {
         self.entries.iter().map(entry_leaf).collect()
     }
 
+    /// The control section; empty in most vertices.
+    pub fn control(&self) -> &[u8] {
+        &self.bytes[self.bytes.len() - self.control_len..]
+    }
+
     /// The encoding, as it is sent and kept.
     pub const fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
@@ -208,6 +221,17 @@ impl VertexDraft {
     /// Panics: more than 255 parents or 2^32 entries, or no parent (our own bounds are far below, and the own
     /// previous vertex always stands first).
     pub fn sign(self, key: &SigningKey) -> VerifiedVertex {
+        self.sign_with_control(key, &[])
+    }
+
+    /// Signs the draft and a control section with it.
+    ///
+    /// Panics: as [`VertexDraft::sign`], and above [`CONTROL_LEN_MAX`] bytes.
+    pub fn sign_with_control(self, key: &SigningKey, control: &[u8]) -> VerifiedVertex {
+        assert!(
+            control.len() <= CONTROL_LEN_MAX,
+            "what an authority says fits a vertex"
+        );
         assert!(
             self.parents.first().map(|parent| parent.author) == Some(self.author),
             "the own previous vertex is the first parent"
@@ -222,11 +246,11 @@ impl VertexDraft {
             entry_count: u32::try_from(self.entries.len()).expect("entries are bounded far below"),
             entries_root: entries_root(&self.entries),
             parent_count: u8::try_from(self.parents.len()).expect("one parent an authority"),
-            parents_root: parents_root(&self.parents),
+            parents_root: parents_root(&self.parents, control),
             settled: self.settled,
         };
         let signed = header.sign(key);
-        let mut bytes = Vec::with_capacity(encoded_len(&header));
+        let mut bytes = Vec::with_capacity(encoded_len(&header) + control.len());
         signed.encode(&mut bytes);
         encode_parents(&self.parents, &mut bytes);
         for entry in &self.entries {
@@ -234,11 +258,13 @@ impl VertexDraft {
                 .bytes(&entry.digest.0)
                 .u64(entry.valid_until.0);
         }
+        bytes.extend_from_slice(control);
         VerifiedVertex(Arc::new(Vertex {
             reference: header.reference(),
             signed,
             parents: self.parents,
             entries: self.entries,
+            control_len: control.len(),
             bytes: bytes.into(),
         }))
     }
@@ -253,8 +279,11 @@ pub fn entry_leaf(entry: &Entry) -> Sha256Hash {
 pub fn vertex_len_max(committee: &Committee) -> usize {
     let parents = committee.thresholds().authorities() as usize;
     let entries = committee.parameters.vertex_entries_max as usize;
-    SignedHeader::LEN + parents * VertexRef::LEN + entries * ENTRY_LEN
+    SignedHeader::LEN + parents * VertexRef::LEN + entries * ENTRY_LEN + CONTROL_LEN_MAX
 }
+
+/// Longest control section, in bytes: one message of a key generation.
+pub const CONTROL_LEN_MAX: usize = crate::dkg::MESSAGE_LEN_MAX;
 
 /// Why a vertex is not one: always the fault of who signed or sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -277,7 +306,7 @@ pub enum VertexError {
     /// Round 0 holds implicit vertices only.
     #[error("a vertex was sent for round 0")]
     RoundZero,
-    /// The parents are not those that the header commits to.
+    /// The parents, or the control section, are not those that the header commits to.
     #[error("parents do not match the header")]
     ParentsRoot,
     /// The entries are not those that the header commits to.
@@ -316,12 +345,13 @@ fn encoded_len(header: &VertexHeader) -> usize {
         + header.entry_count as usize * ENTRY_LEN
 }
 
-/// Holds the counts to their bounds and to the bytes that are there, before anything is allocated.
+/// Holds the counts to their bounds and to the bytes that are there, before anything is allocated; gives the length of the
+/// control section.
 fn check_length(
     header: &VertexHeader,
     committee: &Committee,
     left: usize,
-) -> Result<(), VertexError> {
+) -> Result<usize, VertexError> {
     let parents_max = committee.thresholds().authorities();
     let entries_max = committee.parameters.vertex_entries_max;
     let counts = [
@@ -338,10 +368,11 @@ fn check_length(
     if left < wanted {
         return Err(DecodeError::Truncated { wanted, left }.into());
     }
-    if left > wanted {
-        return Err(DecodeError::Trailing(left - wanted).into());
+    let control = left - wanted;
+    if control > CONTROL_LEN_MAX {
+        return Err(DecodeError::Trailing(control).into());
     }
-    Ok(())
+    Ok(control)
 }
 
 fn read_parents(
@@ -410,9 +441,10 @@ fn encode_parents(parents: &[VertexRef], out: &mut Vec<u8>) {
     }
 }
 
-fn parents_root(parents: &[VertexRef]) -> Digest {
-    let mut bytes = Vec::with_capacity(parents.len() * VertexRef::LEN);
+fn parents_root(parents: &[VertexRef], control: &[u8]) -> Digest {
+    let mut bytes = Vec::with_capacity(parents.len() * VertexRef::LEN + control.len());
     encode_parents(parents, &mut bytes);
+    bytes.extend_from_slice(control);
     Digest(*blake3::hash(&bytes).as_bytes())
 }
 

@@ -101,8 +101,36 @@ fn any_other_length_is_refused() {
         );
     }
     let longer = [&bytes[..], &[0]].concat();
-    let trailing = VertexError::Decode(DecodeError::Trailing(1));
-    assert_eq!(Vertex::verify(&longer, &drawn.committee), Err(trailing));
+    let refused = Err(VertexError::ParentsRoot);
+    assert_eq!(Vertex::verify(&longer, &drawn.committee), refused);
+    let longest = [&bytes[..], &[0; CONTROL_LEN_MAX]].concat();
+    assert_eq!(Vertex::verify(&longest, &drawn.committee), refused);
+    let too_long = [&longest[..], &[0]].concat();
+    let trailing = VertexError::Decode(DecodeError::Trailing(CONTROL_LEN_MAX + 1));
+    assert_eq!(Vertex::verify(&too_long, &drawn.committee), Err(trailing));
+}
+
+#[test]
+fn a_control_section_is_carried_covered_and_stands_apart_from_the_parents() {
+    let drawn = drawn();
+    let sign = |control: &[u8]| draft(&drawn).sign_with_control(&drawn::key(1), control);
+    let (none, some) = (sign(&[]), sign(b"said"));
+    assert_eq!(none.bytes(), draft(&drawn).sign(&drawn::key(1)).bytes());
+    assert!(none.control().is_empty());
+    assert_eq!(some.bytes().len(), none.bytes().len() + 4);
+    let read = Vertex::verify(some.bytes(), &drawn.committee).unwrap();
+    assert_eq!(read.control(), b"said");
+    assert_eq!(read.entries(), none.entries());
+    assert_ne!(read.reference(), none.reference());
+    let mut changed = some.bytes().to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    let refused = Err(VertexError::ParentsRoot);
+    assert_eq!(Vertex::verify(&changed, &drawn.committee), refused);
+    let cut = &some.bytes()[..some.bytes().len() - 4];
+    assert_eq!(Vertex::verify(cut, &drawn.committee), refused);
+    let longest = sign(&[7; CONTROL_LEN_MAX]);
+    assert!(Vertex::verify(longest.bytes(), &drawn.committee).is_ok());
+    assert!(longest.bytes().len() <= vertex_len_max(&drawn.committee));
 }
 
 #[test]
