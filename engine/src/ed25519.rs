@@ -2,7 +2,7 @@
 //!
 //! A committee verifies thousands of signatures a second by the same few keys. A [`StrictVerifier`] keeps a table of
 //! multiples of its key, and gives exactly the verdict of ed25519-dalek's `verify_strict`, on every input. Where the
-//! machine the program was built for lacks AVX-512 IFMA, it asks that function itself.
+//! machine lacks AVX-512 IFMA, it asks that function itself.
 //!
 //! Why the verdicts are the same. Let A be the key, (R, s) the signature, k = SHA-512(R | A | message) mod l; all of these as
 //! bytes. `verify_strict` accepts iff (1) s < l, (2) A is not of small order, (3) R decodes to a point (4) that is not of
@@ -18,9 +18,9 @@
 //! `verify_strict` takes on the same machine (bench `ed25519`). Memory: 64 KiB a key, so 8 MiB for the largest committee, and
 //! as much once for the base point; a table takes as long to make as some eight calls of `verify_strict`, at its first use.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "avx512ifma"))]
+#[cfg(target_arch = "x86_64")]
 mod ifma;
-#[cfg(not(all(target_arch = "x86_64", target_feature = "avx512ifma")))]
+#[cfg(not(target_arch = "x86_64"))]
 #[path = "ed25519/portable.rs"]
 mod ifma;
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub mod commit;
 pub mod committee;
 pub mod config;
 pub mod counters;
+#[cfg(target_arch = "x86_64")]
+mod curve;
 pub mod dag;
 pub mod dkg;
 pub mod ed25519;

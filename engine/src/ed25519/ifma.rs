@@ -1,10 +1,6 @@
 //! k (-A) + s B for a key A that has a table, on AVX-512 IFMA.
 
-mod field;
-mod invert;
-mod lanes;
 mod multiply;
-mod point;
 mod table;
 #[cfg(test)]
 mod tests;

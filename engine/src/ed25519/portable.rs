@@ -1,4 +1,4 @@
-//! Stands for `ifma` where the program is built for machines without it: there are no tables.
+//! Stands for `ifma` where the program is built for other processors than x86-64: there are no tables.
 
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;

@@ -4,51 +4,71 @@
 //! three more steps add the lanes up. No doubling is left to do. Everything here is public, so addresses and branches may
 //! depend on the digits.
 
-use std::arch::x86_64::__m512i;
+use pulp::NullaryFnOnce;
 
-use super::field::Element;
-use super::lanes::{Ifma, Lanes};
-use super::point::{AffineNiels, Extended};
-use super::table::{Entry, PLACES, Table};
+use super::table::{Entry, Table};
+use crate::curve::digits::{PLACES, digits};
+use crate::curve::field::Element;
+use crate::curve::lanes::{Ifma, Lanes};
+use crate::curve::point::{AffineNiels, Extended};
+use crate::curve::rows::transposed;
 
 /// k P + s Q as an encoded point, for `k` and `s` little-endian and below 2^254, P and Q those of the tables.
 ///
 /// Exact for any integers in that range and points of any order: k is not taken modulo the order of anything.
 /// Cost: 19 additions of eight lanes and one inversion.
 pub(super) fn sum_of_multiples(
-    (k, p): (&[u8; 32], &Table),
-    (s, q): (&[u8; 32], &Table),
+    p: (&[u8; 32], &Table),
+    q: (&[u8; 32], &Table),
     fixed: &Fixed,
 ) -> [u8; 32] {
-    let ifma = fixed.ifma;
-    let mut sum = fixed.neutral_lanes();
-    for (number, table) in [(k, p), (s, q)] {
-        let digits = digits(number);
-        for first in (0..PLACES).step_by(LANES) {
-            let mut entries = [&fixed.neutral; LANES];
-            let mut negative = 0u8;
-            for (lane, entry) in entries.iter_mut().enumerate() {
-                let place = first + lane;
-                let digit = digits[place];
-                negative |= u8::from(digit < 0) << lane;
-                if digit != 0 {
-                    *entry = table.multiple(place, usize::from(digit.unsigned_abs()));
+    let [x, y, z] = fixed.ifma.vectorize(Sum { p, q, fixed });
+    encoded(x, y, z)
+}
+
+/// The sum in projective coordinates x, y, z.
+struct Sum<'a> {
+    p: (&'a [u8; 32], &'a Table),
+    q: (&'a [u8; 32], &'a Table),
+    fixed: &'a Fixed,
+}
+
+impl NullaryFnOnce for Sum<'_> {
+    type Output = [Element; 3];
+
+    #[inline(always)]
+    fn call(self) -> [Element; 3] {
+        let fixed = self.fixed;
+        let ifma = fixed.ifma;
+        let mut sum = fixed.neutral_lanes();
+        for (number, table) in [self.p, self.q] {
+            let digits = digits(number);
+            for first in (0..PLACES).step_by(LANES) {
+                let mut entries = [&fixed.neutral; LANES];
+                let mut negative = 0u8;
+                for (lane, entry) in entries.iter_mut().enumerate() {
+                    let place = first + lane;
+                    let digit = digits[place];
+                    negative |= u8::from(digit < 0) << lane;
+                    if digit != 0 {
+                        *entry = table.multiple(place, usize::from(digit.unsigned_abs()));
+                    }
                 }
+                sum = sum.plus_affine(&gathered(ifma, entries, negative));
             }
-            sum = sum.plus_affine(&gathered(ifma, entries, negative));
         }
+        let d2 = Lanes::splat(ifma, fixed.twice_d);
+        for from in HALVINGS {
+            let moved = Extended {
+                x: sum.x.permuted(from),
+                y: sum.y.permuted(from),
+                z: sum.z.permuted(from),
+                t: sum.t.permuted(from),
+            };
+            sum = sum.plus(&moved.to_niels(d2));
+        }
+        [sum.x.first(), sum.y.first(), sum.z.first()]
     }
-    let d2 = Lanes::splat(ifma, fixed.twice_d);
-    for from in HALVINGS {
-        let moved = Extended {
-            x: sum.x.permuted(from),
-            y: sum.y.permuted(from),
-            z: sum.z.permuted(from),
-            t: sum.t.permuted(from),
-        };
-        sum = sum.plus(&moved.to_niels(d2));
-    }
-    encoded(sum.x.first(), sum.y.first(), sum.z.first())
 }
 
 /// What every multiplication uses: the instructions and some constants.
@@ -96,52 +116,6 @@ fn gathered(ifma: Ifma, entries: [&Entry; LANES], negative: u8) -> AffineNiels<L
         y_minus_x: y_minus_x.replaced_where(negative, &y_plus_x),
         xy2d: xy2d.negated_where(negative),
     }
-}
-
-/// Rows to columns, in three rounds of eight shuffles.
-#[inline(always)]
-fn transposed(ifma: Ifma, rows: [__m512i; 8]) -> [__m512i; 8] {
-    let base = ifma.base;
-    let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
-    // Of four rows, the even (of `lo`) or odd (of `hi`) columns: 0 and 4 in `outer`, 2 and 6 in `inner`, as pairs of words.
-    let outer = |a, b| base._mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
-    let inner = |a, b| base._mm512_shuffle_i64x2::<0b11_01_11_01>(a, b);
-    let lo = |a, b| base._mm512_unpacklo_epi64(a, b);
-    let hi = |a, b| base._mm512_unpackhi_epi64(a, b);
-    let columns = |p01, p23, p45, p67| {
-        let (top, bottom) = (outer(p01, p23), outer(p45, p67));
-        let (top_next, bottom_next) = (inner(p01, p23), inner(p45, p67));
-        [
-            outer(top, bottom),
-            outer(top_next, bottom_next),
-            inner(top, bottom),
-            inner(top_next, bottom_next),
-        ]
-    };
-    let [c0, c2, c4, c6] = columns(lo(r0, r1), lo(r2, r3), lo(r4, r5), lo(r6, r7));
-    let [c1, c3, c5, c7] = columns(hi(r0, r1), hi(r2, r3), hi(r4, r5), hi(r6, r7));
-    [c0, c1, c2, c3, c4, c5, c6, c7]
-}
-
-/// The digits of a number below 2^254 in radix 16, each -8 to 7, least first.
-///
-/// With 8 added at each place beforehand, a digit is what stands there less 8; the sum is below 2^256.
-pub(super) fn digits(number: &[u8; 32]) -> [i8; PLACES] {
-    let mut shifted = [0u8; 32];
-    let mut carry = 0u16;
-    for (to, from) in shifted.iter_mut().zip(number) {
-        let sum = u16::from(*from) + 0x88 + carry;
-        // The low byte; the rest is the carry.
-        *to = sum as u8;
-        carry = sum >> 8;
-    }
-    assert_eq!(carry, 0, "the number is below 2^254");
-    let mut digits = [0; PLACES];
-    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(shifted) {
-        // Both are 0 to 15 before 8 is taken off.
-        *pair = [(byte & 15) as i8 - 8, (byte >> 4) as i8 - 8];
-    }
-    digits
 }
 
 /// The canonical encoding of (x/z, y/z). Source: RFC 8032, section 5.1.2.

@@ -9,8 +9,10 @@
 
 use std::arch::x86_64::__m512i;
 
-use super::field::Element;
-use super::point::{AffineNiels, Extended};
+use crate::curve::digits::PLACES;
+use crate::curve::field::Element;
+use crate::curve::point::{AffineNiels, Extended};
+use crate::curve::power::Power as _;
 
 /// Multiples of one point.
 pub(super) struct Table {
@@ -129,9 +131,6 @@ fn entry(point: AffineNiels<Element>) -> Entry {
     }
     words.map(pulp::bytemuck::cast)
 }
-
-/// Digits of radix 16 in 256 bits.
-pub(super) const PLACES: usize = 64;
 
 /// Digits are -8 to 7.
 const MULTIPLES: usize = 8;

@@ -15,7 +15,7 @@ use super::field::Element;
 
 impl Element {
     /// 1 / self, and 0 for 0. Its time depends on the value, which must be public.
-    pub(super) fn invert_public(self) -> Self {
+    pub(crate) fn invert_public(self) -> Self {
         let inverse = divided(self);
         if inverse * self == Self::ONE {
             inverse
@@ -26,7 +26,7 @@ impl Element {
 }
 
 /// The inverse of `x`, if the steps come to their end.
-pub(super) fn divided(x: Element) -> Element {
+pub(crate) fn divided(x: Element) -> Element {
     let (mut f, mut g) = (P, Limbs::from_bytes(&x.to_bytes()));
     let (mut d, mut e) = (Limbs([0; 5]), Limbs([1, 0, 0, 0, 0]));
     let mut eta = -1;

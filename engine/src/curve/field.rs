@@ -8,28 +8,30 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use fiat_crypto::curve25519_64 as fiat;
 
+use super::power::Power;
+
 /// An element, in five limbs of 51 bits; one value has several representations.
 #[derive(Clone, Copy)]
-pub(super) struct Element(fiat::fiat_25519_tight_field_element);
+pub(crate) struct Element(fiat::fiat_25519_tight_field_element);
 
 impl Element {
-    pub(super) const ZERO: Self = Self::small(0);
-    pub(super) const ONE: Self = Self::small(1);
+    pub(crate) const ZERO: Self = Self::small(0);
+    pub(crate) const ONE: Self = Self::small(1);
 
     /// An integer below 2^51.
-    pub(super) const fn small(value: u64) -> Self {
+    pub(crate) const fn small(value: u64) -> Self {
         assert!(value < 1 << 51, "one limb holds it");
         Self(fiat::fiat_25519_tight_field_element([value, 0, 0, 0, 0]))
     }
 
     /// The element that `limbs`, least first and each at most 3 * 2^51, add up to.
-    pub(super) fn from_limbs(limbs: [u64; 5]) -> Self {
+    pub(crate) fn from_limbs(limbs: [u64; 5]) -> Self {
         assert!(limbs.iter().all(|limb| *limb <= 3 << 51), "loose limbs");
         Self::carried(&fiat::fiat_25519_loose_field_element(limbs))
     }
 
     /// Little-endian; the highest bit is left out of account, and 2^255 - 19 to 2^255 - 1 mean what they are congruent to.
-    pub(super) fn from_bytes(bytes: &[u8; 32]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
         let mut low = *bytes;
         low[31] &= 0x7f;
         let mut out = Self::ZERO;
@@ -38,38 +40,31 @@ impl Element {
     }
 
     /// The one canonical encoding: little-endian, below 2^255 - 19.
-    pub(super) fn to_bytes(self) -> [u8; 32] {
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
         let mut out = [0; 32];
         fiat::fiat_25519_to_bytes(&mut out, &self.0);
         out
     }
 
     /// The limbs of the canonical representation, each below 2^51.
-    pub(super) fn canonical_limbs(self) -> [u64; 5] {
+    pub(crate) fn canonical_limbs(self) -> [u64; 5] {
         Self::from_bytes(&self.to_bytes()).0.0
     }
 
     /// Whether the canonical representation is odd: the *sign* of RFC 8032.
-    pub(super) fn is_odd(self) -> bool {
+    pub(crate) fn is_odd(self) -> bool {
         self.to_bytes()[0] & 1 == 1
     }
 
-    pub(super) fn square(self) -> Self {
-        let mut out = Self::ZERO;
-        fiat::fiat_25519_carry_square(&mut out.0, &self.loose());
-        out
-    }
-
     /// 1 / self, and 0 for 0.
-    pub(super) fn invert(self) -> Self {
-        // p - 2 = 8 (2^252 - 3) + 3.
-        self.power_2_252_less_3().square_times(3) * (self.square() * self)
+    pub(crate) fn invert(self) -> Self {
+        self.power_p_less_2()
     }
 
     /// A root of u / v, if there is one and v is not 0; which of the two is not said.
     ///
     /// Source: RFC 8032, section 5.1.3.
-    pub(super) fn root_of_ratio(u: Self, v: Self) -> Option<Self> {
+    pub(crate) fn root_of_ratio(u: Self, v: Self) -> Option<Self> {
         let v3 = v.square() * v;
         let root = u * v3 * (u * v3.square() * v).power_2_252_less_3();
         let check = v * root.square();
@@ -83,31 +78,10 @@ impl Element {
     }
 
     /// 2^((p - 1) / 4).
-    fn root_of_minus_one() -> Self {
+    pub(crate) fn root_of_minus_one() -> Self {
         // (p - 1) / 4 = 2 (2^252 - 3) + 1.
         let two = Self::small(2);
         two.power_2_252_less_3().square() * two
-    }
-
-    /// self^(2^252 - 3), where 2^252 - 3 = (p - 5) / 8. Costs 251 squarings and 11 multiplications.
-    ///
-    /// Source: the addition chain of Bernstein, Curve25519, 2006.
-    fn power_2_252_less_3(self) -> Self {
-        let x9 = self.square_times(3) * self;
-        let x11 = x9 * self.square();
-        let ones5 = x11.square() * x9;
-        let ones10 = ones5.square_times(5) * ones5;
-        let ones20 = ones10.square_times(10) * ones10;
-        let ones40 = ones20.square_times(20) * ones20;
-        let ones50 = ones40.square_times(10) * ones10;
-        let ones100 = ones50.square_times(50) * ones50;
-        let ones200 = ones100.square_times(100) * ones100;
-        let ones250 = ones200.square_times(50) * ones50;
-        ones250.square_times(2) * self
-    }
-
-    fn square_times(self, count: u32) -> Self {
-        (0..count).fold(self, |power, _| power.square())
     }
 
     fn loose(self) -> fiat::fiat_25519_loose_field_element {
@@ -117,6 +91,14 @@ impl Element {
     fn carried(loose: &fiat::fiat_25519_loose_field_element) -> Self {
         let mut out = Self::ZERO;
         fiat::fiat_25519_carry(&mut out.0, loose);
+        out
+    }
+}
+
+impl Power for Element {
+    fn square(self) -> Self {
+        let mut out = Self::ZERO;
+        fiat::fiat_25519_carry_square(&mut out.0, &self.loose());
         out
     }
 }

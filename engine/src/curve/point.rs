@@ -7,7 +7,7 @@
 use std::ops::{Add, Mul, Sub};
 
 /// What the formulas need of a field.
-pub(super) trait Field:
+pub(crate) trait Field:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
 {
 }
@@ -16,57 +16,57 @@ impl<T: Copy + Add<Output = T> + Sub<Output = T> + Mul<Output = T>> Field for T 
 
 /// A point (x/z, y/z), with t = xy/z.
 #[derive(Clone, Copy)]
-pub(super) struct Extended<F> {
-    pub(super) x: F,
-    pub(super) y: F,
-    pub(super) z: F,
-    pub(super) t: F,
+pub(crate) struct Extended<F> {
+    pub(crate) x: F,
+    pub(crate) y: F,
+    pub(crate) z: F,
+    pub(crate) t: F,
 }
 
 /// An affine point (x, y) prepared to be added: y + x, y - x and 2dxy.
 ///
 /// Source: Bernstein et al., High-speed high-security signatures, 2011, section 4 (after Niels Duif).
 #[derive(Clone, Copy)]
-pub(super) struct AffineNiels<F> {
-    pub(super) y_plus_x: F,
-    pub(super) y_minus_x: F,
-    pub(super) xy2d: F,
+pub(crate) struct AffineNiels<F> {
+    pub(crate) y_plus_x: F,
+    pub(crate) y_minus_x: F,
+    pub(crate) xy2d: F,
 }
 
-/// A point prepared to be added: y + x, y - x, z and 2dt of an extended one.
+/// A point prepared to be added: y + x, y - x, 2z and 2dt of an extended one.
 #[derive(Clone, Copy)]
-pub(super) struct ProjectiveNiels<F> {
-    y_plus_x: F,
-    y_minus_x: F,
-    z: F,
-    t2d: F,
+pub(crate) struct ProjectiveNiels<F> {
+    pub(crate) y_plus_x: F,
+    pub(crate) y_minus_x: F,
+    pub(crate) twice_z: F,
+    pub(crate) t2d: F,
 }
 
 impl<F: Field> Extended<F> {
     /// Prepares the point to be added; `d2` is 2d.
     #[inline(always)]
-    pub(super) fn to_niels(self, d2: F) -> ProjectiveNiels<F> {
+    pub(crate) fn to_niels(self, d2: F) -> ProjectiveNiels<F> {
         ProjectiveNiels {
             y_plus_x: self.y + self.x,
             y_minus_x: self.y - self.x,
-            z: self.z,
+            twice_z: self.z + self.z,
             t2d: self.t * d2,
         }
     }
 
     /// Eight multiplications.
     #[inline(always)]
-    pub(super) fn plus(self, other: &ProjectiveNiels<F>) -> Self {
+    pub(crate) fn plus(self, other: &ProjectiveNiels<F>) -> Self {
         let a = (self.y - self.x) * other.y_minus_x;
         let b = (self.y + self.x) * other.y_plus_x;
         let c = self.t * other.t2d;
-        let zz = self.z * other.z;
-        Self::completed(a, b, c, zz + zz)
+        let d = self.z * other.twice_z;
+        Self::completed(a, b, c, d)
     }
 
     /// Seven multiplications.
     #[inline(always)]
-    pub(super) fn plus_affine(self, other: &AffineNiels<F>) -> Self {
+    pub(crate) fn plus_affine(self, other: &AffineNiels<F>) -> Self {
         let a = (self.y - self.x) * other.y_minus_x;
         let b = (self.y + self.x) * other.y_plus_x;
         let c = self.t * other.xy2d;

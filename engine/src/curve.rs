@@ -1,0 +1,27 @@
+//! The curve under Ed25519 and ristretto255, eight points at a time, on x86-64 with AVX-512 IFMA.
+//!
+//! Whether the machine has the instructions is asked at run time ([`lanes::Ifma::try_new`]); who uses this has a portable way
+//! that gives the same results, and tests that say so.
+
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "sealing does not decode and multiply by it yet")
+)]
+
+pub(crate) mod affine;
+mod constants;
+pub(crate) mod decode;
+pub(crate) mod digits;
+pub(crate) mod eights;
+pub(crate) mod encode;
+pub(crate) mod field;
+pub(crate) mod invert;
+pub(crate) mod lanes;
+pub(crate) mod point;
+pub(crate) mod power;
+#[cfg(test)]
+mod ristretto_tests;
+pub(crate) mod rows;
+#[cfg(test)]
+mod tests;
+pub(crate) mod times;

@@ -1,0 +1,99 @@
+//! Eight points in lanes: what the formulas that hold for any field leave out.
+
+use super::affine::Affine;
+use super::constants::LaneConstants;
+use super::lanes::{Ifma, Lanes};
+use super::point::{Extended, ProjectiveNiels};
+use super::power::Power as _;
+
+/// Eight points.
+pub(crate) type Eight = Extended<Lanes>;
+
+impl Eight {
+    /// At most eight, a lane each; lanes without a point get the neutral one.
+    #[inline(always)]
+    pub(crate) fn from_affine(ifma: Ifma, constants: &LaneConstants, points: &[Affine]) -> Self {
+        let (x, y) = Affine::to_lanes(ifma, points);
+        Self {
+            x,
+            y,
+            z: constants.one,
+            t: x * y,
+        }
+    }
+
+    /// The neutral point in all lanes.
+    #[inline(always)]
+    pub(crate) fn neutral(constants: &LaneConstants) -> Self {
+        Self {
+            x: constants.zero,
+            y: constants.one,
+            z: constants.one,
+            t: constants.zero,
+        }
+    }
+
+    /// 2^`count` times these, for a `count` of 1 or more: four squarings and three multiplications each, and one
+    /// multiplication for t, which none of the doublings needs.
+    #[inline(always)]
+    pub(crate) fn doubled_times(self, count: u32) -> Self {
+        let mut point = self;
+        for _ in 1..count {
+            point = point.projective_doubled(false);
+        }
+        point.projective_doubled(true)
+    }
+
+    /// Source: Hisil et al., as in `point.rs`, section 3.3; e, f, g and h here are the negatives of those there, which changes
+    /// none of the products and saves subtractions. Without `with_t` the old t stays, which is wrong.
+    #[inline(always)]
+    fn projective_doubled(self, with_t: bool) -> Self {
+        let (a, b, c) = (self.x.square(), self.y.square(), self.z.square());
+        let s = (self.x + self.y).square();
+        let e = a.sum().plus(b).minus(s).carried();
+        let f = a.sum().minus(b).plus(c).plus(c).carried();
+        let (g, h) = (a - b, a + b);
+        Self {
+            x: e * f,
+            y: g * h,
+            z: f * g,
+            t: if with_t { e * h } else { self.t },
+        }
+    }
+}
+
+impl ProjectiveNiels<Lanes> {
+    /// The neutral point in all lanes.
+    #[inline(always)]
+    pub(crate) fn neutral(constants: &LaneConstants) -> Self {
+        Self {
+            y_plus_x: constants.one,
+            y_minus_x: constants.one,
+            twice_z: constants.one + constants.one,
+            t2d: constants.zero,
+        }
+    }
+
+    /// In lanes of `mask` the point of `other`.
+    #[inline(always)]
+    pub(crate) fn replaced_where(self, mask: u8, other: &Self) -> Self {
+        Self {
+            y_plus_x: self.y_plus_x.replaced_where(mask, &other.y_plus_x),
+            y_minus_x: self.y_minus_x.replaced_where(mask, &other.y_minus_x),
+            twice_z: self.twice_z.replaced_where(mask, &other.twice_z),
+            t2d: self.t2d.replaced_where(mask, &other.t2d),
+        }
+    }
+
+    /// In lanes of `mask` the negative, (-x, y).
+    #[inline(always)]
+    pub(crate) fn negated_where(self, constants: &LaneConstants, mask: u8) -> Self {
+        let negative = constants.zero - self.t2d;
+        Self {
+            y_plus_x: self.y_plus_x.replaced_where(mask, &self.y_minus_x),
+            y_minus_x: self.y_minus_x.replaced_where(mask, &self.y_plus_x),
+            t2d: self.t2d.replaced_where(mask, &negative),
+            ..self
+        }
+    }
+}
