@@ -5,11 +5,13 @@
 //! the definition written plainly, emission by emission. A run is its seed, which every failure prints.
 
 mod definition;
+mod plain;
 mod traffic;
 
 use definition::ByDefinition;
 use fairlane_engine::fair::{Anchor, Emission, FairOrder, FairParams};
 use fairlane_engine::types::{Entry, TimestampUs};
+use plain::Plain;
 use proptest::prelude::*;
 use traffic::{Outcome, Rng, Traffic, entry, run};
 
@@ -25,6 +27,9 @@ struct Tally {
     /// Turned round where a wait had been cut, which the emission says.
     after_cut: u64,
     groups_tangled: u64,
+    /// Pairs in them.
+    tangled_pairs: u64,
+    group_len_max: u64,
     group_wait_cut: u64,
     cap_fired: u64,
 }
@@ -41,6 +46,9 @@ fn check(traffic: &Traffic, outcome: &Outcome, tally: &mut Tally) -> Result<(), 
     let faulty = traffic.params.authorities() - traffic.params.quorum();
     tally.runs += 1;
     tally.groups_tangled += u64::from(outcome.groups_tangled);
+    let lens = || outcome.places.iter().flatten().map(|place| place.group_len);
+    tally.tangled_pairs += lens().filter(|len| *len > 1).count() as u64;
+    tally.group_len_max = tally.group_len_max.max(lens().max().unwrap_or(0) as u64);
     tally.group_wait_cut += u64::from(outcome.group_wait_cut);
     tally.cap_fired += u64::from(outcome.cap_fired);
     for x in 0..pairs {
@@ -108,6 +116,37 @@ fn no_forced_pair_is_turned_round_on_random_networks_with_liars() {
     );
 }
 
+/// Many times the pairs of the test above, over larger committees, wilder networks and all sizes of jitter:
+/// `cargo test --release -p fairlane-engine --test fair_law -- --ignored --nocapture`.
+#[test]
+#[ignore = "a minute in release; its shorter form runs always"]
+fn no_forced_pair_of_ten_million_is_turned_round() {
+    let mut tally = Tally::default();
+    for seed in 0.. {
+        if tally.forced >= FORCED_PAIRS {
+            break;
+        }
+        let mut rng = Rng(seed ^ 0x1a3);
+        let authorities = 4 + rng.below(13) as u32;
+        let faulty = (authorities - 1) / 3;
+        let deferral_cap = [8, 64, 64, 64][rng.below(4)];
+        let params = FairParams::new(authorities, faulty, deferral_cap).unwrap();
+        let liars = rng
+            .below(faulty as usize + 1)
+            .max(seed as usize % 2 * faulty as usize);
+        let (pairs, jitter) = (20 + rng.below(200), 1 << rng.below(7));
+        let traffic = Traffic::draw(&mut rng, params, liars, pairs, jitter);
+        let verdict = check(&traffic, &run(&traffic, pairs), &mut tally);
+        assert_eq!(
+            verdict,
+            Ok(()),
+            "seed {seed}: n = {authorities}, {liars} liars"
+        );
+    }
+    println!("{tally:#?}");
+    assert_eq!(tally.forced, tally.kept + tally.in_group + tally.after_cut);
+}
+
 #[test]
 fn every_emission_is_the_one_that_the_definition_gives() {
     let mut met = Met::default();
@@ -135,6 +174,49 @@ fn every_emission_is_the_one_that_the_definition_gives() {
                 emission,
                 oracle.step(&anchor),
                 "seed {seed}, anchor {number}"
+            );
+            met.count(&emission);
+        }
+    }
+    println!("{met:?}");
+    let least = met
+        .dropped
+        .min(met.group_wait_cut)
+        .min(met.cap_fired)
+        .min(met.tangled_large);
+    assert!(least >= 50, "some rule was hardly met: {met:?}");
+}
+
+#[test]
+fn every_emission_is_the_one_that_comparing_all_pairs_gives() {
+    let mut met = Met::default();
+    for seed in 0..RUNS_BY_ALL_PAIRS {
+        let mut rng = Rng(seed ^ 0xa11);
+        let authorities = 4 + rng.below(13);
+        let liars = (authorities - 1) / 3;
+        let faulty = liars as u32 - u32::from(rng.below(8) == 0);
+        let deferral_cap = [1, 3, 9, 64][rng.below(4)];
+        let params = FairParams::new(authorities as u32, faulty, deferral_cap).unwrap();
+        let (pairs, jitter) = (20 + rng.below(300), 1 << rng.below(8));
+        let traffic = Traffic::draw(&mut rng, params, liars, pairs, jitter);
+        // Half of the runs are over before anything expires.
+        let (anchor_us, expiry_us_max) =
+            [(4_000_000, EXPIRY_US_MAX), (1_000, 80_000_000)][rng.below(2)];
+        let valid_until: Vec<u64> = (0..pairs).map(|_| rng.next() % expiry_us_max).collect();
+        let (mut order, mut oracle) = (FairOrder::new(params), Plain::new(params));
+        let idle = vec![vec![Vec::new(); authorities]; deferral_cap as usize + 1];
+        for (number, lists) in (1u64..).zip(traffic.anchors.iter().chain(&idle)) {
+            let appends = appends(&mut rng, lists, &valid_until);
+            let anchor = Anchor {
+                consensus_time: TimestampUs(number * anchor_us),
+                tie_seed: *blake3::hash(&rng.next().to_be_bytes()).as_bytes(),
+                appends: &appends,
+            };
+            let emission = order.step(&anchor);
+            assert_eq!(
+                emission,
+                oracle.step(&anchor),
+                "seed {seed}, n = {authorities}, {pairs} pairs, jitter {jitter}, anchor {number}"
             );
             met.count(&emission);
         }
@@ -247,8 +329,14 @@ fn appends(rng: &mut Rng, lists: &[Vec<usize>], valid_until: &[u64]) -> Vec<Vec<
     lists.iter().map(&mut entries).collect()
 }
 
+/// What the long form of the law looks at.
+const FORCED_PAIRS: u64 = 10_000_000;
+
 /// Random runs of the law, one a seed.
 const RUNS: u64 = 400;
+
+/// Random runs beside the comparison of all pairs, one a seed.
+const RUNS_BY_ALL_PAIRS: u64 = 1200;
 
 /// Random runs beside the definition, one a seed.
 const RUNS_BY_DEFINITION: u64 = 3000;
