@@ -121,6 +121,8 @@ fn bound(name: &str, n: usize, parameters: &Parameters) -> usize {
         "checkpoints" => CHECKPOINTS_KEPT_MAX + CHECKPOINTS_UNSETTLED_MAX,
         "batches_kept" => BATCHES_KEPT_MAX,
         "batches_kept_bytes" => BATCHES_KEPT_BYTES_MAX,
+        // Nothing is read.
+        "loads_waiting" | "loaded_bytes" => 0,
         "downloads" => DOWNLOADS_MAX,
         // A batch a round at most, while one is away and comes back.
         "gap" => 2 * LONG_SPELL_ROUNDS as usize,
@@ -396,6 +398,8 @@ impl World {
                         self.send(at, to, message.clone());
                     }
                 }
+                // Nobody is away for longer than what is kept in memory.
+                Effect::Load { item } => self.faults.push(format!("authority {at} reads {item:?}")),
                 Effect::Ack { .. }
                 | Effect::Receipts { .. }
                 | Effect::Ordered { .. }

@@ -204,6 +204,7 @@ impl Total {
         sum.shares_bad += report.shares_bad;
         sum.void += report.void;
         sum.restarts += report.restarts;
+        sum.loads += report.loads;
         sum.states_taken += report.states_taken;
         sum.batches_fetched += report.batches_fetched;
         sum.laws_judged += report.laws_judged;
@@ -242,8 +243,8 @@ impl Total {
             sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
         );
         println!(
-            "away and back: {} restarts, {} state syncs, {} batches fetched; the law judged in {} seeds",
-            sum.restarts, sum.states_taken, sum.batches_fetched, sum.laws_judged
+            "away and back: {} restarts, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds",
+            sum.restarts, sum.states_taken, sum.batches_fetched, sum.loads, sum.laws_judged
         );
         println!("{seconds:.1} s of real time");
     }

@@ -2,6 +2,7 @@
 
 use crate::engine::UNOPENED_MAX;
 use crate::pace::leader_wait::LeaderWaitBounds;
+use crate::sync::served::BATCHES_KEPT_MAX;
 
 /// Timers and bounds of one engine; times in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct EngineConfig {
     pub unlisted_max: u32,
     /// Batches decided and not opened above which no further anchor is committed; at least 1.
     pub unopened_max: u32,
+    /// Settled batches kept in memory for peers that missed them; older ones are read from the disk.
+    pub batches_kept_max: u32,
 }
 
 impl EngineConfig {
@@ -50,6 +53,7 @@ impl Default for EngineConfig {
             fetch_retry_us: 50_000,
             unlisted_max: 65_536,
             unopened_max: UNOPENED_MAX,
+            batches_kept_max: BATCHES_KEPT_MAX as u32,
         }
     }
 }

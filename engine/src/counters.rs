@@ -104,6 +104,10 @@ counters! {
     sync_requests,
     /// Parts of checkpoints and batches sent to peers that were behind.
     sync_parts_served,
+    /// Batches, and headers of batches, read from the disk for them.
+    loads,
+    /// Such requests answered with none, because too many of one peer wait.
+    loads_refused,
     /// Such parts that nobody asked for.
     sync_parts_unasked,
     /// Such parts, or what they made up, that were not what was asked for.

@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use crate::admit::refusal::Refusal;
+use crate::batch::header::{BatchHeader, HEADER_LEN};
 use crate::dag::SignedHeader;
 use crate::input::ClientTag;
 use crate::message::PeerMessage;
+use crate::sync::part::Item;
 use crate::types::{AuthorityIndex, BatchSeq, Sha256Hash};
+use crate::wire::DecodeError;
 
 /// One effect of [`crate::engine::Engine::handle`].
 #[derive(Clone, Debug)]
@@ -47,6 +50,13 @@ pub enum Effect {
         /// Whose entry got which index in it.
         items: Vec<(ClientTag, u32)>,
     },
+    /// Read something from the journal for a peer that is behind: of batches whose record was asked for, the headers or the
+    /// archive. To be answered with [`crate::input::Input::Loaded`], in any order; what is not there any more, too. At most
+    /// [`crate::sync::loads::LOADS_MAX`] are unanswered at a time.
+    Load {
+        /// [`Item::Headers`] or [`Item::Batch`].
+        item: Item,
+    },
     /// [`crate::engine::Engine::open_next`] can write this batch.
     BatchReady {
         /// The batch.
@@ -76,10 +86,20 @@ pub enum Record {
     Vertex(Arc<[u8]>),
     /// A committed anchor: index u64, round u64, author u8, digest 32, consensus time u64.
     Anchor(Arc<[u8]>),
-    /// The header of an opened batch.
+    /// An opened batch: its header 181, its archive.
     Batch(Arc<[u8]>),
     /// Evidence, encoded: once an author and kind.
     Evidence(Arc<[u8]>),
     /// Part of a state that was taken over from a peer: the checkpoint's header 181, index u32, how many parts u32, bytes.
     State(Arc<[u8]>),
+}
+
+/// The header in the body of a [`Record::Batch`]. Errors: too short, or no header.
+pub fn header_of_batch(body: &[u8]) -> Result<BatchHeader, DecodeError> {
+    BatchHeader::decode(&body[..body.len().min(HEADER_LEN)])
+}
+
+/// The archive in the body of a [`Record::Batch`]; none where a body has only the header.
+pub fn archive_of_batch(body: &[u8]) -> Option<&[u8]> {
+    body.get(HEADER_LEN..).filter(|archive| !archive.is_empty())
 }

@@ -17,6 +17,7 @@ mod proposing;
 mod recover;
 mod resending;
 mod revealing;
+mod serving;
 mod syncing;
 
 pub use footprint::Footprint;
@@ -24,8 +25,9 @@ use pausing::Emissions;
 pub use pausing::{UNOPENED_BYTES_MAX, UNOPENED_MAX};
 pub use recover::RecoverError;
 pub use revealing::SHARES_ASKED_MAX;
+pub use serving::{ROUNDS_ASKED_MAX, ROUNDS_VERTICES_MAX};
+pub use syncing::STATE_RECORD_LEN_MAX;
 use syncing::Syncing;
-pub use syncing::{ROUNDS_ASKED_MAX, ROUNDS_VERTICES_MAX, STATE_RECORD_LEN_MAX};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -220,7 +222,7 @@ impl Engine {
             evidence: EvidenceBook::default(),
             dag_faults_seen: 0,
             checkpoints: Checkpoints::default(),
-            syncing: Syncing::new(own, n, config.fetch_retry_us),
+            syncing: Syncing::new(own, n, &config),
             counters: Counters::default(),
             config,
             committee,
@@ -258,6 +260,7 @@ impl Engine {
             }
             Input::WantPart { from, want } => self.on_want_part(from, want, effects),
             Input::Part { from, part } => self.on_part(now, from, &part, effects),
+            Input::Loaded { item, bytes } => self.on_loaded(item, bytes, effects),
             Input::PeerUp { peer } => {
                 self.peers_up.insert(peer);
                 self.pushed[peer.as_usize()] = NOTHING_PUSHED;
@@ -265,6 +268,7 @@ impl Engine {
             }
             Input::PeerDown { peer } => {
                 self.peers_up.remove(peer);
+                self.syncing.loads.forget(peer);
             }
             Input::Durable { records } => self.on_durable(now, records, effects),
             Input::Tick => {}
@@ -361,9 +365,10 @@ impl Engine {
 
     /// A batch is opened, or was fetched, into `out`.
     fn on_opened(&mut self, opened: &OpenedBatch, out: &[u8], effects: &mut Vec<Effect>) {
-        self.persist(Record::Batch(opened.header.encode()[..].into()), effects);
         let archive = &out[..opened.archive_len];
-        self.syncing.served.push(&opened.header, archive);
+        let record: Arc<[u8]> = [&opened.header.encode()[..], archive].concat().into();
+        self.persist(Record::Batch(record.clone()), effects);
+        self.syncing.served.push(&opened.header, record);
         self.note_settled(&opened.header, &opened.digests);
         self.counters.batches += 1;
         self.counters.void += u64::from(opened.header.void);

@@ -1,9 +1,11 @@
 //! Everything that can happen to an engine.
 
+use std::sync::Arc;
+
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
-use crate::sync::part::{Part, WantPart};
+use crate::sync::part::{Item, Part, WantPart};
 use crate::types::{AuthorityIndex, BatchSeq, Digest, Round};
 
 /// Where to answer a client: the connection, and the tag that the client gave the submission.
@@ -89,6 +91,13 @@ pub enum Input {
         from: AuthorityIndex,
         /// The part.
         part: Part,
+    },
+    /// What [`crate::effect::Effect::Load`] asked for.
+    Loaded {
+        /// What.
+        item: Item,
+        /// Encoded headers, or an archive; none when it is not there.
+        bytes: Option<Arc<[u8]>>,
     },
     /// A link to a peer was established: what it missed is pushed again.
     PeerUp {

@@ -19,8 +19,8 @@
 //! - Entries that its lost vertices listed come back to its local order and are listed again; those that were emitted
 //!   meanwhile the state knows, and the fair order passes over them.
 //! - Batches that it missed are fetched by hash and settled in order ([`gap`]), before those of its own; each once, by seq.
-//!   Peers keep a window of settled batches in memory ([`served`]). What is older is in no node's memory: such a node
-//!   takes part in consensus and settles nothing until it gets them.
+//!   Peers keep a window of settled batches in memory ([`served`]) and read what is older from their disks ([`loads`]). What
+//!   no peer has any more leaves such a node taking part in consensus and settling nothing.
 //!
 //! Every answer is bounded before it takes memory; a peer that does not answer, has not got it, or lies is followed by the
 //! next, with back-off, and counted.
@@ -28,6 +28,7 @@
 pub mod checkpoints;
 pub mod download;
 pub mod gap;
+pub mod loads;
 pub mod part;
 pub mod proof;
 pub mod served;

@@ -11,7 +11,7 @@ use common::World;
 use fairlane_engine::batch::BatchHeader;
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
-use fairlane_engine::effect::Record;
+use fairlane_engine::effect::{Record, header_of_batch};
 use fairlane_engine::state::State;
 use fairlane_engine::types::Sha256Hash;
 
@@ -35,7 +35,7 @@ fn headers(world: &World, at: usize) -> Vec<BatchHeader> {
         .journal
         .iter()
         .filter_map(|record| match record {
-            Record::Batch(bytes) => Some(BatchHeader::decode(bytes).unwrap()),
+            Record::Batch(bytes) => Some(header_of_batch(bytes).unwrap()),
             _ => None,
         });
     headers.collect()

@@ -15,20 +15,27 @@ use fairlane_engine::sync::part::{Item, Part};
 const SECOND: u64 = 1_000_000;
 const AWAY: usize = 3;
 
-/// A committee with a short memory, whose rounds run on also when there is nothing to order.
-fn world() -> World {
-    let parameters = Parameters {
+/// A short memory.
+fn parameters() -> Parameters {
+    Parameters {
         gc_depth_rounds: 8,
         checkpoint_interval_rounds: 16,
         ..Parameters::default()
-    };
-    let config = EngineConfig {
+    }
+}
+
+/// Rounds run on also when there is nothing to order.
+fn config() -> EngineConfig {
+    EngineConfig {
         heartbeat_us: 1_000,
         leader_timeout_us: 1_500,
         round_interval_us_min: 500,
         ..EngineConfig::default()
-    };
-    World::new(4, parameters, config)
+    }
+}
+
+fn world() -> World {
+    World::new(4, parameters(), config())
 }
 
 /// One envelope every `gap_us`, to all that are there.
@@ -219,4 +226,79 @@ fn a_peer_that_has_nothing_or_says_nothing_sensible_keeps_nobody_away() {
         part.of_len = u32::MAX;
         part
     });
+}
+
+/// The others keep next to nothing in memory and have all restarted meanwhile: every batch comes from a disk.
+#[test]
+fn one_that_missed_more_than_is_kept_in_memory_gets_every_batch_from_disks() {
+    for batches_kept_max in [0, 5] {
+        let config = EngineConfig {
+            batches_kept_max,
+            ..config()
+        };
+        let mut world = World::new(4, parameters(), config);
+        load(&mut world, 0..20, 2_000);
+        world.run_for(SECOND / 10);
+        world.part(AWAY);
+        load(&mut world, 20..260, 3_000);
+        run_rounds(&mut world, 4_000);
+        for at in 0..3 {
+            let durable = world.nodes[at].durable as usize;
+            world.restart(at, durable);
+        }
+        run_rounds(&mut world, 200);
+        let missed = world.nodes[0].settled.hashes.len() - world.nodes[AWAY].settled.hashes.len();
+        assert!(missed > 200, "{missed}");
+        world.join(AWAY);
+        world.run_for(SECOND);
+        takes_part(&mut world, 260);
+        assert_one_chain(&mut world, 261);
+        let counters = *world.nodes[AWAY].engine.counters();
+        assert_eq!((counters.states_taken, counters.sync_parts_bad), (1, 0));
+        let loads = |at: usize| world.nodes[at].engine.counters().loads;
+        let read: u64 = (0..3).map(loads).sum();
+        assert!(read > missed as u64, "{read} readings for {missed} batches");
+        for node in &world.nodes {
+            let held = node.engine.footprint();
+            assert!(held.batches_kept <= batches_kept_max as usize && held.loads_waiting == 0);
+        }
+    }
+}
+
+/// Journals that were shortened: who asks hears that it is not there, from everybody, and goes on asking now and then.
+#[test]
+fn what_no_disk_has_any_more_is_not_here_and_costs_little() {
+    let config = EngineConfig {
+        batches_kept_max: 0,
+        ..config()
+    };
+    let mut world = World::new(4, parameters(), config);
+    load(&mut world, 0..20, 2_000);
+    world.run_for(SECOND / 10);
+    world.part(AWAY);
+    load(&mut world, 20..60, 3_000);
+    run_rounds(&mut world, 2_000);
+    world.are_disks_shortened = true;
+    world.join(AWAY);
+    world.run_for(SECOND);
+    let before = *world.nodes[AWAY].engine.counters();
+    let settled = world.nodes[AWAY].settled.hashes.len();
+    world.run_for(2 * SECOND);
+    let counters = *world.nodes[AWAY].engine.counters();
+    assert_eq!((counters.states_taken, counters.sync_parts_bad), (1, 0));
+    assert_eq!(
+        world.nodes[AWAY].settled.hashes.len(),
+        settled,
+        "nothing is made up"
+    );
+    let asked = counters.sync_requests - before.sync_requests;
+    assert!((1..=20).contains(&asked), "{asked} requests in 2 s");
+    assert!(
+        counters.vertices_made > before.vertices_made,
+        "it takes part"
+    );
+
+    world.are_disks_shortened = false;
+    world.run_for(4 * SECOND);
+    assert_one_chain(&mut world, 60);
 }

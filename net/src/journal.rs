@@ -25,6 +25,8 @@
 //! Zeroing 8 MiB costs 16 ms, the whole 64 MiB 130 ms. Hence: reserve the segment, zero its first 8 MiB at start, and keep
 //! 8 MiB ahead of the writer in steps of 256 KiB while it is idle.
 
+mod batches;
+mod loader;
 mod lock;
 mod reader;
 mod record;
@@ -36,6 +38,8 @@ use std::path::{Path, PathBuf};
 use fairlane_engine::types::{AuthorityIndex, ChainId};
 use fairlane_engine::wire::DecodeError;
 
+pub use batches::{BatchReader, INDEXED_SEGMENTS_MAX};
+pub use loader::BatchLoader;
 pub use lock::FolderLock;
 pub use reader::{JournalEnd, JournalReader, JournalRecord, Torn};
 pub use record::{Kind, Record};

@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::config::{BackendName, NodeConfig, resolve};
-use crate::journal::{Durability, Journal, JournalConfig, JournalIdentity, StoppedJournal};
+use crate::journal::{
+    BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, StoppedJournal,
+};
 use crate::recovery::Recovery;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
@@ -262,6 +264,11 @@ impl Setup {
             recover_and_start(&config, &plan, &data, recovery, move || wake.wake())?
         };
 
+        let loader = BatchLoader::start(&data, committee.epoch, {
+            let wake = thread_of_core.clone();
+            move || wake.wake()
+        })?;
+
         let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let verifier = EnvelopeVerifier::new(directory.sealing_key, system_entropy()?);
@@ -274,6 +281,7 @@ impl Setup {
                 to_io,
                 io: between(&io_wake),
                 journal: JournalPort::new(journal, committee.epoch),
+                loader,
                 settle,
                 report: core_report.clone(),
             },

@@ -72,6 +72,10 @@ footprint! {
     batches_kept,
     /// Bytes of them.
     batches_kept_bytes,
+    /// Requests of peers that wait for the disk.
+    loads_waiting,
+    /// Bytes kept that were read from it.
+    loaded_bytes,
     /// Things that are being fetched from peers.
     downloads,
     /// Hashes and batches of a gap.
@@ -84,6 +88,7 @@ impl Engine {
         let (vertices, vertices_retained, vertices_named) = self.dag.kept_len();
         let (fair_emitted, fair_emissions) = self.fair.emitted_len();
         let (shares_early, shares_kept) = self.reveal.shares_len();
+        let (loads_waiting, loaded_bytes) = self.syncing.loads.len();
         let (batches_kept, batches_kept_bytes) = self.syncing.served.len();
         Footprint {
             envelopes: self.table.len(),
@@ -109,6 +114,8 @@ impl Engine {
             checkpoints: self.checkpoints.len(),
             batches_kept,
             batches_kept_bytes,
+            loads_waiting,
+            loaded_bytes,
             downloads: self.syncing.downloads.len(),
             gap: self.syncing.gap.as_ref().map_or(0, |gap| gap.len()),
         }

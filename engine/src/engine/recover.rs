@@ -228,8 +228,8 @@ impl Replay {
     }
 
     fn take_batch(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
-        let header =
-            BatchHeader::decode(bytes).map_err(|error| RecoverError::Header { record, error })?;
+        let header = crate::effect::header_of_batch(bytes)
+            .map_err(|error| RecoverError::Header { record, error })?;
         if let Some(gap) = &mut self.engine.syncing.gap {
             if !gap.pass(&header) {
                 return Err(RecoverError::Batch { record });

@@ -4,7 +4,8 @@ use super::*;
 use crate::state::Restored;
 use crate::sync::download::{Downloads, Taken};
 use crate::sync::gap::{GAP_MAX, Gap};
-use crate::sync::part::{Item, Part, WantPart};
+use crate::sync::loads::Loads;
+use crate::sync::part::{Item, Part};
 use crate::sync::proof::Proof;
 use crate::sync::served::Served;
 
@@ -21,6 +22,7 @@ pub(super) struct Syncing {
     pub(super) proof_at: Option<TimestampUs>,
     pub(super) gap: Option<Gap>,
     pub(super) served: Served,
+    pub(super) loads: Loads,
     /// Up to which round vertices were asked for, and when to ask again.
     asked: Option<(Round, TimestampUs)>,
     /// Whom to ask for rounds next.
@@ -28,7 +30,8 @@ pub(super) struct Syncing {
 }
 
 impl Syncing {
-    pub(super) fn new(own: AuthorityIndex, authorities: u32, retry_us: u64) -> Self {
+    pub(super) fn new(own: AuthorityIndex, authorities: u32, config: &EngineConfig) -> Self {
+        let retry_us = config.fetch_retry_us;
         Self {
             seen: vec![Round(0); authorities as usize],
             downloads: Downloads::new(own, authorities, retry_us),
@@ -36,7 +39,8 @@ impl Syncing {
             states_missed: 0,
             proof_at: None,
             gap: None,
-            served: Served::default(),
+            served: Served::new(config.batches_kept_max as usize),
+            loads: Loads::default(),
             asked: None,
             turn: 0,
         }
@@ -176,49 +180,6 @@ impl Engine {
         let doublings = self.syncing.states_missed.min(STATES_MISSED_DOUBLINGS_MAX);
         self.syncing.proof_at = Some(now.plus_us(self.config.fetch_retry_us << doublings));
         self.syncing.states_missed += 1;
-    }
-
-    /// A peer that is behind asks for all vertices of some rounds.
-    pub(super) fn on_want_rounds(
-        &self,
-        from: AuthorityIndex,
-        after: Round,
-        count: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        let last = Round(
-            after
-                .0
-                .saturating_add(u64::from(count.min(ROUNDS_ASKED_MAX))),
-        );
-        let first = Round(after.0.saturating_add(1));
-        let vertices = self.dag.vertices_between(first, last);
-        for vertex in vertices.take(ROUNDS_VERTICES_MAX) {
-            let message = PeerMessage::Vertex(vertex.bytes().clone());
-            effects.push(Effect::Send { to: from, message });
-        }
-    }
-
-    /// A peer asks for part of a checkpoint or of a batch.
-    pub(super) fn on_want_part(
-        &mut self,
-        from: AuthorityIndex,
-        want: WantPart,
-        effects: &mut Vec<Effect>,
-    ) {
-        let served = &self.syncing.served;
-        let part = match want.item {
-            Item::Proof(above) => {
-                let proof = self.checkpoints.proof(above, &self.committee);
-                Part::of(want, proof.as_deref())
-            }
-            Item::State(seq) => Part::of(want, self.checkpoints.transferred(seq).as_deref()),
-            Item::Headers(last) => Part::of(want, served.headers(last).as_deref()),
-            Item::Batch(seq) => Part::of(want, served.archive(seq).map(|bytes| &bytes[..])),
-        };
-        self.counters.sync_parts_served += 1;
-        let message = PeerMessage::Part(part);
-        effects.push(Effect::Send { to: from, message });
     }
 
     pub(super) fn on_part(
@@ -434,10 +395,6 @@ impl Engine {
 
 /// A node this many rounds behind what others have signed asks for rounds; less is on its way.
 const CATCH_UP_LAG_ROUNDS: u64 = 8;
-/// Rounds asked for at one time at most.
-pub const ROUNDS_ASKED_MAX: u32 = 64;
-/// Vertices in the answer to one request for rounds at most.
-pub const ROUNDS_VERTICES_MAX: usize = 512;
 /// The wait for the next proof doubles at most this often.
 const STATES_MISSED_DOUBLINGS_MAX: u32 = 5;
 /// Batches fetched at one time.

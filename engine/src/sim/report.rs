@@ -57,6 +57,8 @@ pub struct Report {
     pub states_taken: u64,
     /// Batches that correct nodes took from peers.
     pub batches_fetched: u64,
+    /// Times that a node read batches, or headers of batches, from its disk for peers.
+    pub loads: u64,
     /// Void entries.
     pub void: u64,
 }

@@ -33,6 +33,7 @@ use crate::committee::Committee;
 use crate::effect::Effect;
 use crate::input::Input;
 use crate::message::PeerMessage;
+use crate::sync::part::Item;
 use crate::types::{AuthorityIndex, Digest};
 
 /// Something that happens at a time.
@@ -45,6 +46,8 @@ pub(super) enum Event {
     },
     /// A write is done.
     Written { node: usize, life: u64, covers: u64 },
+    /// Something is read from a disk.
+    Loaded { node: usize, life: u64, item: Item },
     /// A client's submission arrives.
     Submit { at: usize },
     /// A node's timer may be due.
@@ -95,6 +98,8 @@ pub(super) struct World {
     healed: bool,
     last_submission_us: u64,
     restarts: u64,
+    /// Batches, and headers of batches, that were read from disks.
+    loads: u64,
     laws_judged: u64,
     effects: Vec<Effect>,
     /// Draws what the world itself decides.
@@ -159,6 +164,7 @@ impl World {
         match event {
             Event::Deliver { to, from, message } => self.deliver(to, from, message),
             Event::Written { node, life, covers } => self.on_written(node, life, covers),
+            Event::Loaded { node, life, item } => self.on_loaded(node, life, item),
             Event::Submit { at } => self.on_submission(at),
             Event::Timer { node } => self.on_timer(node),
             Event::Relink { node, peer } => {
@@ -366,6 +372,7 @@ impl World {
             leader_latency: self.checks.latency.of_leaders,
             vertex_latency: self.checks.latency.of_all,
             restarts: self.restarts,
+            loads: self.loads,
             states_taken: correct.iter().map(|node| node.tally().states_taken).sum(),
             batches_fetched: correct
                 .iter()

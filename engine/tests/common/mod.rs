@@ -23,7 +23,8 @@ use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::seal::{
     Envelope, EnvelopeVerifier, LabelFields, SealingKey, ShareMessage, deal, open_envelope, seal,
 };
-use fairlane_engine::sync::part::Part;
+use fairlane_engine::sync::loads::load_from_records;
+use fairlane_engine::sync::part::{Item, Part};
 use fairlane_engine::types::{
     AuthorityIndex, ChainId, Digest, Epoch, RollupId, Round, Sha256Hash, TimestampUs,
 };
@@ -71,6 +72,11 @@ enum Happening {
         tag: u64,
         bytes: Arc<[u8]>,
     },
+    Loaded {
+        at: usize,
+        life: u64,
+        item: Item,
+    },
 }
 
 pub struct World {
@@ -91,6 +97,8 @@ pub struct World {
     pub lie: fn(Part) -> Part,
     /// Who answers whoever asks for an envelope with this one.
     pub swapped_envelopes: Option<(usize, Arc<[u8]>)>,
+    /// Old batches are on no disk any more.
+    pub are_disks_shortened: bool,
     /// Messages from one to the other are lost.
     pub cut: BTreeSet<(usize, usize)>,
     config: EngineConfig,
@@ -163,6 +171,7 @@ impl World {
             liars: Vec::new(),
             lie: |part| part,
             swapped_envelopes: None,
+            are_disks_shortened: false,
             cut: BTreeSet::new(),
             config,
             sent: BTreeMap::new(),
@@ -355,6 +364,14 @@ impl World {
                     self.input(at, Input::Durable { records });
                 }
             }
+            Happening::Loaded { at, life, item } => {
+                if life == self.nodes[at].life {
+                    let journal = &self.nodes[at].journal;
+                    let bytes = load_from_records(journal, item);
+                    let bytes = bytes.filter(|_| !self.are_disks_shortened);
+                    self.input(at, Input::Loaded { item, bytes });
+                }
+            }
             Happening::Message { to, from, message } => self.deliver(to, from, message),
             Happening::Submit { to, tag, bytes } => {
                 let Ok(envelope) = Envelope::decode(bytes) else {
@@ -436,6 +453,10 @@ impl World {
             }
             Effect::Ordered { items, .. } => self.nodes[at].ordered += items.len(),
             Effect::BatchReady { .. } => self.open(at),
+            Effect::Load { item } => {
+                let life = self.nodes[at].life;
+                self.schedule(self.disk_us, Happening::Loaded { at, life, item });
+            }
         }
     }
 

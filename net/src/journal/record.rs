@@ -21,7 +21,7 @@ pub enum Kind {
     Vertex = 5,
     /// An anchor that was decided.
     Anchor = 6,
-    /// The header of a batch that was opened.
+    /// A batch that was opened: its header, its archive.
     Batch = 7,
     /// Evidence of a faulty authority.
     Evidence = 9,
@@ -124,6 +124,29 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
 }
 
+/// What the first bytes of a frame say, before its checksum is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FrameHead {
+    pub(super) kind: Kind,
+    pub(super) epoch: Epoch,
+    pub(super) body_len: u32,
+}
+
+impl FrameHead {
+    /// None where no frame begins.
+    pub(super) fn parse(head: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(head);
+        let (body_len, code, epoch) = (reader.u32(), reader.u8(), reader.u32());
+        let (body_len, epoch) = (body_len.ok()?, Epoch(epoch.ok()?));
+        let kind = Kind::from_code(code.ok()?)?;
+        (body_len as usize <= BODY_LEN_MAX).then_some(Self {
+            kind,
+            epoch,
+            body_len,
+        })
+    }
+}
+
 /// Bytes of the frame of a body of `len` bytes.
 pub(super) const fn frame_len(len: usize) -> usize {
     FRAME_HEADER_LEN + len
@@ -212,7 +235,7 @@ pub(super) fn durable_claim_max(bytes: &[u8], salt: u64) -> u64 {
 /// Version of the format, in every segment's header.
 const FORMAT_VERSION: u8 = 1;
 const CRC_AT: usize = 9;
-const FRAME_HEADER_LEN: usize = CRC_AT + 4;
+pub(super) const FRAME_HEADER_LEN: usize = CRC_AT + 4;
 /// Bytes of the frame that opens a segment.
 pub(super) const HEADER_FRAME_LEN: usize = frame_len(26);
 /// Bytes of the frame of a mark.

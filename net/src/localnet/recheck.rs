@@ -7,11 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fairlane_engine::batch::BatchHeader;
 use fairlane_engine::commit::sequence::Committer;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::dag::store::{Dag, Inserted};
 use fairlane_engine::dag::{VerifiedVertex, Vertex};
+use fairlane_engine::effect::header_of_batch;
 use fairlane_engine::engine::tie_seed;
 use fairlane_engine::fair::{Anchor, FairOrder};
 use fairlane_engine::types::{Digest, Sha256Hash};
@@ -87,7 +87,7 @@ impl Recorded {
                     recheck
                         .recorded
                         .hashes
-                        .push(BatchHeader::decode(record.body)?.hash());
+                        .push(header_of_batch(record.body)?.hash());
                 }
                 _ => {}
             }

@@ -32,6 +32,7 @@ use super::settle_port::SettlePort;
 use super::stats::CoreSteps;
 use super::{Fatal, Polled, Stage, WakeCell};
 use crate::frame;
+use crate::journal::BatchLoader;
 use crate::recovery::to_journal;
 
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
@@ -70,6 +71,8 @@ pub struct CorePorts {
     pub io: WakeCell,
     /// The journal.
     pub journal: JournalPort,
+    /// Reads old batches from the journal.
+    pub loader: BatchLoader,
     /// The settlement worker.
     pub settle: SettlePort,
     /// Where figures are published for reports.
@@ -246,6 +249,7 @@ impl CoreStage {
                 Effect::Ack { client, outcome } => self.outbox.ack(client, outcome),
                 Effect::Receipts { header, items } => self.outbox.receipts(&header, &items),
                 Effect::Ordered { seq, items } => self.outbox.ordered(seq, &items),
+                Effect::Load { item } => self.ports.loader.ask(item),
                 // Batches are opened by `open_batches`, which asks the engine.
                 Effect::BatchReady { .. } => {}
             }
@@ -357,6 +361,9 @@ impl Stage for CoreStage {
         let taken = if held_back { 0 } else { self.take_in(now) };
         self.check_proofs(now);
         self.handle_inbox(now);
+        while let Some((item, bytes)) = self.ports.loader.try_take() {
+            self.input(now, Input::Loaded { item, bytes });
+        }
         if self.engine.next_deadline(now).is_some_and(|at| at <= now) {
             let start = Instant::now();
             self.input(now, Input::Tick);

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::batch::header::BatchHeader;
-use crate::effect::Record;
+use crate::effect::{Record, header_of_batch};
 use crate::engine::Engine;
 use crate::types::Round;
 
@@ -95,7 +94,7 @@ fn headers_up_to(record: &Record) -> Option<usize> {
     let Record::Batch(bytes) = record else {
         return None;
     };
-    let header = BatchHeader::decode(bytes).expect("an engine writes headers");
+    let header = header_of_batch(bytes).expect("an engine writes headers");
     Some(header.seq.0 as usize + 1)
 }
 

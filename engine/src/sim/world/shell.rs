@@ -8,6 +8,8 @@ use crate::input::ClientTag;
 use crate::sim::check::structure::round_of;
 use crate::sim::check::{chain, fair};
 use crate::sim::disk::Write;
+use crate::sync::loads::load_from_records;
+use crate::sync::part::Item;
 use crate::types::Round;
 
 impl World {
@@ -155,6 +157,20 @@ impl World {
         self.try_write(node);
     }
 
+    pub(super) fn on_loaded(&mut self, node: usize, life: u64, item: Item) {
+        if !self.nodes[node].is_up || self.nodes[node].life != life {
+            return;
+        }
+        if let Some(later_us) = self.taken_in_at(node) {
+            self.queue
+                .plan(later_us, Event::Loaded { node, life, item });
+            return;
+        }
+        let bytes = load_from_records(self.nodes[node].disk.records(), item);
+        self.loads += 1;
+        self.input(node, Input::Loaded { item, bytes });
+    }
+
     fn try_write(&mut self, node: usize) {
         if let Some(Write { takes_us, covers }) = self.nodes[node].disk.try_write() {
             let (at_us, life) = (self.now_us + takes_us, self.nodes[node].life);
@@ -221,6 +237,10 @@ impl World {
                         let digest = Digest(*blake3::hash(bytes).as_bytes());
                         self.on_received(node, digest);
                     }
+                }
+                Effect::Load { item } => {
+                    let (at_us, life) = (self.now_us + LOAD_US, self.nodes[node].life);
+                    self.queue.plan(at_us, Event::Loaded { node, life, item });
                 }
                 Effect::Receipts { .. } | Effect::Ordered { .. } | Effect::BatchReady { .. } => {}
             }
@@ -494,6 +514,8 @@ fn over_the_wire(message: &PeerMessage) -> PeerMessage {
     PeerMessage::decode(message.kind(), &body).expect("what we encode decodes")
 }
 
+/// To read something from a disk, microseconds.
+const LOAD_US: u64 = 300;
 /// Between two looks of a busy node, microseconds.
 const POLL_US: u64 = 50;
 /// What is valid for longer than this from the start on cannot expire in a run of ours, microseconds.

@@ -54,6 +54,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         front_round: 0,
         healed: false,
         restarts: 0,
+        loads: 0,
         laws_judged: 0,
         effects: Vec::new(),
         chance: chance("world"),
