@@ -49,7 +49,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Run the settlement worker of one rollup beside a node, until the node stops.
+    /// Run the settlement worker of one rollup beside a node; when the node goes away, wait until it is back.
     Settle {
         /// The worker's configuration: a settle-1.toml that `testnet` wrote.
         #[arg(long, value_name = "FILE")]
@@ -104,6 +104,9 @@ struct LocalnetArguments {
     /// Start authority I again at time T, after it was killed: it goes on from its journal; may be given several times.
     #[arg(long, value_name = "I@T", value_parser = parse_moment)]
     restart: Vec<(u8, Duration)>,
+    /// Settle beside authority I [default: the first that is never killed].
+    #[arg(long, value_name = "I")]
+    settle_at: Option<u8>,
     /// Listen on the ports from P on, two for each authority [default: free ones].
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
@@ -206,10 +209,19 @@ impl LocalnetArguments {
                 self.nodes - 1
             )));
         }
-        if self.kill.len() >= usize::from(self.nodes) {
+        if (0..self.nodes).all(|index| self.kill.iter().any(|(killed, _)| *killed == index)) {
             return Err(Unusable(
                 "--kill leaves no authority: name fewer of them".into(),
             ));
+        }
+        let dead = |index: &u8| self.is_down(&(*index, Duration::MAX));
+        if let Some(index) = self.settle_at
+            && (index >= self.nodes || dead(&index))
+        {
+            return Err(Unusable(format!(
+                "--settle-at {index}: name an authority from 0 to {} that is there at the end",
+                self.nodes - 1
+            )));
         }
         if let Some((index, at)) = self.restart.iter().find(|again| !self.is_down(again)) {
             return Err(Unusable(format!(
@@ -225,6 +237,7 @@ impl LocalnetArguments {
             backend: self.backend,
             kills: self.kill,
             restarts: self.restart,
+            settle_at: self.settle_at,
             base_port: self.base_port,
             data: self.data,
             json: self.json,
@@ -331,17 +344,37 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
     };
     let mut sink =
         crate::settle::JournalSink::open(&worker.sink_folder, worker.chain_id, worker.rollup_id)?;
-    let report = crate::settle::run_with(&worker, &mut sink, &stop, || println!("attached"))?;
-    eprintln!(
-        "settled {} batches, {} entries of rollup {}, with {} syncs",
-        report.batches, report.entries, config.rollup, report.syncs
-    );
+    let (mut attached, mut said) = (false, String::new());
+    while !stop.load(Ordering::Acquire) {
+        let ran = crate::settle::run_with(&worker, &mut sink, &stop, || {
+            println!("attached");
+            attached = true;
+        });
+        match ran {
+            Ok(report) => eprintln!(
+                "settled {} batches, {} entries of rollup {}, with {} syncs",
+                report.batches, report.entries, config.rollup, report.syncs
+            ),
+            // A node that was there once may be starting again.
+            Err(error) if attached && error.is_of_connection() => {
+                let says = format!("waiting for the node: {error}");
+                if says != said {
+                    eprintln!("{says}");
+                    said = says;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(RECONNECT_AFTER);
+    }
     Ok(())
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \
 2 bad input, or the machine lacks something, said in one sentence.";
 
+/// Pause of a settlement worker before it looks whether its node is back.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 const RATE_DEFAULT: f64 = 500.0;
 
@@ -432,6 +465,9 @@ mod tests {
         assert!(plan(&["--kill", "1@2s", "--restart", "1@3s"]).is_ok());
         let twice = ["--kill", "1@1s", "--restart", "1@2s", "--restart", "1@3s"];
         assert!(plan(&twice).is_err());
+        assert!(plan(&["--settle-at", "5"]).is_err());
+        assert!(plan(&["--settle-at", "1", "--kill", "1@1s"]).is_err());
+        assert!(plan(&["--settle-at", "1", "--kill", "2@1s"]).is_ok());
         assert!(plan(&["--replay", "x.csv.gz", "--rate", "max"]).is_err());
         assert!(plan(&[]).is_ok());
     }

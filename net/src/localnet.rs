@@ -60,6 +60,8 @@ pub struct LocalnetPlan {
     pub kills: Vec<(u8, Duration)>,
     /// Whom to start again, and when; killed before.
     pub restarts: Vec<(u8, Duration)>,
+    /// Beside which authority the settlement worker works; none: the first that is never killed.
+    pub settle_at: Option<u8>,
     /// First of the ports; none: free ones.
     pub base_port: Option<u16>,
     /// The data folder; none: a temporary one.
@@ -184,9 +186,9 @@ struct Network {
 
 impl Network {
     fn start(plan: &LocalnetPlan, data: &Path) -> anyhow::Result<Self> {
-        let settle_node = (0..plan.nodes)
-            .find(|index| plan.kills.iter().all(|(killed, _)| killed != index))
-            .unwrap_or(0);
+        let never_killed =
+            (0..plan.nodes).find(|index| plan.kills.iter().all(|(killed, _)| killed != index));
+        let settle_node = plan.settle_at.or(never_killed).unwrap_or(0);
         let addresses = choose_addresses(plan.nodes, plan.base_port)?;
         let policy = if plan.open {
             RollupPolicy::Open
@@ -392,7 +394,8 @@ impl Network {
                 failed.push(format!("{}: {words}", node.name));
             }
         }
-        // It ends by itself when its node has hung up and all that was published is settled.
+        // Its node has hung up; it settles what was published, and would wait for the node to come back.
+        self.worker.ask_to_stop();
         if !self.worker.wait_for_end() {
             let words = self.worker.last_words();
             failed.push(format!("{}: {words}", self.worker.name));

@@ -248,6 +248,10 @@ impl Setup {
             &resolve(path, &config.settle_socket),
             config.settle_ring_bytes,
             &committee,
+            BatchLoader::start(&data, committee.epoch, {
+                let wake = thread_of_core.clone();
+                move || wake.wake()
+            })?,
             {
                 let wake = thread_of_core.clone();
                 move || wake.wake()

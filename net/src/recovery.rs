@@ -81,8 +81,10 @@ pub(crate) fn check_folder(data: &Path) -> anyhow::Result<()> {
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    // A node that died before its first segment leaves its lock.
-    let is_own = |name: &String| name.ends_with(".seg") || name == FolderLock::NAME;
+    // A node that died before its first segment leaves its lock, or its socket.
+    let is_own = |name: &String| {
+        name.ends_with(".seg") || name.ends_with(".sock") || name == FolderLock::NAME
+    };
     anyhow::ensure!(
         names.is_empty() || names.iter().any(is_own),
         "the data folder {} holds other files and no journal: give the node an empty folder, or its own",

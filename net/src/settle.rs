@@ -105,6 +105,13 @@ pub enum SettleError {
     },
 }
 
+impl SettleError {
+    /// Whether the node is to blame for being away, so that it may be back later.
+    pub const fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Socket { .. } | Self::Handshake(_))
+    }
+}
+
 fn settled_name(settled: Option<BatchSeq>) -> String {
     settled.map_or("nothing yet".into(), |seq| format!("up to batch {}", seq.0))
 }

@@ -1,7 +1,7 @@
 //! The first two messages on the settlement socket: who the worker is, and the node's answer with the descriptors.
 //!
 //! ```text
-//! hello   version u8 | chain id u64 | rollup id u64                                   worker -> node
+//! hello   version u8 | chain id u64 | rollup id u64 | batches settled u64             worker -> node
 //! answer  version u8 | code u8 (0: descriptors follow: data, cursor, wake pipe)       node -> worker
 //! ```
 //!
@@ -15,6 +15,8 @@ use fairlane_engine::wire::{DecodeError, Reader, Writer};
 pub(super) struct Hello {
     pub(super) chain_id: ChainId,
     pub(super) rollup_id: RollupId,
+    /// It has settled every batch below this seq.
+    pub(super) settled: u64,
 }
 
 impl Hello {
@@ -23,7 +25,8 @@ impl Hello {
         Writer::new(&mut bytes)
             .u8(VERSION)
             .u64(self.chain_id.0)
-            .u64(self.rollup_id.0);
+            .u64(self.rollup_id.0)
+            .u64(self.settled);
         bytes
     }
 
@@ -36,6 +39,7 @@ impl Hello {
         let hello = Self {
             chain_id: ChainId(reader.u64()?),
             rollup_id: RollupId(reader.u64()?),
+            settled: reader.u64()?,
         };
         reader.finish()?;
         Ok(hello)
@@ -56,15 +60,18 @@ pub(super) enum Answer {
     UnknownRollup = 3,
     /// The hello was not understood.
     Malformed = 4,
+    /// A worker before it had settled more.
+    Behind = 5,
 }
 
 impl Answer {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Welcome,
         Self::Busy,
         Self::WrongChain,
         Self::UnknownRollup,
         Self::Malformed,
+        Self::Behind,
     ];
 
     pub(super) const fn encode(self) -> [u8; ANSWER_LEN] {
@@ -86,14 +93,17 @@ impl Answer {
             Self::WrongChain => "it serves another chain",
             Self::UnknownRollup => "it does not know the rollup",
             Self::Malformed => "it did not understand the hello",
+            Self::Behind => {
+                "a worker before had settled more batches than this one: restore the sink, or start the node again to serve this one from where it stands"
+            }
         }
     }
 }
 
 /// Version of the handshake.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of a hello.
-pub(super) const HELLO_LEN: usize = 17;
+pub(super) const HELLO_LEN: usize = 25;
 /// Bytes of an answer.
 pub(super) const ANSWER_LEN: usize = 2;
 
@@ -106,17 +116,18 @@ mod tests {
         let hello = Hello {
             chain_id: ChainId(5),
             rollup_id: RollupId(6),
+            settled: 7,
         };
         assert_eq!(
             hex::encode(hello.encode()),
-            "0100000000000000050000000000000006"
+            "02000000000000000500000000000000060000000000000007"
         );
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         assert!(Hello::decode(&hello.encode()[1..]).is_err());
         for answer in Answer::ALL {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
-        assert_eq!(Answer::decode(&[1, 9]), None);
-        assert_eq!(Answer::decode(&[2, 0]), None);
+        assert_eq!(Answer::decode(&[2, 9]), None);
+        assert_eq!(Answer::decode(&[1, 0]), None);
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct ServerConfig {
 pub struct SettleServer {
     watch: RingWatch,
     attached: Arc<AtomicBool>,
+    /// What the first worker had settled, plus one; 0 before it came.
+    first_settled: Arc<AtomicU64>,
     socket: PathBuf,
     /// Closing it ends the thread.
     stop: Option<PipeWriter>,
@@ -67,6 +69,7 @@ impl SettleServer {
         let listener = bind(&config.socket).map_err(failed)?;
         let (stopped, stop) = io::pipe().map_err(failed)?;
         let attached = Arc::new(AtomicBool::new(false));
+        let first_settled = Arc::new(AtomicU64::new(0));
         let server = Server {
             config,
             listener,
@@ -74,6 +77,7 @@ impl SettleServer {
             fds,
             watch: watch.clone(),
             attached: Arc::clone(&attached),
+            first_settled: Arc::clone(&first_settled),
             worker: None,
             on_settled,
         };
@@ -85,6 +89,7 @@ impl SettleServer {
         Ok(Self {
             watch,
             attached,
+            first_settled,
             socket,
             stop,
             thread,
@@ -94,6 +99,11 @@ impl SettleServer {
     /// The worker has settled every seq below this.
     pub fn settled_count(&self) -> u64 {
         self.watch.settled_count()
+    }
+
+    /// Up to which seq the first worker that ever came had settled; none before it came.
+    pub fn first_settled(&self) -> Option<u64> {
+        self.first_settled.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// Whether a worker is attached.
@@ -121,6 +131,7 @@ struct Server<F> {
     fds: RingFds,
     watch: RingWatch,
     attached: Arc<AtomicBool>,
+    first_settled: Arc<AtomicU64>,
     worker: Option<UnixStream>,
     on_settled: F,
 }
@@ -184,9 +195,15 @@ impl<F: Fn(u64)> Server<F> {
         match self.listener.accept() {
             // Who is refused is told if it listens; what it makes of that is its own affair.
             Ok((client, _)) => {
-                if let Ok(true) = self.greet(&client) {
+                if let Ok(Some(settled)) = self.greet(&client) {
                     self.worker = Some(client);
                     self.attached.store(true, Ordering::Release);
+                    if self.first_settled.load(Ordering::Acquire) == 0 {
+                        let said = settled.saturating_add(1);
+                        self.first_settled.store(said, Ordering::Release);
+                    }
+                    // The node may have batches for it.
+                    (self.on_settled)(self.watch.settled_count());
                 }
             }
             Err(error) if is_transient(&error) => {}
@@ -195,39 +212,48 @@ impl<F: Fn(u64)> Server<F> {
         }
     }
 
-    /// Answers a client; true when it is the worker from now on.
-    fn greet(&self, client: &UnixStream) -> io::Result<bool> {
+    /// Answers a client; what it has settled, when it is the worker from now on.
+    fn greet(&self, client: &UnixStream) -> io::Result<Option<u64>> {
         client.set_read_timeout(Some(HELLO_TIMEOUT))?;
         client.set_write_timeout(Some(HELLO_TIMEOUT))?;
         // The file's mode says the same; this holds on systems, too, that do not check it.
         if socket_peercred(client)?.uid != geteuid() {
-            return Ok(false);
+            return Ok(None);
         }
-        let answer = self.judge(client);
+        let (answer, settled) = self.judge(client);
         match answer {
             Answer::Welcome => send_fds(client, &answer.encode(), &self.fds.as_fds())?,
             _ => send_fds(client, &answer.encode(), &[])?,
         }
         client.set_nonblocking(true)?;
-        Ok(answer == Answer::Welcome)
+        Ok((answer == Answer::Welcome).then_some(settled))
     }
 
-    fn judge(&self, mut client: &UnixStream) -> Answer {
+    /// What to answer, and what the client has settled.
+    fn judge(&self, mut client: &UnixStream) -> (Answer, u64) {
         // Before its hello is read: waiting for it would delay the notices of the worker that is attached.
         if self.worker.is_some() {
-            return Answer::Busy;
+            return (Answer::Busy, 0);
         }
         let mut bytes = [0; HELLO_LEN];
         let hello = client
             .read_exact(&mut bytes)
             .ok()
             .and_then(|()| Hello::decode(&bytes).ok());
-        match hello {
-            None => Answer::Malformed,
-            Some(hello) if hello.chain_id != self.config.chain_id => Answer::WrongChain,
-            Some(hello) if !self.config.rollups.contains(&hello.rollup_id) => Answer::UnknownRollup,
-            Some(_) => Answer::Welcome,
-        }
+        let Some(hello) = hello else {
+            return (Answer::Malformed, 0);
+        };
+        let answer = if hello.chain_id != self.config.chain_id {
+            Answer::WrongChain
+        } else if !self.config.rollups.contains(&hello.rollup_id) {
+            Answer::UnknownRollup
+        } else if hello.settled < self.watch.settled_count() {
+            // What it lacks left the ring when it was settled.
+            Answer::Behind
+        } else {
+            Answer::Welcome
+        };
+        (answer, hello.settled)
     }
 
     fn detach(&mut self) {

@@ -443,6 +443,7 @@ fn a_client_that_says_nothing_does_not_keep_the_worker_out() {
     let _silent = UnixStream::connect(folder.path().join("socket")).unwrap();
     let mut half = UnixStream::connect(folder.path().join("socket")).unwrap();
     let hello = Hello {
+        settled: 0,
         chain_id: CHAIN,
         rollup_id: ROLLUP,
     }

@@ -67,7 +67,7 @@ pub fn run_with(
     stop: &AtomicBool,
     on_attached: impl FnOnce(),
 ) -> Result<SettleReport, SettleError> {
-    let (socket, consumer) = connect(config)?;
+    let (socket, consumer) = connect(config, sink.settled_count())?;
     on_attached();
     Worker {
         config,
@@ -80,7 +80,7 @@ pub fn run_with(
 }
 
 /// Connects to the node and takes over its ring.
-fn connect(config: &SettleConfig) -> Result<(UnixStream, Consumer), SettleError> {
+fn connect(config: &SettleConfig, settled: u64) -> Result<(UnixStream, Consumer), SettleError> {
     let failed = |what| {
         let path = config.socket.clone();
         move |source| SettleError::Socket { what, path, source }
@@ -92,6 +92,7 @@ fn connect(config: &SettleConfig) -> Result<(UnixStream, Consumer), SettleError>
     let hello = Hello {
         chain_id: config.chain_id,
         rollup_id: config.rollup_id,
+        settled,
     };
     match send(&socket, &hello.encode(), SendFlags::NOSIGNAL) {
         // A node that is busy says so at once and hangs up: its answer is there to be read. Otherwise the hello is far
@@ -134,6 +135,12 @@ impl<S: Sink> Worker<'_, S> {
             // Asked before the ring: what was published before the hang-up is then seen below.
             let hung_up = self.has_hung_up()?;
             if stop.load(Ordering::Acquire) {
+                // What has been published by now, at most a ring; not what a node that goes on publishes meanwhile.
+                for _ in 0..GROUPS_AT_STOP_MAX {
+                    if !self.settle_group()? {
+                        break;
+                    }
+                }
                 return Ok(SettleReport {
                     ended: Ended::Stopped,
                     ..self.report
@@ -274,6 +281,8 @@ fn settle_record(
 
 /// Bytes of batches in one group, give or take one: beyond, a longer group gains nothing.
 const GROUP_LEN_MAX: usize = 8 << 20;
+/// Groups settled after being told to stop, at most.
+const GROUPS_AT_STOP_MAX: usize = 64;
 /// How long the node may take to answer the hello.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a waiting worker looks whether to stop.

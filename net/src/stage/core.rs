@@ -6,7 +6,7 @@
 //!
 //! What happens when a ring is full: towards the journal and towards IO messages wait here in order, and while any
 //! wait nothing new is taken in (back-pressure reaches the sockets); when the settlement ring is full, batches stay
-//! unopened until the worker has read on, up to [`UNSETTLED_MAX`], after which the worker is cut off and the node goes on.
+//! unopened until the worker has read on, up to [`UNSETTLED_MAX`], after which it is served from the journal.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -37,8 +37,8 @@ use crate::recovery::to_journal;
 
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
 const PORTION_MAX: usize = 256;
-/// Batches that may wait for the settlement worker.
-pub const UNSETTLED_MAX: usize = 2048;
+/// Batches that wait for room in the settlement ring; with more the worker is served from the journal.
+pub const UNSETTLED_MAX: usize = 64;
 // A slow worker is let go of before the engine holds back its commits.
 const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
 /// Bound of a frame to another authority: no message of ours comes near it.
@@ -275,16 +275,16 @@ impl CoreStage {
 
     fn open_one(&mut self, len: usize) -> Option<OpenedBatch> {
         let settle = &mut self.ports.settle;
-        if settle.is_engaged() {
-            let Some(room) = settle.reserve(len) else {
-                if self.engine.unopened_len() > UNSETTLED_MAX || self.engine.is_paused() {
-                    settle.cut_off();
-                }
+        if settle.is_live() {
+            if let Some(room) = settle.reserve(len) {
+                let opened = self.engine.open_next(room, &mut self.effects)?;
+                settle.commit(opened.seq, opened.archive_len);
+                return Some(opened);
+            }
+            if self.engine.unopened_len() <= UNSETTLED_MAX && !self.engine.is_paused() {
                 return None;
-            };
-            let opened = self.engine.open_next(room, &mut self.effects)?;
-            settle.commit(opened.seq, opened.archive_len);
-            return Some(opened);
+            }
+            settle.fall_back(self.engine.next_open_seq().0);
         }
         self.scratch.resize(len.max(self.scratch.len()), 0);
         self.engine.open_next(&mut self.scratch, &mut self.effects)
@@ -379,6 +379,8 @@ impl Stage for CoreStage {
         let opened = self.open_batches();
         self.carry_out()?;
         self.tell_settled();
+        let opened_count = self.engine.next_open_seq().0;
+        let feed_at = self.ports.settle.poll(now, opened_count);
         let flush_at = self.hand_on(now)?;
         self.publish();
         if taken == PORTION_MAX || (opened && self.engine.ready_len_max().is_some()) {
@@ -389,6 +391,7 @@ impl Stage for CoreStage {
             .next_deadline(now)
             .into_iter()
             .chain(flush_at)
+            .chain(feed_at)
             .min();
         Ok(match self.engine.is_eager(now) {
             true => Polled::Eager(deadline),

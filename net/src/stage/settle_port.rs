@@ -1,15 +1,23 @@
-//! The core stage's end of settlement: room in the ring for the next batch, and how far the worker has settled.
+//! The core stage's end of settlement: which batch the worker gets next, and how far it has settled.
 //!
-//! A node without a worker opens its batches into memory of its own and keeps only their headers. Once a worker was
-//! attached, every batch goes into the ring, also while the worker is away, so that it can go on where it stopped; if it
-//! stays away for too long it is cut off for good, and the node goes on without.
+//! A batch is opened straight into the ring while the worker keeps up. Otherwise it is opened into memory of the node's own,
+//! and the worker gets it later from the journal, which holds every batch: so it is served when it comes for the first time,
+//! when node or worker were restarted, and when it was slow, and it never stops consensus. Sources of the next batch:
+//!
+//! - nobody yet: no worker has said where it stands;
+//! - journal: its next batch is opened already; read back, two at a time, in order;
+//! - live: its next batch is the next that is opened.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use fairlane_engine::batch::{BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, archive_len_max};
 use fairlane_engine::committee::Committee;
-use fairlane_engine::types::BatchSeq;
+use fairlane_engine::sync::part::Item;
+use fairlane_engine::types::{BatchSeq, TimestampUs};
 
+use crate::journal::BatchLoader;
 use crate::ring::{self, Producer, RingWatch};
 use crate::settle::{ServerConfig, SettleServer};
 
@@ -19,19 +27,42 @@ pub struct SettlePort {
     producer: Producer,
     /// `None` once the worker was cut off.
     server: Option<SettleServer>,
-    /// A worker was attached at some time.
-    engaged: bool,
+    source: Source,
+    loader: BatchLoader,
     watch: RingWatch,
 }
 
+/// Where the worker's next batch comes from.
+#[derive(Debug)]
+enum Source {
+    Nobody,
+    Journal(Backlog),
+    Live,
+}
+
+/// Batches that are opened and not in the ring.
+#[derive(Debug)]
+struct Backlog {
+    /// The next for the ring.
+    next: u64,
+    /// Asked for and not read yet, ascending; what stands before the first is in `read`.
+    asked: VecDeque<u64>,
+    /// Read, from `next` on.
+    read: VecDeque<Arc<[u8]>>,
+    /// One was not there: since when, and when to look again. The journal writes in groups.
+    absent: Option<(TimestampUs, TimestampUs)>,
+}
+
 impl SettlePort {
-    /// Listens for a worker on `socket`. `wake` is called when the worker has settled something.
+    /// Listens for a worker on `socket`; `loader` reads this node's batches. `wake` is called when the worker has settled
+    /// something.
     ///
     /// Errors: somebody else listens there, the size is no power of two or too small for a batch, or the system refuses.
     pub fn start(
         socket: &Path,
         ring_bytes: u64,
         committee: &Committee,
+        loader: BatchLoader,
         wake: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (producer, watch, fds) = ring::create(ring_bytes, 0)?;
@@ -49,18 +80,57 @@ impl SettlePort {
         Ok(Self {
             producer,
             server: Some(server),
-            engaged: false,
+            source: Source::Nobody,
+            loader,
             watch,
         })
     }
 
-    /// Whether batches go into the ring.
-    pub fn is_engaged(&mut self) -> bool {
-        let Some(server) = &self.server else {
-            return false;
+    /// Goes on with what the journal has for the worker. `opened` batches are opened, and have been asked to be recorded.
+    ///
+    /// Gives when to be called again, if nothing else happens.
+    pub fn poll(&mut self, now: TimestampUs, opened: u64) -> Option<TimestampUs> {
+        if matches!(self.source, Source::Nobody) {
+            let settled = self.server.as_ref()?.first_settled()?;
+            // A worker may have settled what the node has not recorded before it died: then it meets that once more.
+            self.source = Source::at(settled.min(opened), opened);
+        }
+        let Source::Journal(backlog) = &mut self.source else {
+            return None;
         };
-        self.engaged |= server.is_attached();
-        self.engaged
+        while let Some((item, archive)) = self.loader.try_take() {
+            backlog.take(item, archive, now);
+        }
+        while let Some(archive) = backlog.read.front() {
+            let Some(room) = self.producer.reserve(archive.len()) else {
+                return Some(now.plus_us(RETRY_US));
+            };
+            room[..archive.len()].copy_from_slice(archive);
+            self.producer.commit(backlog.next, archive.len());
+            backlog.read.pop_front();
+            backlog.next += 1;
+        }
+        if backlog.next == opened && backlog.asked.is_empty() {
+            self.source = Source::Live;
+            return None;
+        }
+        if let Some((since, again)) = backlog.absent {
+            if now >= since.plus_us(ABSENT_US_MAX) {
+                let next = backlog.next;
+                self.cut_off(next);
+                return None;
+            }
+            if now < again {
+                return Some(again);
+            }
+        }
+        backlog.ask(opened, &mut self.loader);
+        None
+    }
+
+    /// Whether the next batch goes into the ring as it is opened.
+    pub const fn is_live(&self) -> bool {
+        matches!(self.source, Source::Live)
     }
 
     /// Room for an archive of at most `len_max` bytes; none while the worker is too far behind.
@@ -73,11 +143,17 @@ impl SettlePort {
         self.producer.commit(seq.0, len);
     }
 
-    /// Hangs up on the worker for good.
-    pub fn cut_off(&mut self) {
+    /// The ring stays full: from `next` on the worker is served from the journal.
+    pub fn fall_back(&mut self, next: u64) {
+        self.source = Source::Journal(Backlog::from(next));
+    }
+
+    /// Hangs up on the worker for good: what it needs is not to be had.
+    fn cut_off(&mut self, next: u64) {
+        self.source = Source::Nobody;
         if self.server.take().is_some() {
             eprintln!(
-                "the settlement worker is too far behind and was cut off; the node goes on without one"
+                "the settlement worker lacks batch {next}, which the journal does not hold; it was cut off, and the node goes on without one"
             );
         }
     }
@@ -85,5 +161,100 @@ impl SettlePort {
     /// The worker has settled every batch below this seq; read from its cursor, so that it is known at the next poll.
     pub fn settled_count(&self) -> u64 {
         self.watch.settled_count()
+    }
+}
+
+impl Source {
+    fn at(next: u64, opened: u64) -> Self {
+        match next < opened {
+            true => Self::Journal(Backlog::from(next)),
+            false => Self::Live,
+        }
+    }
+}
+
+impl Backlog {
+    const fn from(next: u64) -> Self {
+        Self {
+            next,
+            asked: VecDeque::new(),
+            read: VecDeque::new(),
+            absent: None,
+        }
+    }
+
+    /// Has the batches behind what is read or asked for read, up to [`READ_AHEAD`] and below `opened`.
+    fn ask(&mut self, opened: u64, loader: &mut BatchLoader) {
+        while self.read.len() + self.asked.len() < READ_AHEAD {
+            let next = self.next + (self.read.len() + self.asked.len()) as u64;
+            if next >= opened {
+                return;
+            }
+            loader.ask(Item::Batch(BatchSeq(next)));
+            self.asked.push_back(next);
+        }
+    }
+
+    /// One was read, or is not there. Answers come in the order of the questions, as one thread gives them.
+    fn take(&mut self, item: Item, archive: Option<Arc<[u8]>>, now: TimestampUs) {
+        let Item::Batch(seq) = item else {
+            return;
+        };
+        // What was asked for before a fall back is not waited for any more.
+        if self.asked.front() != Some(&seq.0) {
+            return;
+        }
+        self.asked.pop_front();
+        match archive {
+            Some(archive) if seq.0 == self.next + self.read.len() as u64 => {
+                self.read.push_back(archive);
+                self.absent = None;
+            }
+            // Behind one that is not there: asked for again with it.
+            Some(_) => {}
+            None => {
+                let since = self.absent.map_or(now, |(since, _)| since);
+                self.absent = Some((since, now.plus_us(RETRY_US)));
+            }
+        }
+    }
+}
+
+/// Batches read from the journal ahead of the ring.
+const READ_AHEAD: usize = 2;
+/// How soon room in the ring, or a record on its way to the disk, is looked for again, microseconds.
+const RETRY_US: u64 = 5_000;
+/// How long a batch that was opened may be absent from the journal, microseconds: its record may wait for the disk.
+const ABSENT_US_MAX: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(seq: u64) -> Option<Arc<[u8]>> {
+        Some(seq.to_be_bytes().into())
+    }
+
+    #[test]
+    fn what_is_absent_is_asked_for_again_and_nothing_overtakes_it() {
+        let now = TimestampUs(1);
+        let mut backlog = Backlog::from(5);
+        backlog.asked.extend([5, 6]);
+        backlog.take(Item::Batch(BatchSeq(5)), None, now);
+        backlog.take(Item::Batch(BatchSeq(6)), archive(6), now);
+        assert!(backlog.read.is_empty() && backlog.asked.is_empty());
+        assert_eq!(backlog.absent, Some((now, now.plus_us(RETRY_US))));
+        backlog.asked.extend([5, 6]);
+        backlog.take(Item::Batch(BatchSeq(5)), archive(5), now);
+        backlog.take(Item::Batch(BatchSeq(6)), archive(6), now);
+        assert_eq!((backlog.read.len(), backlog.absent), (2, None));
+    }
+
+    #[test]
+    fn answers_to_questions_of_before_are_left_out() {
+        let mut backlog = Backlog::from(9);
+        backlog.take(Item::Batch(BatchSeq(5)), archive(5), TimestampUs(1));
+        backlog.take(Item::Headers(BatchSeq(9)), archive(9), TimestampUs(1));
+        assert!(backlog.read.is_empty());
     }
 }

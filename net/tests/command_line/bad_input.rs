@@ -43,6 +43,10 @@ fn a_command_line_that_means_nothing_is_refused() {
             vec!["localnet", "--restart", "1@1s"],
             vec!["--restart 1", "--kill 1@"],
         ),
+        (
+            vec!["localnet", "--settle-at", "5"],
+            vec!["--settle-at 5", "0 to 4"],
+        ),
         (vec!["localnet", "--durability", "maybe"], vec!["async"]),
         (vec!["localnet", "--backend", "carrier-pigeon"], vec!["mio"]),
         (vec!["localnet", "--base-port", "0"], vec!["--base-port"]),

@@ -187,6 +187,32 @@ fn a_killed_authority_that_is_started_again_goes_on_from_its_journal() {
 }
 
 #[test]
+fn settlement_goes_on_beside_a_node_that_was_killed_and_started_again() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let data = sandbox.argument("data");
+    let kill = [
+        "--kill",
+        "1@1s",
+        "--restart",
+        "1@1500ms",
+        "--settle-at",
+        "1",
+    ];
+    let flags = ["--duration", "3s", "--rate", "100", "--data", &data];
+    let (_, report) = run_localnet(&sandbox, &[&flags[..], &kill[..]].concat());
+    assert_eq!(report["settled"], report["offered"]);
+    let log = std::fs::read_to_string(sandbox.path("data/settle-1.log")).unwrap();
+    assert!(log.contains("waiting for the node"), "{log}");
+    let settled = log.lines().filter(|line| line.starts_with("settled"));
+    assert_eq!(
+        settled.count(),
+        2,
+        "once until it died, once until the end: {log}"
+    );
+}
+
+#[test]
 fn a_trace_is_replayed_whole_and_as_much_faster_as_asked() {
     let _turn = turn();
     let sandbox = Sandbox::new();
