@@ -17,6 +17,7 @@ use super::workload::Clients;
 use crate::committee::Parameters;
 use crate::config::EngineConfig;
 use crate::engine::UNOPENED_MAX;
+use crate::sync::served::BATCHES_KEPT_MAX;
 
 /// One run, as drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +149,9 @@ impl Scenario {
         let unopened_max = UNOPENED_MAX;
         scenario.config.unopened_max =
             *Chance::new(seed, "unopened").pick(&[1, 4, 16, unopened_max, unopened_max]);
+        let kept_max = BATCHES_KEPT_MAX as u32;
+        scenario.config.batches_kept_max =
+            *Chance::new(seed, "batches kept").pick(&[0, 1, 8, kept_max]);
         scenario
     }
 

@@ -3,8 +3,7 @@
 //! Drawn from a stream of its own, for every second block of [`BLOCK_LEN`] seeds, on top of what the seed stands for
 //! anyway: the other seeds stand for what they stood for before there were restarts.
 //!
-//! What is needed of others stays possible: who is away for long counts towards f; and where many restart, nobody is away
-//! for longer than others keep rounds, because a node that has restarted has no longer the batches from before in memory.
+//! Who is away for long counts towards f. All others may restart meanwhile: what they had settled is on their disks.
 
 use super::*;
 
@@ -47,6 +46,11 @@ impl Scenario {
                     false => *chance.pick(&[3_000, 6_000, 20_000]),
                 };
                 self.draw_long(chance);
+                // From a stream of its own, as it was added later.
+                let others = &mut Chance::new(self.seed, "others restart");
+                if others.one_in(2) {
+                    self.restart_others(others);
+                }
             }
             Absence::Short | Absence::AllAtOnce => {
                 self.parameters.gc_depth_rounds = *chance.pick(&[128, GC_DEPTH_ROUNDS]);
@@ -98,6 +102,32 @@ impl Scenario {
                     down_us: chance.below(20_000),
                 });
             }
+        }
+        self.cover_restarts();
+    }
+
+    /// Those who are not away restart while others are, at about the same time or one by one.
+    fn restart_others(&mut self, chance: &mut Chance) {
+        let is_away = |at: &usize| {
+            self.restarts.iter().any(|restart| restart.authority == *at)
+                || self.pauses.iter().any(|pause| pause.authority == *at)
+        };
+        let alone = self.outages.iter();
+        let alone: Vec<usize> = alone
+            .filter_map(|outage| outage.side.iter().position(|side| *side == 1))
+            .collect();
+        let others = self.draw_honest(chance).into_iter();
+        let others: Vec<usize> = others
+            .filter(|at| !is_away(at) && !alone.contains(at))
+            .collect();
+        let at_us = self.heal_us / 3 + chance.below(self.heal_us / 3);
+        let apart_us = *chance.pick(&[1, 20_000, self.heal_us / 4]);
+        for authority in others {
+            self.restarts.push(Restart {
+                authority,
+                at_us: at_us + chance.below(apart_us),
+                down_us: chance.below(DOWN_SHORT_US_MAX),
+            });
         }
         self.cover_restarts();
     }
