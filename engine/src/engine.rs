@@ -87,6 +87,9 @@ pub struct Engine {
     rewant_at: Option<TimestampUs>,
     /// Batches whose shares are asked for: at most [`SHARES_ASKED_MAX`].
     share_wants: BTreeMap<BatchSeq, ShareWant>,
+    /// The first time in them; and whether others may have to be asked for than those.
+    shares_due: Option<TimestampUs>,
+    are_share_wants_stale: bool,
     /// Emissions whose envelopes are not all here yet, in order.
     emissions: Emissions,
     /// Since when commits are held back without a break; see [`pausing`].
@@ -201,6 +204,8 @@ impl Engine {
             vertex_wants: Wants::new(own, n, config.fetch_retry_us),
             rewant_at: None,
             share_wants: BTreeMap::new(),
+            shares_due: None,
+            are_share_wants_stale: false,
             emissions: Emissions::default(),
             paused_since: None,
             uncommitted_with_entries: BTreeSet::new(),
@@ -305,10 +310,9 @@ impl Engine {
         };
         let wants = [self.envelope_wants.next_due(), self.vertex_wants.next_due()];
         let sync = self.syncing.next_due();
-        let shares = self.shares_due();
         [
             own_vertex,
-            shares,
+            self.shares_due,
             self.resend.next_due(),
             sync,
             self.rewant_at,
@@ -348,6 +352,7 @@ impl Engine {
             return self.open_from_gap(out, effects);
         }
         let opened = self.reveal.open_next(out);
+        self.are_share_wants_stale = true;
         let failed = self.reveal.take_failed();
         for (_, error) in failed {
             let counter = match error.is_evidence() {

@@ -79,6 +79,7 @@ impl Engine {
     /// Starts the reveal of a batch that the order has just emitted.
     pub(super) fn start(&mut self, plan: BatchPlan, now: TimestampUs, effects: &mut Vec<Effect>) {
         let seq = plan.seq;
+        self.are_share_wants_stale = true;
         if let Some(message) = self.reveal.start(plan, now) {
             effects.push(Effect::Broadcast(PeerMessage::Share(message)));
         }
@@ -134,6 +135,7 @@ impl Engine {
             Ok(ready) => {
                 self.counters.shares_taken += 1;
                 if ready {
+                    self.are_share_wants_stale = true;
                     self.note_ready(effects);
                 }
             }
@@ -190,8 +192,13 @@ impl Engine {
     }
 
     /// Shares come by broadcast; a batch that has waited for them is asked for: at once only the lowest that lack some,
-    /// of each as many peers as it needs, in turn, and less often with every asking.
+    /// of each as many peers as it needs, in turn, and less often with every asking. O(1) unless one is due, or a batch has
+    /// begun to lack shares or stopped to.
     fn try_fetch_shares(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
+        let is_due = self.shares_due.is_some_and(|at| at <= now);
+        if !std::mem::take(&mut self.are_share_wants_stale) && !is_due {
+            return;
+        }
         let retry_us = self.config.fetch_retry_us;
         let before = std::mem::take(&mut self.share_wants);
         let peers = self.committee.thresholds().authorities() - 1;
@@ -220,11 +227,7 @@ impl Engine {
             }
             self.share_wants.insert(lacking.seq, want);
         }
-    }
-
-    /// When shares are to be asked for, or again.
-    pub(super) fn shares_due(&self) -> Option<TimestampUs> {
-        self.share_wants.values().map(|want| want.due).min()
+        self.shares_due = self.share_wants.values().map(|want| want.due).min();
     }
 }
 

@@ -307,6 +307,7 @@ impl Engine {
         self.uncommitted_with_entries
             .retain(|vertex| !committer.is_committed(vertex));
         self.emissions = Emissions::default();
+        self.are_share_wants_stale = true;
         self.reveal.jump(header.seq.next(), header.hash());
         self.syncing.gap = match self.syncing.gap.take() {
             Some(gap) => Some(gap.up_to(header)),
