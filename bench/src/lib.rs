@@ -16,6 +16,7 @@
 //!
 //! - [`measure`]: how long is measured, and how ids and throughput are stated;
 //! - [`sealing`]: a dealt committee, its envelopes and shares;
+//! - [`reveals`]: a batch under way to be opened, and what peers and clients may do about it;
 //! - [`local_orders`]: the same pairs as several authorities received them;
 //! - [`vertices`]: a DAG in which everybody cites everybody;
 //! - [`core_run`]: what a core is given while everybody is up;
@@ -27,5 +28,6 @@ pub mod archives;
 pub mod core_run;
 pub mod local_orders;
 pub mod measure;
+pub mod reveals;
 pub mod sealing;
 pub mod vertices;

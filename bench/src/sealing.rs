@@ -1,9 +1,10 @@
-//! A dealt committee of five of which four open together, its envelopes, and its authorities' shares.
+//! A dealt committee, by default of five of which four open together, its envelopes, and its authorities' shares.
 
+use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fairlane_engine::seal::{
-    EncodedPoint, Envelope, EnvelopeVerifier, KeyShare, LabelFields, SealingKey, ShareMessage,
-    VerifiedEnvelope, VerifiedShare, deal,
+    EncodedPoint, Envelope, EnvelopeVerifier, KeyShare, LABEL_LEN, LabelFields, SEALED_OVERHEAD,
+    SealingKey, ShareMessage, VerifiedEnvelope, VerifiedShare, deal,
 };
 use fairlane_engine::types::{BatchSeq, ChainId, Epoch, RollupId, Sha256Hash, TimestampUs};
 
@@ -18,10 +19,15 @@ pub struct Sealing {
 }
 
 impl Sealing {
-    /// Deals the committee, always the same.
+    /// Deals the committee of five, always the same.
     pub fn dealt() -> Self {
-        let (key, key_shares) =
-            deal(ChainId(1), Epoch(0), AUTHORITIES, THRESHOLD, &[42; 32]).expect("4 of 5 is dealt");
+        Self::of(AUTHORITIES, THRESHOLD)
+    }
+
+    /// Deals a committee of `authorities` of which `threshold` open together, always the same.
+    pub fn of(authorities: u32, threshold: u32) -> Self {
+        let (key, key_shares) = deal(ChainId(1), Epoch(0), authorities, threshold, &[42; 32])
+            .expect("the threshold is between v and q");
         let signing_keys = key_shares
             .iter()
             .map(|share| SigningKey::from_bytes(&[share.author().0 + 1; 32]))
@@ -50,6 +56,25 @@ impl Sealing {
         verdicts.into_iter().map(holds).collect()
     }
 
+    /// A sealed envelope, checked, whose proof holds and whose content opens under no D.
+    pub fn garbage(&self) -> VerifiedEnvelope {
+        let mut bytes = self.sealed(0);
+        let (body, z) = bytes.split_at_mut(SEALED_OVERHEAD - 32 + PAYLOAD_LEN);
+        let (label, points) = (&body[..LABEL_LEN], &body[LABEL_LEN..CONTENT_AT]);
+        let secret = |tag| wide(tag, &[&ENTROPY, label, &payload(0)]);
+        let (r, s) = (secret("fairlane/1/seal-r"), secret("fairlane/1/seal-s"));
+        let (points, _) = points.as_chunks::<32>();
+        let points: Vec<[u8; 32]> = points.to_vec();
+        body[CONTENT_AT] ^= 1;
+        let mut parts = vec![&body[..LABEL_LEN]];
+        parts.extend(points.iter().map(|point| &point[..]));
+        parts.push(&body[CONTENT_AT..]);
+        z.copy_from_slice((s + r * wide("fairlane/1/envelope", &parts)).as_bytes());
+        let envelope = Envelope::decode(bytes.into()).expect("its structure is untouched");
+        let verdict = self.verifier().check(vec![envelope]).remove(0);
+        verdict.expect("its proof was made for the changed bytes")
+    }
+
     /// Checks envelopes for this committee.
     pub fn verifier(&self) -> EnvelopeVerifier {
         EnvelopeVerifier::new(self.key.clone(), [8; 32])
@@ -75,6 +100,17 @@ impl Sealing {
     }
 }
 
+fn wide(tag: &str, parts: &[&[u8]]) -> Scalar {
+    let mut hasher = blake3::Hasher::new_derive_key(tag);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    let mut bytes = [0; 64];
+    hasher.finalize_xof().fill(&mut bytes);
+    Scalar::from_bytes_mod_order_wide(&bytes)
+}
+
 /// The U of each of these sealed envelopes, in order.
 pub fn us(envelopes: &[VerifiedEnvelope]) -> Vec<EncodedPoint> {
     let u = |envelope: &VerifiedEnvelope| *envelope.u().expect("a sealed envelope has a U");
@@ -98,6 +134,8 @@ pub fn payload(number: u32) -> [u8; PAYLOAD_LEN] {
     payload
 }
 
+/// Where the content of a sealed envelope begins: behind label and four points.
+const CONTENT_AT: usize = LABEL_LEN + 4 * 32;
 /// n.
 pub const AUTHORITIES: u32 = 5;
 /// t: so many open together.
