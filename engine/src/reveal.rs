@@ -19,6 +19,7 @@
 
 pub mod collect;
 mod kept;
+mod opening;
 pub mod plan;
 
 use std::collections::BTreeMap;
@@ -33,12 +34,11 @@ use crate::evidence::Evidence;
 use crate::mutant::{self, Mutant};
 use crate::reveal::collect::{Collect, Collected};
 use crate::reveal::kept::{Kept, OwnMessage};
+use crate::reveal::opening::Opening;
 use crate::reveal::plan::BatchPlan;
 use crate::seal::deal::KeyShare;
-use crate::seal::envelope::Envelope;
 use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
-use crate::seal::open::{self, ClaimedPoint, ClaimedReveal, SharedPoint};
 use crate::seal::share::{ShareError, ShareMessage, VerifiedShare};
 use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Digest, Sha256Hash, TimestampUs};
 
@@ -458,27 +458,36 @@ impl Reveal {
         let Active { plan, collect, .. } = active;
         let key = &self.keys.sealing;
         let region = &mut out[..PAYLOAD_SLACK_LEN + plan.payload_len()];
-        if !collect.is_proven() {
-            let points = collect.combine_claimed(key);
-            if let Some((entries, reveals)) = open_claimed(plan, &points, region)
-                && (mutant::is(Mutant::OpensOnClientsWord)
-                    || open::reveals_hold(key, &self.keys.process_secret, &reveals))
-            {
-                return Some(entries);
-            }
-            self.fallbacks += 1;
-            for (message, error) in collect.prove_all(key, self.committee.signing_keys()) {
-                self.suspects.insert(message.author);
-                self.failed.push((message.author, error));
-                if error.is_evidence() && self.accused.insert(message.author) {
-                    self.evidence.extend(plan.evidence_against(&message));
+        let points = collect.combine(key);
+        let opening = Opening::decrypt(plan, &points, region);
+        let hold = mutant::is(Mutant::OpensOnClientsWord)
+            || opening.reveals_hold(key, &self.keys.process_secret);
+        let proven = match collect.proven() {
+            Some(proven) => proven,
+            None if hold && opening.is_whole() => return Some(opening.revealed()),
+            None => {
+                self.fallbacks += 1;
+                match collect.prove_all(key, self.committee.signing_keys()) {
+                    // The very shares that were combined hold: so do the points.
+                    Ok(proven) => proven,
+                    Err(failed) => {
+                        self.note_failed(plan, failed);
+                        return None;
+                    }
                 }
             }
-            if !collect.is_complete() {
-                return None;
+        };
+        Some(opening.judged(proven, hold))
+    }
+
+    fn note_failed(&mut self, plan: &BatchPlan, failed: Vec<(Box<ShareMessage>, ShareError)>) {
+        for (message, error) in failed {
+            self.suspects.insert(message.author);
+            self.failed.push((message.author, error));
+            if error.is_evidence() && self.accused.insert(message.author) {
+                self.evidence.extend(plan.evidence_against(&message));
             }
         }
-        Some(open_proven(plan, &collect.combine_proven(key), region))
     }
 
     fn header(&self, plan: &BatchPlan, entries: &[BatchEntry], payload: &[u8]) -> BatchHeader {
@@ -503,74 +512,4 @@ impl Reveal {
             cap_fired: plan.cap_fired,
         }
     }
-}
-
-/// A reveal that is still to be checked: U, D, and what the envelope held.
-type Unchecked<'a> = (&'a EncodedPoint, &'a ClaimedPoint, ClaimedReveal);
-
-/// Decrypts every entry under unproven points, to be taken if the reveals hold; none when one shows no reveal at all.
-fn open_claimed<'a>(
-    plan: &'a BatchPlan,
-    points: &'a [ClaimedPoint],
-    out: &mut [u8],
-) -> Option<(Vec<BatchEntry>, Vec<Unchecked<'a>>)> {
-    let mut points = points.iter().rev();
-    let mut unchecked = Vec::with_capacity(points.len());
-    let entries = open_entries(plan, out, |envelope, u, out| {
-        let d = points.next().expect("one combined point a sealed entry");
-        let reveal = open::open_claimed(envelope, d, out)?;
-        unchecked.push((u, d, reveal));
-        Some(open::Outcome::Revealed { r: reveal.r })
-    })?;
-    Some((entries, unchecked))
-}
-
-/// Decides every entry under proven points.
-fn open_proven(plan: &BatchPlan, points: &[SharedPoint], out: &mut [u8]) -> Vec<BatchEntry> {
-    let mut points = points.iter().rev();
-    let entries = open_entries(plan, out, |envelope, u, out| {
-        let d = points.next().expect("one combined point a sealed entry");
-        Some(open::open_into(envelope, u, d, out))
-    });
-    entries.expect("proven points decide every entry")
-}
-
-/// Puts every payload to its place in `out`, the last one first; `open` does it for a sealed entry, or gives up on all.
-///
-/// The AEAD writes r (32 bytes) directly before a payload, over the tail of the payload before it; going backwards that
-/// tail is written afterwards, so payloads end up contiguous and no byte is moved. The first r lies in the slack.
-fn open_entries<'a>(
-    plan: &'a BatchPlan,
-    out: &mut [u8],
-    mut open: impl FnMut(&Envelope, &'a EncodedPoint, &mut [u8]) -> Option<open::Outcome>,
-) -> Option<Vec<BatchEntry>> {
-    let mut offset = plan.payload_len();
-    let mut entries = Vec::with_capacity(plan.envelopes.len());
-    for envelope in plan.envelopes.iter().rev() {
-        let label = envelope.label();
-        let len = label.payload_len as usize;
-        offset -= len;
-        let (start, end) = (PAYLOAD_SLACK_LEN + offset, PAYLOAD_SLACK_LEN + offset + len);
-        let (offset, len) = (offset as u32, label.payload_len);
-        let outcome = if let Some(u) = envelope.u() {
-            match open(envelope, u, &mut out[start - PAYLOAD_SLACK_LEN..end])? {
-                open::Outcome::Revealed { r } => EntryOutcome::Revealed { r, offset, len },
-                open::Outcome::Void => EntryOutcome::Void,
-            }
-        } else {
-            let payload = envelope
-                .open_payload()
-                .expect("an open envelope has a payload");
-            out[start..end].copy_from_slice(payload);
-            EntryOutcome::Open { offset, len }
-        };
-        let digest = envelope.digest().0;
-        entries.push(BatchEntry {
-            digest,
-            rollup_id: label.rollup.0,
-            outcome,
-        });
-    }
-    entries.reverse();
-    Some(entries)
 }

@@ -5,7 +5,7 @@
 
 use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
-use crate::seal::open::{self, ClaimedPoint, SharedPoint};
+use crate::seal::open::{self, ClaimedPoint};
 use crate::seal::share::{ClaimedShare, ShareError, ShareMessage, SharePoints, VerifiedShare};
 use crate::types::{AuthorityIndex, AuthoritySet};
 
@@ -17,6 +17,10 @@ pub enum Collected {
     /// t different authorities' shares are there, or the batch has no sealed entry.
     Complete,
 }
+
+/// That all shares of a batch are proven. Only this module makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Proven(());
 
 /// The points of one batch and the shares for them.
 #[derive(Debug)]
@@ -97,15 +101,18 @@ impl Collect {
         self.refused.insert(author);
     }
 
-    /// Whether every share that is there is proven: what they give is then final.
-    pub fn is_proven(&self) -> bool {
-        self.claimed.is_empty()
+    /// That every share that is there is proven, if so: what they give is then final.
+    pub fn proven(&self) -> Option<Proven> {
+        self.claimed.is_empty().then_some(Proven(()))
     }
 
     /// Combines all shares, proven or not, one result a point, in order.
     ///
     /// Panics when the batch is not complete: the caller has asked.
-    pub fn combine_claimed(&self, key: &SealingKey) -> Vec<ClaimedPoint> {
+    pub fn combine(&self, key: &SealingKey) -> Vec<ClaimedPoint> {
+        if self.points.is_empty() {
+            return Vec::new();
+        }
         assert!(
             self.is_complete(),
             "a batch opens when its shares are there"
@@ -116,41 +123,29 @@ impl Collect {
         open::combine_claimed(key, &shares).expect("t authors' shares for one batch combine")
     }
 
-    /// Combines the shares, all of them proven, one result a point, in order.
-    ///
-    /// Panics when the batch is not complete or a share is not proven: the caller has asked.
-    pub fn combine_proven(&self, key: &SealingKey) -> Vec<SharedPoint> {
-        if self.points.is_empty() {
-            return Vec::new();
-        }
-        assert!(
-            self.is_complete() && self.is_proven(),
-            "t proven shares decide"
-        );
-        let shares: Vec<&VerifiedShare> = self.proven.iter().collect();
-        open::combine(key, &shares).expect("t authors' shares for one batch combine")
-    }
-
-    /// Checks signature and proof of the unproven shares and drops those that fail; gives their messages and why.
+    /// Checks signature and proof of the unproven shares. Errors: drops those that fail and gives their messages and why.
     pub fn prove_all(
         &mut self,
         key: &SealingKey,
         signing_keys: &[ed25519_dalek::VerifyingKey],
-    ) -> Vec<(ShareMessage, ShareError)> {
+    ) -> Result<Proven, Vec<(Box<ShareMessage>, ShareError)>> {
         let mut failed = Vec::new();
         for (author, share) in std::mem::take(&mut self.claimed) {
             match share.prove(key, &signing_keys[author.as_usize()], &self.points) {
                 Ok(proven) => self.proven.push(proven),
-                Err(error) => {
+                Err((message, error)) => {
                     self.authors.remove(author);
                     if error.is_evidence() {
                         self.refused.insert(author);
                     }
-                    failed.push((share.message().clone(), error));
+                    failed.push((message, error));
                 }
             }
         }
-        failed
+        match failed.is_empty() {
+            true => Ok(Proven(())),
+            false => Err(failed),
+        }
     }
 
     fn collected(&self) -> Collected {

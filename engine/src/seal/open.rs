@@ -207,6 +207,13 @@ pub struct ClaimedReveal {
     scalar: Scalar,
 }
 
+impl ClaimedReveal {
+    /// Whether U = r g. One fixed-base multiplication.
+    pub fn is_of(&self, u: &EncodedPoint) -> bool {
+        RistrettoPoint::mul_base(&self.scalar) == *u.point()
+    }
+}
+
 /// Decrypts a sealed envelope into `out` under an unproven D; none, and `out` undefined, when C does not open or holds
 /// no canonical r. What it gives counts only if [`reveals_hold`]; none decides nothing.
 ///

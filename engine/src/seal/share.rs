@@ -159,20 +159,30 @@ impl ShareMessage {
             return Err(ShareError::Count);
         }
         let points = self.decode_shares()?;
+        self.check_proof(verification_share, us, &points)?;
+        Ok(VerifiedShare(SharePoints::of(self, points)))
+    }
+
+    /// Checks the proof; `points` are the decoded shares, as many as `us`.
+    fn check_proof(
+        &self,
+        verification_share: &EncodedPoint,
+        us: &[EncodedPoint],
+        points: &[RistrettoPoint],
+    ) -> Result<(), ShareError> {
         let (a, b) = (decode_point(&self.a)?, decode_point(&self.b)?);
         let zeta = decode_scalar(&self.zeta).ok_or(ShareError::Malformed)?;
-
         let statement = Statement {
             key_id: self.key_id,
-            seq,
-            order_root,
+            seq: self.seq,
+            order_root: self.order_root,
             author: self.author,
             verification_share,
             us,
         };
         let transcript = statement.transcript(&self.shares);
         let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::point), Part::Whole);
-        let d_star = weighted_sum(&transcript, &points, Part::Whole);
+        let d_star = weighted_sum(&transcript, points, Part::Whole);
         let encodings = [u_star, d_star].map(|point| point.compress().to_bytes());
         let c = challenge(&transcript, &encodings[0], &encodings[1], &self.a, &self.b);
         let same_base = RistrettoPoint::vartime_double_scalar_mul_basepoint(
@@ -183,7 +193,7 @@ impl ShareMessage {
         let same_ratio =
             RistrettoPoint::vartime_multiscalar_mul([zeta, -c], [&u_star, &d_star]) == b;
         if same_base && same_ratio {
-            Ok(VerifiedShare(SharePoints::of(self, points)))
+            Ok(())
         } else {
             Err(ShareError::Proof)
         }
@@ -315,20 +325,39 @@ pub struct ClaimedShare {
 }
 
 impl ClaimedShare {
-    /// The message that they came in.
-    pub const fn message(&self) -> &ShareMessage {
-        &self.message
+    /// Checks signature and proof after all; nothing is decoded twice. Errors: [`ShareError::Signature`],
+    /// [`ShareError::Count`], [`ShareError::Malformed`], [`ShareError::Proof`], and the message back.
+    ///
+    /// `verifying_key` is that of the author, `us` are the U of the batch that was claimed for.
+    pub fn prove(
+        self,
+        key: &SealingKey,
+        verifying_key: &VerifyingKey,
+        us: &[EncodedPoint],
+    ) -> Result<VerifiedShare, (Box<ShareMessage>, ShareError)> {
+        match self.check(key, verifying_key, us) {
+            Ok(()) => Ok(VerifiedShare(self.points)),
+            Err(error) => Err((Box::new(self.message), error)),
+        }
     }
 
-    /// Checks signature and proof after all. Errors: as [`ShareMessage::verify`].
-    pub fn prove(
+    fn check(
         &self,
         key: &SealingKey,
         verifying_key: &VerifyingKey,
         us: &[EncodedPoint],
-    ) -> Result<VerifiedShare, ShareError> {
-        let (seq, order_root) = (self.message.seq, self.message.order_root);
-        self.message.verify(key, verifying_key, seq, order_root, us)
+    ) -> Result<(), ShareError> {
+        let message = &self.message;
+        if message.key_id != key.key_id() {
+            return Err(ShareError::WrongKey);
+        }
+        let verification_share = key.verification_share(message.author);
+        let verification_share = verification_share.ok_or(ShareError::Author)?;
+        message.check_signature(verifying_key)?;
+        if us.len() != message.shares.len() {
+            return Err(ShareError::Count);
+        }
+        message.check_proof(verification_share, us, self.points.points())
     }
 }
 

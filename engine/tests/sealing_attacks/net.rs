@@ -87,6 +87,13 @@ impl Net {
         hostile::garbage_envelope(&self.key, ROLLUP, UNTIL, id)
     }
 
+    /// Sealed soundly but for the r inside, which is another.
+    pub(crate) fn wrong_r(&self, id: u64) -> Vec<u8> {
+        let (r, other) = (hostile::client_r(id), hostile::client_r(id + 1));
+        let d = self.key.committee_key().point() * r;
+        hostile::envelope_under(&self.key, ROLLUP, UNTIL, r, &d, &other)
+    }
+
     /// What a client in league with `author` seals: it opens, to `inner_r` and a payload, just when the share of
     /// `author`, off by `error`, is combined with those of `others`.
     pub(crate) fn league(

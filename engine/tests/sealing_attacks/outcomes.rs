@@ -15,6 +15,7 @@ use crate::net::{FIRST, Net, signing_key};
 enum Sealed {
     Honest,
     Garbage,
+    WrongR,
     /// In league with one of the faulty, for the case that its share meets those of these others first.
     League {
         with: Index,
@@ -51,6 +52,7 @@ fn sealed() -> impl Strategy<Value = Sealed> {
     prop_oneof![
         3 => Just(Sealed::Honest),
         1 => Just(Sealed::Garbage),
+        1 => Just(Sealed::WrongR),
         2 => (any::<Index>(), prop::collection::vec(any::<Index>(), 8))
             .prop_map(|(with, others)| Sealed::League { with, others }),
     ]
@@ -112,6 +114,7 @@ fn envelopes(case: &Case, net: &Net) -> Vec<Vec<u8>> {
     let make = |(at, sealed): (usize, &Sealed)| match sealed {
         Sealed::Honest => net.sealed(&[at as u8; 9], at as u8),
         Sealed::Garbage => net.garbage(at as u64),
+        Sealed::WrongR => net.wrong_r(at as u64),
         Sealed::League { with, others } => {
             let with = case.faulty[with.index(case.faulty.len())].0;
             let all = (0..case.authorities).filter(|other| *other != with);
