@@ -17,6 +17,7 @@
 //! - [`measure`]: how long is measured, and how ids and throughput are stated;
 //! - [`sealing`]: a dealt committee, its envelopes and shares;
 //! - [`reveals`]: a batch under way to be opened, and what peers and clients may do about it;
+//! - [`tdh2_bls`]: the sealing over another group, for comparison;
 //! - [`local_orders`]: the same pairs as several authorities received them;
 //! - [`vertices`]: a DAG in which everybody cites everybody;
 //! - [`core_run`]: what a core is given while everybody is up;
@@ -30,4 +31,5 @@ pub mod local_orders;
 pub mod measure;
 pub mod reveals;
 pub mod sealing;
+pub mod tdh2_bls;
 pub mod vertices;
