@@ -15,26 +15,40 @@
 //! I2 A pair listed by all correct authorities is emitted at most D anchors after it is ready, D the deferral cap.
 //! I3 Nothing depends on the numbering of authorities or on how pairs are laid out in memory.
 //!
-//! Cost of a step with m pending: O(n m) without a ready pair; else n m^2 comparisons in vector registers, m^2 / 32
-//! words of rows and a search for groups on them. Measured on one AVX-512 core at n = 5, all m emitted at once: 20 us at
-//! m = 20, 0.1 ms at 100, 5 ms at 1,000, 40 ms at 4,000.
+//! A step knows pairs by slot in the pending table, and those that it looks at more closely as *nodes*: the ready ones, and
+//! where somebody has waited long, whatever precedes those. Unready pairs that do not matter are not looked at.
+//!
+//! Cost of a step: a hash and O(n) for each pair that comes or goes, O(1) for each listing, a word for each 64 pending;
+//! with r ready pairs O(n r) and a sort, and 64 comparisons in vector registers for each of them and each block of 64
+//! whose interval of ranks meets its own (`ranks`): near linear where lists agree but for a jitter, whatever f of them do;
+//! r^2 / 64 such comparisons where more than that is shuffled. A ready pair is related anew at each anchor that it waits.
+//! Memory: about 100 + 8 n bytes a pending pair, r^2 / 4 bytes at worst while a step lasts. A step without a ready pair
+//! allocates nothing once grown, one that emits a fixed number of buffers and what it gives.
 
 mod bits;
+mod compare;
 mod condense;
 mod emitted;
+mod list;
 mod observe;
 mod order;
 mod params;
 mod precedence;
+mod ranks;
 mod select;
+mod stats;
+mod table;
 
+use bits::Bits;
 use emitted::EmittedLog;
 use observe::Observed;
-use precedence::{Ranks, Relation};
-use select::{Selection, Standing};
+use precedence::Relation;
+use ranks::Ranks;
+use select::{Late, Standing};
 
 pub(crate) use emitted::encode_pairs;
 pub use params::{FairParams, FairParamsError};
+pub use stats::FairStats;
 
 use std::sync::Arc;
 
@@ -48,8 +62,19 @@ pub struct FairOrder {
     params: FairParams,
     observed: Observed,
     emitted: EmittedLog,
+    /// The ready pairs of the last step that had some, as nodes.
     ranks: Ranks,
     relation: Relation,
+    /// A buffer of [`FairOrder::step`].
+    interned: Interned,
+    stats: FairStats,
+}
+
+/// An anchor whose pairs have been looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Interned {
+    tie_seed: [u8; 32],
+    lists: Vec<Vec<u32>>,
 }
 
 /// One committed anchor, as far as the order is concerned.
@@ -89,6 +114,8 @@ impl FairOrder {
             emitted: EmittedLog::default(),
             ranks: Ranks::default(),
             relation: Relation::default(),
+            interned: Interned::default(),
+            stats: FairStats::default(),
         }
     }
 
@@ -98,28 +125,51 @@ impl FairOrder {
     ///
     /// Panics when `anchor.appends` has not one slice an authority: the caller's bug, whatever was received.
     pub fn step(&mut self, anchor: &Anchor<'_>) -> Emission {
-        let authorities = self.params.authorities();
-        assert_eq!(
-            anchor.appends.len(),
-            authorities as usize,
-            "one list an authority"
-        );
+        let mut interned = std::mem::take(&mut self.interned);
+        self.intern(anchor, &mut interned);
+        let emission = self.step_interned(&interned);
+        self.interned = interned;
+        emission
+    }
+
+    /// The first half of a step: consensus time, and a slot for each pair that `anchor` lists.
+    ///
+    /// Apart from [`FairOrder::step_interned`], which must follow before anything else, so that each can be measured.
+    ///
+    /// Panics as [`FairOrder::step`] does.
+    pub fn intern(&mut self, anchor: &Anchor<'_>, interned: &mut Interned) {
+        let authorities = self.params.authorities() as usize;
+        assert_eq!(anchor.appends.len(), authorities, "one list an authority");
         self.observed.advance(anchor.consensus_time);
         self.emitted.forget_expired(anchor.consensus_time);
-        for (authority, entries) in (0..).map(AuthorityIndex).zip(anchor.appends) {
-            self.observed.append(authority, entries);
+        interned.tie_seed = anchor.tie_seed;
+        interned.lists.resize(authorities, Vec::new());
+        for (slots, entries) in interned.lists.iter_mut().zip(anchor.appends) {
+            slots.clear();
+            let slot = |entry: &Entry| self.observed.intern(entry, &self.emitted);
+            slots.extend(entries.iter().filter_map(slot));
+        }
+    }
+
+    /// The second half of a step: append, drop, select, order. `interned` is what [`FairOrder::intern`] just gave.
+    pub fn step_interned(&mut self, interned: &Interned) -> Emission {
+        for (authority, slots) in (0..).map(AuthorityIndex).zip(&interned.lists) {
+            self.observed.append(authority, slots);
         }
         let dropped = self.observed.drop_expired();
-        if self.observed.listings_max() < self.params.quorum() {
-            return Emission {
-                dropped,
-                ..Emission::default()
-            };
+        let mut emission = Emission {
+            dropped,
+            ..Emission::default()
+        };
+        if self.observed.listings_max() >= self.params.quorum() {
+            let emitted = self.select(&mut emission);
+            if !emitted.is_empty() {
+                self.arrange(&emitted, &interned.tie_seed, &mut emission);
+            }
+            self.settle(&emitted);
+            self.emitted.push(emission.groups.iter().flatten().copied());
         }
-        let selection = self.select();
-        let emission = self.emit(&selection, &anchor.tie_seed, dropped);
-        self.settle(&selection);
-        self.emitted.push(emission.groups.iter().flatten().copied());
+        self.observed.tidy();
         emission
     }
 
@@ -146,25 +196,22 @@ impl FairOrder {
         let mut order = Self::new(params);
         order.observed = Observed::decode_state(order.params, state)?;
         order.emitted = EmittedLog::decode_state(state, emissions)?;
-        for entries in order.emitted.emissions() {
-            order.observed.remember_emitted(&entries);
-        }
         Ok(order)
     }
 
     /// How many emitted pairs are remembered, and in how many emissions.
     pub fn emitted_len(&self) -> (usize, usize) {
-        (self.observed.emitted_len(), self.emitted.len())
+        (self.emitted.pairs_len(), self.emitted.len())
     }
 
     /// How many pairs are listed and neither emitted nor dropped.
     pub fn pending_len(&self) -> usize {
-        self.observed.pending.len()
+        self.observed.table.len()
     }
 
     /// The pairs that are listed and neither emitted nor dropped, in order of arrival.
     pub fn pending(&self) -> impl Iterator<Item = &Entry> {
-        self.observed.pending.iter().map(|pair| &pair.entry)
+        self.observed.pending()
     }
 
     /// Whether some pending pair is listed by `at_least` authorities or more. O(1).
@@ -173,67 +220,125 @@ impl FairOrder {
         listings_max > 0 && listings_max >= at_least
     }
 
-    /// Relates the pending pairs as they stand and applies rules 1 to 3.
-    fn select(&mut self) -> Selection {
+    /// What was counted since this order was made; it is no part of the state.
+    pub const fn stats(&self) -> &FairStats {
+        &self.stats
+    }
+
+    /// Makes nodes of the ready pairs, relates them, and gives those that rules 1 to 3 emit.
+    fn select(&mut self, emission: &mut Emission) -> Bits {
+        let (authorities, quorum) = (self.params.authorities() as usize, self.params.quorum());
+        self.observed.count_ranks();
         let observed = &self.observed;
-        self.ranks.rebuild(&observed.lists, observed.pending.len());
-        self.relation.rebuild(&self.ranks, self.params.quorum());
-        let standing = |pair: &observe::Pending| -> Standing {
-            let observe::Pending {
-                deferred,
-                is_overlooked,
-                ..
-            } = *pair;
-            Standing {
-                is_ready: observed.is_ready(pair),
-                is_overlooked,
-                deferred,
+        let slots = observed.table.ready().iter().map(|slot| slot as u32);
+        let rank = |slot, list| observed.rank(slot, list);
+        self.ranks.rebuild(authorities, quorum, slots, rank);
+        let (mut ready, mut kept_back) = (self.ranks.none(), self.ranks.none());
+        let table = &mut self.observed.table;
+        let first = table.first_blocking();
+        for (node, slot) in self.ranks.nodes() {
+            ready.insert(node);
+            if table.is_kept_back(slot, &first) {
+                kept_back.insert(node);
             }
-        };
-        let standings: Vec<Standing> = observed.pending.iter().map(standing).collect();
-        select::select(&standings, &self.relation, self.params)
+        }
+        let mut emitted = self.ranks.none();
+        if kept_back != ready {
+            self.relation.rebuild(&self.ranks, quorum);
+            emitted = select::unblocked(&self.relation, &ready, &kept_back);
+        }
+        ready.subtract(&emitted);
+        let has_waited =
+            |slot: u32| self.observed.table.pair(slot).deferred >= self.params.group_wait();
+        let waiting = ready.iter().map(|node| self.ranks.slot(node));
+        let mut waited: Vec<u32> = waiting.filter(|slot| has_waited(*slot)).collect();
+        if !waited.is_empty() {
+            waited.sort_unstable();
+            if kept_back == ready {
+                self.relation.rebuild(&self.ranks, quorum);
+            }
+            self.select_late(&waited, &mut emitted, emission);
+        }
+        emitted
+    }
+
+    /// Applies rule 3 to those in `waited`, slots, ascending, of ready pairs that rule 2 leaves; adds to `emitted`, nodes.
+    fn select_late(&mut self, waited: &[u32], emitted: &mut Bits, emission: &mut Emission) {
+        let (authorities, quorum) = (self.params.authorities() as usize, self.params.quorum());
+        let observed = &self.observed;
+        let above = observed.table.with_ancestors(waited);
+        let mut ranks = Ranks::default();
+        let rank = |slot, list| observed.rank(slot, list);
+        let slots = above.iter().map(|slot| slot as u32);
+        ranks.rebuild(authorities, quorum, slots, rank);
+        let mut relation = Relation::default();
+        relation.rebuild(&ranks, quorum);
+        let mut standings = vec![None; relation.len()];
+        let mut waiting = ranks.none();
+        for (node, slot) in ranks.nodes() {
+            let pair = observed.table.pair(slot);
+            standings[node] = Some(Standing {
+                is_ready: observed.table.ready().contains(slot as usize),
+                is_overlooked: pair.is_overlooked,
+                deferred: pair.deferred,
+            });
+            if waited.binary_search(&slot).is_ok() {
+                waiting.insert(node);
+            }
+        }
+        let late: Late = select::late(&standings, &relation, self.params, &waiting);
+        (emission.group_wait_cut, emission.cap_fired) = (late.group_wait_cut, late.cap_fired);
+        let mut let_go = observed.table.none();
+        for node in late.emitted.iter() {
+            let_go.insert(ranks.slot(node) as usize);
+        }
+        for (node, slot) in self.ranks.nodes() {
+            if let_go.contains(slot as usize) {
+                emitted.insert(node);
+            }
+        }
+        for node in late.overlooked.iter() {
+            self.observed.table.overlook(ranks.slot(node));
+        }
     }
 
     /// Orders what was selected (rule 4).
-    fn emit(&self, selection: &Selection, tie_seed: &[u8; 32], dropped: Vec<Entry>) -> Emission {
-        let pending = &self.observed.pending;
-        let entry = |at: usize| &pending[at].entry;
-        let (emitted, quorum) = (&selection.emitted, self.params.quorum());
-        let place = order::places(&self.ranks, emitted, tie_seed, entry, pending.len());
+    fn arrange(&mut self, emitted: &Bits, tie_seed: &[u8; 32], emission: &mut Emission) {
+        let table = &self.observed.table;
+        let entry = |node: usize| &table.pair(self.ranks.slot(node)).entry;
+        let quorum = self.params.quorum();
+        let place = order::places(&self.ranks, emitted, tie_seed, entry);
         let arranged = order::arrange(&self.ranks, &self.relation, quorum, emitted, &place);
-        let entries = |group: &Vec<u32>| group.iter().map(|at| *entry(*at as usize)).collect();
-        let groups: Vec<Vec<Entry>> = arranged.groups.iter().map(entries).collect();
-        let ordered: usize = groups.iter().map(Vec::len).sum();
+        let entries = |group: &Vec<u32>| group.iter().map(|node| *entry(*node as usize)).collect();
+        emission.groups = arranged.groups.iter().map(entries).collect();
+        emission.groups_oversized = arranged.oversized;
+        let ordered: usize = emission.groups.iter().map(Vec::len).sum();
         assert_eq!(
             ordered,
             emitted.count() as usize,
             "what is selected is emitted once"
         );
-        Emission {
-            groups,
-            group_wait_cut: selection.group_wait_cut,
-            cap_fired: selection.cap_fired,
-            groups_oversized: arranged.oversized,
-            dropped,
-        }
+        self.stats.on_groups(&emission.groups);
     }
 
-    /// Counts the anchor for who goes on waiting, marks whom the cap gave up on, and takes out what was emitted.
-    fn settle(&mut self, selection: &Selection) {
+    /// Takes out what was emitted, and counts the anchor for the ready ones that go on waiting.
+    fn settle(&mut self, emitted: &Bits) {
         let quorum = self.params.quorum();
-        for (at, pair) in self.observed.pending.iter_mut().enumerate() {
+        for (node, slot) in self.ranks.nodes() {
+            let pair = self.observed.table.pair(slot);
             let is_ready = pair.listed_by.len() >= quorum;
             // Where the rule is broken on purpose a checker is to see it, and not this.
             assert!(
-                is_ready || !selection.emitted.contains(at) || mutant::is(Mutant::ReadyLessOne),
+                is_ready || mutant::is(Mutant::ReadyLessOne),
                 "only the ready are emitted"
             );
-            pair.deferred = pair.deferred.saturating_add(u32::from(is_ready));
-            if selection.cap_fired > 0 && selection.overlooked.contains(at) {
-                pair.is_overlooked = true;
+            if emitted.contains(node) {
+                self.stats.on_emitted(pair.deferred);
+                self.observed.remove(slot);
+            } else if is_ready {
+                self.observed.table.defer(slot);
             }
         }
-        self.observed.take_emitted(&selection.emitted);
     }
 }
 

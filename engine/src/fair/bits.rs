@@ -1,9 +1,9 @@
 //! Sets of pending pairs as machine words, so that "who of these blocks whom" is an AND over a row.
 //!
-//! Indices are those of one step: places in the pending table, from 0. Cost: a set of m is m / 64 words.
+//! Indices are slots of the pending table or nodes of one step, from 0. Cost: a set of m is m / 64 words.
 
 /// A set of indices below a fixed length.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits {
     words: Vec<u64>,
 }
@@ -14,6 +14,11 @@ impl Bits {
         Self {
             words: vec![0; words_for(len)],
         }
+    }
+
+    /// Makes room for indices below `len`, which is not less than before.
+    pub(super) fn extend(&mut self, len: usize) {
+        self.words.resize(words_for(len), 0);
     }
 
     /// Adds `index`.
@@ -29,6 +34,12 @@ impl Bits {
     /// Whether `index` is in the set.
     pub(super) fn contains(&self, index: usize) -> bool {
         self.words[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// Whether `index` is in the set, which it is not when it lies outside.
+    pub(super) fn has(&self, index: usize) -> bool {
+        let word = self.words.get(index / 64);
+        word.is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     /// Whether nothing is in the set.
@@ -48,6 +59,13 @@ impl Bits {
         }
     }
 
+    /// Keeps what is in `other`.
+    pub(super) fn intersect(&mut self, other: &Self) {
+        for (word, kept) in self.words.iter_mut().zip(&other.words) {
+            *word &= kept;
+        }
+    }
+
     /// Takes all of `other` out.
     pub(super) fn subtract(&mut self, other: &Self) {
         for (word, less) in self.words.iter_mut().zip(&other.words) {
@@ -63,6 +81,16 @@ impl Bits {
     /// The words, lowest index in the lowest bit of the first.
     pub(super) fn words(&self) -> &[u64] {
         &self.words
+    }
+
+    /// Takes the bits of `mask` out of a word.
+    pub(super) fn clear(&mut self, word: usize, mask: u64) {
+        self.words[word] &= !mask;
+    }
+
+    /// Adds the bits of `mask` to a word.
+    pub(super) fn fill(&mut self, word: usize, mask: u64) {
+        self.words[word] |= mask;
     }
 }
 

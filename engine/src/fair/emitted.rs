@@ -4,15 +4,19 @@
 //! holds one hash an emission, made when it is emitted, and whoever takes over the state is given the pairs behind it.
 //!
 //! I1: an emission is kept until the last of its pairs has expired, so the pairs kept are those of the filter and expired
-//! ones, and the filter follows from them. Correct authorities list nothing that is valid for longer than 90 s, and an
+//! ones, and the filter follows from them: it holds them all, and who asks it looks at the expiry first. Correct authorities list nothing that is valid for longer than 90 s, and an
 //! emitted pair is listed by one of them, so an emission is kept for 90 s. I2: what is kept is a function of the
 //! emissions and of consensus time.
 //!
-//! Cost: a hash of 40 bytes a pair, once; O(log emissions) an anchor; 40 bytes of memory a pair.
+//! Cost: a hash of 40 bytes a pair, once; O(log emissions) an anchor; 40 bytes of memory a pair in the log and about 60 in
+//! the filter, a table for each second of expiries: none is large when it grows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
+use super::table::hash_of as bucket_of;
 use crate::types::{Digest, Entry, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -22,6 +26,10 @@ pub(super) struct EmittedLog {
     /// By latest expiry, then order of emission.
     emissions: BTreeMap<(TimestampUs, u64), Emitted>,
     emitted: u64,
+    /// The pairs of the emissions, by expiry in parts of 2^20 us.
+    filter: BTreeMap<u64, HashTable<Entry>>,
+    pairs: usize,
+    encoded: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,11 +42,18 @@ impl EmittedLog {
     /// Takes in what one anchor emitted; nothing when that is nothing.
     pub(super) fn push(&mut self, entries: impl Iterator<Item = Entry>) {
         let entries: Arc<[Entry]> = entries.collect();
-        let hash = hash_of(&entries);
-        self.insert(Emitted { hash, entries });
+        if !entries.is_empty() {
+            let hash = hash_of(&entries, &mut self.encoded);
+            self.insert(Emitted { hash, entries });
+        }
     }
 
     fn insert(&mut self, emitted: Emitted) {
+        for entry in &*emitted.entries {
+            let part = self.filter.entry(part_of(entry)).or_default();
+            part.insert_unique(bucket_of(entry), *entry, bucket_of);
+        }
+        self.pairs += emitted.entries.len();
         let expiries = emitted.entries.iter().map(|entry| entry.valid_until);
         if let Some(latest) = expiries.max() {
             self.emissions.insert((latest, self.emitted), emitted);
@@ -46,18 +61,44 @@ impl EmittedLog {
         }
     }
 
+    /// Whether a kept emission has `entry`.
+    pub(super) fn contains(&self, entry: &Entry) -> bool {
+        let part = self.filter.get(&part_of(entry));
+        part.is_some_and(|part| {
+            part.find(bucket_of(entry), |other| other == entry)
+                .is_some()
+        })
+    }
+
     /// Forgets the emissions of which every pair expired before `now`.
     pub(super) fn forget_expired(&mut self, now: TimestampUs) {
         while let Some(first) = self.emissions.first_entry()
             && first.key().0 < now
         {
-            first.remove();
+            let entries = first.remove().entries;
+            self.pairs -= entries.len();
+            for entry in &*entries {
+                let part = self
+                    .filter
+                    .get_mut(&part_of(entry))
+                    .expect("a pair is in its part");
+                let found = part.find_entry(bucket_of(entry), |other| other == entry);
+                found.expect("a kept pair is in the filter").remove();
+                if part.is_empty() {
+                    self.filter.remove(&part_of(entry));
+                }
+            }
         }
     }
 
     /// How many emissions are kept.
     pub(super) fn len(&self) -> usize {
         self.emissions.len()
+    }
+
+    /// How many pairs they have.
+    pub(super) const fn pairs_len(&self) -> usize {
+        self.pairs
     }
 
     /// The emissions, in the order of the state.
@@ -94,7 +135,7 @@ impl EmittedLog {
             let entries: Result<Arc<[Entry]>, DecodeError> =
                 (0..pairs).map(|_| decode_pair(emissions)).collect();
             let entries = entries?;
-            if hash_of(&entries) != hash {
+            if entries.is_empty() || hash_of(&entries, &mut log.encoded) != hash {
                 return Err(DecodeError::NotCanonical("emitted pairs"));
             }
             log.insert(Emitted { hash, entries });
@@ -124,13 +165,18 @@ fn decode_pair(reader: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     })
 }
 
-fn hash_of(entries: &[Entry]) -> Digest {
+/// Hashed in one piece, which is several times as fast as pair by pair. `encoded` is a buffer.
+fn hash_of(entries: &[Entry], encoded: &mut Vec<u8>) -> Digest {
+    encoded.clear();
+    encode_pairs(entries, encoded);
     let mut hasher = blake3::Hasher::new_derive_key("fairlane/1/emitted");
-    for entry in entries {
-        hasher.update(&entry.digest.0);
-        hasher.update(&entry.valid_until.0.to_be_bytes());
-    }
+    hasher.update(encoded);
     Digest(*hasher.finalize().as_bytes())
+}
+
+/// Which part of the filter an entry is in.
+const fn part_of(entry: &Entry) -> u64 {
+    entry.valid_until.0 >> 20
 }
 
 const PAIR_LEN: usize = 40;
@@ -172,8 +218,9 @@ mod tests {
         assert_eq!(log.emissions()[0][..], emission(1, &[5, 9]));
         log.forget_expired(TimestampUs(9));
         assert_eq!(log.len(), 1);
+        assert!(log.contains(&emission(1, &[9])[0]) && !log.contains(&emission(2, &[7])[0]));
         log.forget_expired(TimestampUs(10));
-        assert_eq!(log.len(), 0);
+        assert_eq!((log.len(), log.pairs_len(), log.filter.len()), (0, 0, 0));
     }
 
     #[test]

@@ -5,86 +5,99 @@
 //! and a pair that too few list leaves at a consensus time that all nodes share, not at a local one.
 //!
 //! I1 A pair stands at most once in a list: only an authority's first listing counts.
-//! I2 A pair emitted or dropped is not pending again before its `valid_until` has passed; after that it is dropped at the
-//!    anchor that brings it, however many list it: nobody need hold its bytes any more.
-//! I3 The lists hold exactly the pending pairs, in committed order, so an index in a list is a rank.
+//! I2 A pair dropped is not pending again before its `valid_until` has passed; after that it is dropped at the anchor that
+//!    brings it, however many list it: nobody need hold its bytes any more.
+//! I3 The lists hold exactly the pending pairs, in committed order, so ranks follow from places.
+//! I4 At the end of a step every unready pair is within its time, and expires by a heap: nothing is looked through.
 //!
-//! Cost: O(log m) a listing; O(n m + m log m) where something leaves. Memory: what is pending, which expiry bounds by
-//! 90 s of vertices, and what was emitted and has not expired.
+//! Cost: a hash and O(n) a pair that comes and goes, O(1) a listing, O(log m) a pair that waits unready. What is pending
+//! and does not change costs nothing. Memory: what is pending, which expiry bounds by 90 s of vertices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-use super::bits::Bits;
+use super::compare::ABSENT;
+use super::emitted::EmittedLog;
+use super::list::List;
 use super::params::FairParams;
+use super::table::Table;
 use crate::mutant::{self, Mutant};
-use crate::types::{AuthorityIndex, AuthoritySet, Digest, Entry, TimestampUs};
+use crate::types::{AuthorityIndex, Entry, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
-/// A pair that some committed list holds and that is neither emitted nor dropped.
-#[derive(Clone, Debug)]
-pub(super) struct Pending {
-    /// The pair.
-    pub(super) entry: Entry,
-    /// Who has listed it.
-    pub(super) listed_by: AuthoritySet,
-    /// Anchors at which it was ready and not emitted.
-    pub(super) deferred: u32,
-    /// The deferral cap fired while waiting for this one: it blocks nobody until it is ready.
-    pub(super) is_overlooked: bool,
-}
-
-/// The pending pairs, the lists of them, and what was emitted and may yet be listed again.
+/// The pending pairs and the lists of them.
 #[derive(Clone, Debug)]
 pub(super) struct Observed {
-    /// Pending pairs; their index is what lists, ranks and relation speak of within a step.
-    pub(super) pending: Vec<Pending>,
+    /// The pending pairs by slot.
+    pub(super) table: Table,
     /// For each authority, the pending pairs it lists, in committed order.
-    pub(super) lists: Vec<Vec<u32>>,
-    index: BTreeMap<Key, u32>,
-    emitted: BTreeSet<Key>,
-    /// How many were pending before this anchor; the others came with it.
-    known_len: usize,
+    lists: Vec<List>,
+    /// The pending pairs as they were met.
+    arrivals: List,
+    /// Those that came with this anchor.
+    fresh: Vec<u32>,
+    /// Unready pairs by expiry, and some that became ready or left.
+    expiries: BinaryHeap<Reverse<(TimestampUs, u32)>>,
     consensus_time: TimestampUs,
     quorum: u32,
+    /// How many pending pairs have so many listings.
+    with_listings: Vec<u32>,
     listings_max: u32,
 }
 
 impl Observed {
     /// Nothing listed yet.
     pub(super) fn new(params: FairParams) -> Self {
+        let authorities = params.authorities() as usize;
         Self {
-            pending: Vec::new(),
-            lists: vec![Vec::new(); params.authorities() as usize],
-            index: BTreeMap::new(),
-            emitted: BTreeSet::new(),
-            known_len: 0,
+            table: Table::new(params),
+            lists: vec![List::default(); authorities],
+            arrivals: List::default(),
+            fresh: Vec::new(),
+            expiries: BinaryHeap::new(),
             consensus_time: TimestampUs::default(),
             quorum: params.quorum(),
+            with_listings: vec![0; authorities + 1],
             listings_max: 0,
         }
     }
 
-    /// Begins a step: moves consensus time to `now` (never back) and forgets the emitted pairs that expired before it.
+    /// Begins a step: moves consensus time to `now`, never back.
     pub(super) fn advance(&mut self, now: TimestampUs) {
-        self.known_len = self.pending.len();
+        self.fresh.clear();
         self.consensus_time = self.consensus_time.max(now);
-        let oldest_kept = (self.consensus_time, Digest::default());
-        if self.emitted.first().is_some_and(|key| *key < oldest_kept) {
-            self.emitted = self.emitted.split_off(&oldest_kept);
-        }
     }
 
-    /// Extends the list of `authority` (a member) by `entries`, in order.
-    pub(super) fn append(&mut self, authority: AuthorityIndex, entries: &[Entry]) {
-        for entry in entries {
-            let Some(at) = self.intern(*entry) else {
+    /// Gives `entry`'s slot, a new one if it was not pending; none if it was emitted and has not expired.
+    ///
+    /// What is new must be listed before the step goes on.
+    pub(super) fn intern(&mut self, entry: &Entry, emitted: &EmittedLog) -> Option<u32> {
+        if let Some(slot) = self.table.find(entry) {
+            return Some(slot);
+        }
+        let is_emitted = entry.valid_until >= self.consensus_time && emitted.contains(entry);
+        if is_emitted && !mutant::is(Mutant::NoDuplicateFilter) {
+            return None;
+        }
+        Some(self.insert(*entry))
+    }
+
+    /// Extends the list of `authority` (a member) by the pairs in `slots`, in order.
+    pub(super) fn append(&mut self, authority: AuthorityIndex, slots: &[u32]) {
+        let mutated = u32::from(mutant::is(Mutant::ReadyLessOne));
+        for slot in slots.iter().copied() {
+            let mut listed_by = self.table.pair(slot).listed_by;
+            if !listed_by.insert(authority) {
                 continue;
-            };
-            let pair = &mut self.pending[at as usize];
-            if pair.listed_by.insert(authority) {
-                self.lists[authority.as_usize()].push(at);
-                self.listings_max = self.listings_max.max(pair.listed_by.len());
             }
+            let place = self.lists[authority.as_usize()].push(slot);
+            self.table.set_place(slot, authority.as_usize(), place);
+            let least = self.quorum - mutated;
+            self.table.note_listing(slot, listed_by, least);
+            let listings = listed_by.len();
+            self.with_listings[listings as usize - 1] -= u32::from(listings > 1);
+            self.with_listings[listings as usize] += 1;
+            self.listings_max = self.listings_max.max(listings);
         }
     }
 
@@ -94,39 +107,106 @@ impl Observed {
     /// A pair that was dropped, and whose bytes everybody has let go of, may yet be listed by all who had not listed it
     /// before, within one anchor. Emitted then, it would have to be revealed, and nobody could.
     pub(super) fn drop_expired(&mut self) -> Vec<Entry> {
-        let latest = self.consensus_time.plus_us(AHEAD_US_MAX);
-        let mut gone = Bits::empty(self.pending.len());
         let mut dropped = Vec::new();
-        for (at, pair) in self.pending.iter().enumerate() {
-            let until = pair.entry.valid_until;
-            let (is_past, is_far) = (until < self.consensus_time, until > latest);
-            let is_new = at >= self.known_len && !mutant::is(Mutant::EmitsExpired);
-            if (is_past && is_new) || ((is_past || is_far) && !self.is_ready(pair)) {
-                gone.insert(at);
-                dropped.push(pair.entry);
+        let latest = self.consensus_time.plus_us(AHEAD_US_MAX);
+        let fresh = std::mem::take(&mut self.fresh);
+        for slot in fresh.iter().copied() {
+            let entry = self.table.pair(slot).entry;
+            let until = entry.valid_until;
+            let is_ready = self.table.ready().contains(slot as usize);
+            let is_past = until < self.consensus_time;
+            let is_new = !mutant::is(Mutant::EmitsExpired);
+            if (is_past && is_new) || ((is_past || until > latest) && !is_ready) {
+                dropped.push(entry);
+                self.remove(slot);
+            } else if !is_ready {
+                self.expiries.push(Reverse((until, slot)));
             }
         }
-        self.remove(&gone);
+        // The buffer stays; `advance` empties it.
+        self.fresh = fresh;
+        while let Some(Reverse((until, slot))) = self.expiries.peek().copied()
+            && until < self.consensus_time
+        {
+            self.expiries.pop();
+            if self.is_waiting_until(until, slot) {
+                dropped.push(self.table.pair(slot).entry);
+                self.remove(slot);
+            }
+        }
+        if self.expiries.len() > 2 * self.table.len() + EXPIRIES_IDLE_MAX {
+            let mut expiries = std::mem::take(&mut self.expiries);
+            expiries.retain(|Reverse((until, slot))| self.is_waiting_until(*until, *slot));
+            self.expiries = expiries;
+        }
         dropped.sort_unstable();
         dropped
     }
 
-    /// Takes out the pairs in `emitted` and remembers them until they expire.
-    pub(super) fn take_emitted(&mut self, emitted: &Bits) {
-        for at in emitted.iter() {
-            self.emitted.insert(key_of(&self.pending[at].entry));
+    /// Takes the pair in `slot` out of the table and of every list.
+    pub(super) fn remove(&mut self, slot: u32) {
+        let listings = self.table.pair(slot).listed_by.len();
+        self.with_listings[listings as usize] -= 1;
+        while self.listings_max > 0 && self.with_listings[self.listings_max as usize] == 0 {
+            self.listings_max -= 1;
         }
-        self.remove(emitted);
+        for (at, list) in self.lists.iter_mut().enumerate() {
+            let place = self.table.place(slot, at);
+            if place != ABSENT {
+                list.remove(place);
+            }
+        }
+        self.arrivals.remove(self.table.pair(slot).arrived);
+        self.table.remove(slot);
+    }
+
+    /// Ends a step: closes the gaps where they have become many.
+    pub(super) fn tidy(&mut self) {
+        let Self {
+            table,
+            lists,
+            arrivals,
+            ..
+        } = self;
+        for (at, list) in lists.iter_mut().enumerate() {
+            list.compact_if_sparse(|slot, place| table.set_place(slot, at, place));
+        }
+        arrivals.compact_if_sparse(|slot, place| table.set_arrived(slot, place));
+    }
+
+    /// Makes [`Observed::rank`] right.
+    pub(super) fn count_ranks(&mut self) {
+        self.lists.iter_mut().for_each(List::count);
+    }
+
+    /// How many pending pairs stand before `slot` in the list of authority `list`; [`ABSENT`] if it is not listed there.
+    pub(super) fn rank(&self, slot: u32, list: usize) -> u32 {
+        match self.table.place(slot, list) {
+            ABSENT => ABSENT,
+            place => self.lists[list].rank(place),
+        }
+    }
+
+    /// The pending pairs in order of arrival.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Entry> {
+        let slots = self.arrivals.iter();
+        slots.map(|slot| &self.table.pair(slot).entry)
+    }
+
+    /// The most authorities that list one pending pair; 0 when nothing is pending.
+    pub(super) const fn listings_max(&self) -> u32 {
+        self.listings_max
     }
 
     /// Appends consensus time u64, the pending pairs in order of arrival (u32; digest 32, valid_until u64, deferred u32,
     /// overlooked u8 each) and each authority's list of them (u32; indices u32). Who has listed a pair follows.
     pub(super) fn encode_state(&self, out: &mut Vec<u8>) {
+        let mut arrivals = self.arrivals.clone();
+        arrivals.count();
         let mut writer = Writer::new(out);
-        writer
-            .u64(self.consensus_time.0)
-            .count_u32(self.pending.len());
-        for pair in &self.pending {
+        writer.u64(self.consensus_time.0).count_u32(arrivals.len());
+        for slot in arrivals.iter() {
+            let pair = self.table.pair(slot);
             writer
                 .bytes(&pair.entry.digest.0)
                 .u64(pair.entry.valid_until.0)
@@ -135,13 +215,13 @@ impl Observed {
         }
         for list in &self.lists {
             writer.count_u32(list.len());
-            for at in list {
-                writer.u32(*at);
+            for slot in list.iter() {
+                writer.u32(arrivals.rank(self.table.pair(slot).arrived));
             }
         }
     }
 
-    /// Reads what [`Observed::encode_state`] wrote; what was emitted is to be remembered apart. Errors: anything else.
+    /// Reads what [`Observed::encode_state`] wrote. Errors: anything else.
     pub(super) fn decode_state(
         params: FairParams,
         reader: &mut Reader<'_>,
@@ -150,138 +230,79 @@ impl Observed {
         observed.consensus_time = reader.timestamp()?;
         let most = (reader.left() / PENDING_LEN).try_into();
         let count = reader.count_u32("pending pairs", most.unwrap_or(u32::MAX))?;
-        for at in 0..count as u32 {
+        let mut slots = Vec::with_capacity(count);
+        for _ in 0..count {
             let entry = Entry {
                 digest: reader.digest()?,
                 valid_until: reader.timestamp()?,
             };
-            let pair = Pending {
-                entry,
-                listed_by: AuthoritySet::EMPTY,
-                deferred: reader.u32()?,
-                is_overlooked: match reader.u8()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(DecodeError::NotCanonical("overlooked")),
-                },
+            let deferred = reader.u32()?;
+            let is_overlooked = match reader.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(DecodeError::NotCanonical("overlooked")),
             };
-            if observed.index.insert(key_of(&entry), at).is_some() {
+            if observed.table.find(&entry).is_some() {
                 return Err(DecodeError::NotCanonical("pending pairs"));
             }
-            observed.pending.push(pair);
+            let slot = observed.insert(entry);
+            observed.table.restore(slot, deferred, is_overlooked);
+            slots.push(slot);
         }
         for authority in (0..params.authorities()).map(|at| AuthorityIndex(at as u8)) {
             let listed = reader.count_u32("listed pairs", count as u32)?;
             for _ in 0..listed {
-                let at = reader.u32()?;
-                let pair = observed.pending.get_mut(at as usize);
-                let listed_by = pair.map(|pair| &mut pair.listed_by);
-                if !listed_by.is_some_and(|listed_by| listed_by.insert(authority)) {
+                let slot = slots.get(reader.u32()? as usize).copied();
+                let is_fresh =
+                    |slot: &u32| !observed.table.pair(*slot).listed_by.contains(authority);
+                let Some(slot) = slot.filter(is_fresh) else {
                     return Err(DecodeError::NotCanonical("listed pairs"));
-                }
-                observed.lists[authority.as_usize()].push(at);
+                };
+                observed.append(authority, &[slot]);
             }
         }
-        let listings = observed.pending.iter().map(|pair| pair.listed_by.len());
-        observed.listings_max = listings.max().unwrap_or(0);
-        match observed
-            .pending
-            .iter()
-            .any(|pair| pair.listed_by.is_empty())
-        {
-            true => Err(DecodeError::NotCanonical("pending pairs")),
-            false => Ok(observed),
-        }
+        observed.expect_all_in_time(&slots)?;
+        Ok(observed)
     }
 
-    /// Remembers that `entries` were emitted, as far as they have not expired.
-    pub(super) fn remember_emitted(&mut self, entries: &[Entry]) {
-        let unexpired = entries
-            .iter()
-            .filter(|entry| entry.valid_until >= self.consensus_time);
-        self.emitted.extend(unexpired.map(key_of));
+    /// What is read back is a step's end (I4): every pair is listed, and every unready one within its time.
+    fn expect_all_in_time(&mut self, slots: &[u32]) -> Result<(), DecodeError> {
+        self.fresh.clear();
+        let in_time = self.consensus_time..=self.consensus_time.plus_us(AHEAD_US_MAX);
+        for slot in slots.iter().copied() {
+            let pair = self.table.pair(slot);
+            let until = pair.entry.valid_until;
+            let is_ready = self.table.ready().contains(slot as usize);
+            if pair.listed_by.is_empty() || !(is_ready || in_time.contains(&until)) {
+                return Err(DecodeError::NotCanonical("pending pairs"));
+            }
+            if !is_ready {
+                self.expiries.push(Reverse((until, slot)));
+            }
+        }
+        Ok(())
     }
 
-    /// How many emitted pairs are remembered.
-    pub(super) fn emitted_len(&self) -> usize {
-        self.emitted.len()
+    fn insert(&mut self, entry: Entry) -> u32 {
+        let arrivals = &mut self.arrivals;
+        let slot = self.table.insert(entry, |slot| arrivals.push(slot));
+        self.fresh.push(slot);
+        slot
     }
 
-    /// Whether a quorum lists `pair`. Listings only grow, so a pair once ready stays ready.
-    pub(super) fn is_ready(&self, pair: &Pending) -> bool {
-        pair.listed_by.len() + u32::from(mutant::is(Mutant::ReadyLessOne)) >= self.quorum
-    }
-
-    /// The most authorities that list one pending pair; 0 when nothing is pending.
-    pub(super) const fn listings_max(&self) -> u32 {
-        self.listings_max
-    }
-
-    /// The index of `entry` among the pending, which it joins if it is new; none if it was emitted.
-    fn intern(&mut self, entry: Entry) -> Option<u32> {
-        let key = key_of(&entry);
-        if let Some(at) = self.index.get(&key) {
-            return Some(*at);
-        }
-        if self.emitted.contains(&key) && !mutant::is(Mutant::NoDuplicateFilter) {
-            return None;
-        }
-        let at =
-            u32::try_from(self.pending.len()).expect("expiry keeps far fewer than 2^32 pending");
-        self.index.insert(key, at);
-        self.pending.push(Pending {
-            entry,
-            listed_by: AuthoritySet::EMPTY,
-            deferred: 0,
-            is_overlooked: false,
-        });
-        Some(at)
-    }
-
-    /// Takes the pairs in `gone` out of the table, the index and every list, closing the gaps.
-    fn remove(&mut self, gone: &Bits) {
-        if gone.is_empty() {
-            return;
-        }
-        let mut moved_to = Vec::with_capacity(self.pending.len());
-        let mut kept = 0;
-        for at in 0..self.pending.len() {
-            moved_to.push(kept);
-            kept += u32::from(!gone.contains(at));
-        }
-        let mut at = 0;
-        self.pending.retain(|_| {
-            at += 1;
-            !gone.contains(at - 1)
-        });
-        let is_kept = |at: &mut u32| {
-            let old = *at as usize;
-            *at = moved_to[old];
-            !gone.contains(old)
-        };
-        self.index.retain(|_, at| is_kept(at));
-        for list in &mut self.lists {
-            list.retain_mut(is_kept);
-        }
-        assert_eq!(
-            self.index.len(),
-            self.pending.len(),
-            "one key a pending pair"
-        );
-        let listings = self.pending.iter().map(|pair| pair.listed_by.len());
-        self.listings_max = listings.max().unwrap_or(0);
+    /// Whether an unready pair that expires then is in `slot`. (If it is not the one that was noted, it expires alike.)
+    fn is_waiting_until(&self, until: TimestampUs, slot: u32) -> bool {
+        let is_taken = self.table.taken().contains(slot as usize);
+        let is_ready = self.table.ready().contains(slot as usize);
+        is_taken && !is_ready && self.table.pair(slot).entry.valid_until == until
     }
 }
 
 /// Encoded length of a pending pair in the state, bytes.
 const PENDING_LEN: usize = 45;
 
-/// Expiry first, so that what has expired is one end of a sorted set.
-type Key = (TimestampUs, Digest);
-
-const fn key_of(entry: &Entry) -> Key {
-    (entry.valid_until, entry.digest)
-}
-
 /// How far ahead of consensus time a pair's `valid_until` may be, microseconds.
 const AHEAD_US_MAX: u64 = 90_000_000;
+
+/// Expiries kept beyond twice what is pending.
+const EXPIRIES_IDLE_MAX: usize = 1024;

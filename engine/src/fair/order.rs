@@ -8,15 +8,17 @@
 //! at once, until the group falls apart, order the parts like groups, and go on inside each. So the best supported
 //! relations survive longest, and the result does not depend on where a search starts.
 //!
-//! Cost: O(m^2) in the worst case outside groups; a group of k costs at most n searches of k^2 / 64 words a part and
-//! k^2 bytes, and a group above [`GROUP_PAIRS_MAX`] only a sort.
+//! Cost: a group search and a heap (`condense`), a sort by rank, a hash for each pair that shares its rank; a group of k
+//! costs at most n searches of k^2 / 64 words a part and k^2 bytes, one above [`GROUP_PAIRS_MAX`] only a sort.
 
 use std::cmp::Ordering;
 
 use super::bits::{Bits, ones};
+use super::compare::margins;
 use super::condense::Components;
-use super::precedence::{Ranks, Relation};
-use crate::types::Entry;
+use super::precedence::Relation;
+use super::ranks::Ranks;
+use crate::types::{AUTHORITIES_MAX, Entry};
 
 /// The emitted pairs in their final order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub(super) fn arrange(
     arranged
 }
 
-/// For each of `len` indices its place in the order of free choices, all different; what is not in `emitted` gets 0.
+/// For each node its place in the order of free choices, all different; what is not in `emitted` gets 0.
 ///
 /// By lower median of ranks, then BLAKE3 of the digest keyed with `tie_seed`, then `valid_until` (two pairs of one
 /// digest, which only a liar makes).
@@ -59,25 +61,23 @@ pub(super) fn places<'a>(
     emitted: &Bits,
     tie_seed: &[u8; 32],
     entry: impl Fn(usize) -> &'a Entry,
-    len: usize,
 ) -> Vec<u32> {
-    let mut by_rank: Vec<(u32, usize)> = emitted
-        .iter()
-        .map(|at| (ranks.lower_median(at), at))
-        .collect();
-    by_rank.sort_unstable();
-    for tied in by_rank.chunk_by_mut(|left, right| left.0 == right.0) {
+    let by_rank = |node: usize| u64::from(ranks.lower_median(node)) << 32 | node as u64;
+    let mut nodes: Vec<u64> = emitted.iter().map(by_rank).collect();
+    nodes.sort_unstable();
+    let node = |ranked: u64| ranked as u32 as usize;
+    for tied in nodes.chunk_by_mut(|left, right| left >> 32 == right >> 32) {
         if tied.len() > 1 {
-            tied.sort_by_cached_key(|(_, at)| {
-                let entry = entry(*at);
+            tied.sort_by_cached_key(|ranked| {
+                let entry = entry(node(*ranked));
                 let hash = blake3::keyed_hash(tie_seed, &entry.digest.0);
                 (*hash.as_bytes(), entry.valid_until)
             });
         }
     }
-    let mut places = vec![0; len];
-    for (place, (_, at)) in (0..).zip(by_rank) {
-        places[at] = place;
+    let mut places = vec![0; ranks.blocks() * 64];
+    for (place, ranked) in (0..).zip(nodes) {
+        places[node(ranked)] = place;
     }
     places
 }
@@ -94,7 +94,7 @@ fn untangled(ranks: &Ranks, quorum: u32, mut group: Vec<u32>, place: &[u32]) -> 
 /// A group with the edges that are left in it.
 struct Tangle {
     relation: Relation,
-    /// Margins xy - yx of every x over every y, a row of blocks of 64 an x; read only where the relation has an edge.
+    /// Margins xy - yx of every x over every y, a row of blocks an x; read only where the relation has an edge.
     margins: Vec<[u8; 64]>,
 }
 
@@ -103,8 +103,16 @@ impl Tangle {
         let ranks = ranks.of_group(group);
         let mut relation = Relation::default();
         relation.rebuild(&ranks, quorum);
-        let margins = (0..group.len()).flat_map(|x| ranks.margins(x)).collect();
-        Self { relation, margins }
+        let mut own = [0; AUTHORITIES_MAX];
+        let mut all = Vec::with_capacity(group.len() * ranks.blocks());
+        for x in 0..group.len() {
+            let own = ranks.own(x, &mut own);
+            all.extend((0..ranks.blocks()).map(|block| margins(own, ranks.rows(block))));
+        }
+        Self {
+            relation,
+            margins: all,
+        }
     }
 
     /// Untangles `whole`, a cyclic part: drops edges until it falls apart, orders the parts, goes on inside each.
@@ -138,7 +146,8 @@ impl Tangle {
         let mut margin_least = u8::MAX;
         for x in part.iter() {
             let margins = &self.margins[x * part.words().len()..];
-            let row = self.relation.successors(x).iter().zip(part.words());
+            // All blocks of a group are near ones.
+            let row = self.relation.successors(x).words.iter().zip(part.words());
             for y in ones(row.map(|(row, part)| row & part)) {
                 let margin = margins[y / 64][y % 64];
                 match margin.cmp(&margin_least) {
@@ -168,13 +177,18 @@ mod tests {
     /// All of `pairs`, ordered from lists drawn as words, places by letter ("A" first) unless ranks differ.
     fn arranged(lists: &[Vec<u32>], pairs: usize, quorum: u32) -> Arranged {
         let (mut ranks, mut relation) = (Ranks::default(), Relation::default());
-        ranks.rebuild(lists, pairs);
+        ranks.rebuild_drawn(lists, pairs, quorum);
         relation.rebuild(&ranks, quorum);
-        let mut all = Bits::empty(pairs);
-        (0..pairs).for_each(|at| all.insert(at));
+        let mut all = Bits::empty(relation.len());
+        ranks.nodes().for_each(|(node, _)| all.insert(node));
         let entries: Vec<Entry> = (0..pairs).map(entry).collect();
-        let place = places(&ranks, &all, &[7; 32], |at| &entries[at], pairs);
-        arrange(&ranks, &relation, quorum, &all, &place)
+        let pair = |node: usize| &entries[ranks.slot(node) as usize];
+        let place = places(&ranks, &all, &[7; 32], pair);
+        let mut arranged = arrange(&ranks, &relation, quorum, &all, &place);
+        for node in arranged.groups.iter_mut().flatten() {
+            *node = ranks.slot(*node as usize);
+        }
+        arranged
     }
 
     fn entry(at: usize) -> Entry {
@@ -216,13 +230,13 @@ mod tests {
     fn equal_ranks_are_decided_by_the_keyed_hash() {
         let lists = drawn(&["AB", "BA", "AB", "BA"]);
         let mut ranks = Ranks::default();
-        ranks.rebuild(&lists, 2);
+        ranks.rebuild_drawn(&lists, 2, 3);
         let mut all = Bits::empty(2);
         (0..2).for_each(|at| all.insert(at));
         let entries = [entry(0), entry(1)];
         let mut first = [0u32; 2];
         for seed in 0..64u8 {
-            let place = places(&ranks, &all, &[seed; 32], |at| &entries[at], 2);
+            let place = places(&ranks, &all, &[seed; 32], |at| &entries[at]);
             let hash =
                 |at: usize| *blake3::keyed_hash(&[seed; 32], &entries[at].digest.0).as_bytes();
             assert_eq!(place[0] < place[1], hash(0) < hash(1));
@@ -238,7 +252,7 @@ mod tests {
     fn two_pairs_of_one_digest_have_places_of_their_own() {
         let lists = drawn(&["AB", "BA"]);
         let mut ranks = Ranks::default();
-        ranks.rebuild(&lists, 2);
+        ranks.rebuild_drawn(&lists, 2, 3);
         let mut all = Bits::empty(2);
         (0..2).for_each(|at| all.insert(at));
         let entries = [2, 1].map(|us| Entry {
@@ -246,8 +260,8 @@ mod tests {
             ..entry(0)
         });
         assert_eq!(
-            places(&ranks, &all, &[0; 32], |at| &entries[at], 2),
-            vec![1, 0]
+            places(&ranks, &all, &[0; 32], |at| &entries[at])[..2],
+            [1, 0]
         );
     }
 

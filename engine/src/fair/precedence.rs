@@ -1,339 +1,303 @@
-//! Who comes before whom: ranks of the pending pairs in every list, and the strong predecessor relation they give.
+//! The strong predecessor relation among the nodes of a step: squares of bits where blocks of nodes were compared, and
+//! nothing where the intervals of whole blocks decide.
 //!
-//! xy = authorities whose committed list has x before y, absent counting as after. x is a *strong predecessor* of y
-//! when xy > yx and 2 yx < q: just then (x, y) could be forced, given what is listed. Source: the 2f difference of
-//! Cachin et al., Quick Order Fairness, FC 2022, stated here on partial lists.
+//! Block I is *before* block J when every interval of I ends before any of J begins: then each of I's nodes strongly
+//! precedes each of J's (`ranks`). So blocks that are before J are a start of all blocks by end, and blocks that J is
+//! before are an end of all blocks by beginning. The others are *near*: all their 64 x 64 pairs are compared.
 //!
-//! I1 The relation is antisymmetric: xy > yx and yx > xy exclude each other. It need not be transitive.
-//! I2 Relabelling authorities changes nothing: only counts enter.
+//! I1 What is read off is the strong relation, whatever the intervals are.
 //!
-//! Cost: n m^2 comparisons that run in vector registers, and two rows of m bits a pair.
+//! Cost: 64 rows a near pair of blocks, each way from one comparison: with intervals of w ranks O(m w n) in vector
+//! registers and m w / 16 words of memory; at worst m^2 / 32 words. A look at all pairs of blocks, m^2 / 4,096.
 
-use super::bits::words_for;
+use super::bits::Bits;
+use super::compare::{strong, transpose};
+use super::ranks::Ranks;
 use crate::types::AUTHORITIES_MAX;
 
-/// For each authority, the rank of every pending pair in its list.
-///
-/// Rank: how many pending pairs stand before it there; [`ABSENT`] where it is not listed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ranks {
-    /// One row an authority, in blocks of 64 pairs, the last padded with [`ABSENT`].
-    table: Vec<[u32; 64]>,
-    pairs: usize,
-}
-
-impl Ranks {
-    /// Reads the ranks of `pairs` pending pairs off the authorities' lists.
-    pub(super) fn rebuild(&mut self, lists: &[Vec<u32>], pairs: usize) {
-        let blocks = words_for(pairs);
-        self.pairs = pairs;
-        self.table.clear();
-        self.table.resize(lists.len() * blocks, [ABSENT; 64]);
-        for (row, list) in self.table.chunks_exact_mut(blocks.max(1)).zip(lists) {
-            for (rank, at) in (0..).zip(list) {
-                row[*at as usize / 64][*at as usize % 64] = rank;
-            }
-        }
-    }
-
-    /// The same ranks for the pairs of `group` alone, the first of them at index 0.
-    pub(super) fn of_group(&self, group: &[u32]) -> Self {
-        let rows = self.rows().flat_map(|row| {
-            let rank = |at: &u32| row[*at as usize / 64][*at as usize % 64];
-            group.chunks(64).map(move |chunk| {
-                let mut block = [ABSENT; 64];
-                chunk
-                    .iter()
-                    .zip(&mut block)
-                    .for_each(|(at, place)| *place = rank(at));
-                block
-            })
-        });
-        Self {
-            table: rows.collect(),
-            pairs: group.len(),
-        }
-    }
-
-    /// Lower median of the ranks of `x` over all authorities, absent last. A listed rank whenever a majority lists it.
-    pub(super) fn lower_median(&self, x: usize) -> u32 {
-        let mut ranks = [ABSENT; AUTHORITIES_MAX];
-        let mut authorities = 0;
-        for (rank, row) in ranks.iter_mut().zip(self.rows()) {
-            *rank = row[x / 64][x % 64];
-            authorities += 1;
-        }
-        let (_, median, _) = ranks[..authorities].select_nth_unstable((authorities - 1) / 2);
-        *median
-    }
-
-    /// Margins xy - yx of `x` over every y, 0 where y is not behind: blocks of 64, of which the last may be padded.
-    pub(super) fn margins(&self, x: usize) -> impl Iterator<Item = [u8; 64]> {
-        (0..words_for(self.pairs)).map(move |block| {
-            let counts = Counts::of(self, x, block);
-            // At most 128 authorities count, so a margin fits.
-            std::array::from_fn(|k| counts.ahead[k].saturating_sub(counts.behind[k]) as u8)
-        })
-    }
-
-    /// One row of blocks an authority.
-    fn rows(&self) -> impl Iterator<Item = &[[u32; 64]]> {
-        self.table.chunks_exact(words_for(self.pairs).max(1))
-    }
-}
-
-/// A relation over `len` indices, as a row of successors and a row of predecessors each.
+/// Who strongly precedes whom among the nodes of [`Ranks`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Relation {
+    /// The near blocks of each block, ascending, itself among them.
+    near: Vec<u32>,
+    /// Where each block's start; one more at the end.
+    near_at: Vec<usize>,
+    /// For each node a word for each near block of its own.
     successors: Vec<u64>,
     predecessors: Vec<u64>,
-    words: usize,
-    len: usize,
+    /// Blocks by where they begin, and from which of them on each block is before all.
+    by_begin: Vec<u32>,
+    first_after: Vec<u32>,
+    /// Blocks by where they end, and how many of them are before each block.
+    by_end: Vec<u32>,
+    count_before: Vec<u32>,
+}
+
+/// What was compared of one node: near blocks, and a word of bits for each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<'a> {
+    /// Ascending.
+    pub(super) blocks: &'a [u32],
+    /// One for each.
+    pub(super) words: &'a [u64],
 }
 
 impl Relation {
     /// Becomes the strong predecessor relation of `ranks` under `quorum`.
     pub(super) fn rebuild(&mut self, ranks: &Ranks, quorum: u32) {
-        self.reset(ranks.pairs);
-        for x in 0..self.len {
-            for word in 0..self.words {
-                let (before, after) = Counts::of(ranks, x, word).strong(quorum);
-                let existing = u64::MAX >> (64 - (self.len - word * 64).min(64));
-                self.successors[x * self.words + word] = before & existing;
-                self.predecessors[x * self.words + word] = after & existing;
+        self.find_near(ranks.blocks(), ranks.spans());
+        let mut filled = vec![0; ranks.blocks()];
+        for block in 0..ranks.blocks() {
+            for at in self.near_at[block]..self.near_at[block + 1] {
+                let other = self.near[at] as usize;
+                if other >= block {
+                    self.compare(ranks, quorum, (block, other), &mut filled);
+                }
             }
         }
     }
 
-    /// How many indices it is over.
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    /// How many nodes it is over, holes among them.
+    pub(super) fn len(&self) -> usize {
+        self.blocks() * 64
     }
 
-    /// Whom `x` precedes, as a row of words.
-    pub(super) fn successors(&self, x: usize) -> &[u64] {
-        &self.successors[x * self.words..][..self.words]
+    /// How many blocks of nodes.
+    pub(super) fn blocks(&self) -> usize {
+        self.near_at.len().saturating_sub(1)
     }
 
-    /// Who precedes `x`, as a row of words.
-    pub(super) fn predecessors(&self, x: usize) -> &[u64] {
-        &self.predecessors[x * self.words..][..self.words]
+    /// Whom `x` precedes, as far as it was compared.
+    pub(super) fn successors(&self, x: usize) -> Row<'_> {
+        self.row(&self.successors, x)
     }
 
-    /// Makes `x` no longer precede `y`.
+    /// Who precedes `x`, as far as it was compared.
+    pub(super) fn predecessors(&self, x: usize) -> Row<'_> {
+        self.row(&self.predecessors, x)
+    }
+
+    /// All blocks, by where they begin.
+    pub(super) fn by_begin(&self) -> &[u32] {
+        &self.by_begin
+    }
+
+    /// From which of [`Relation::by_begin`] on `x` precedes whole blocks.
+    pub(super) fn first_after(&self, x: usize) -> usize {
+        self.first_after[x / 64] as usize
+    }
+
+    /// All blocks, by where they end.
+    pub(super) fn by_end(&self) -> &[u32] {
+        &self.by_end
+    }
+
+    /// How many blocks of [`Relation::by_end`] precede `x` as a whole.
+    pub(super) fn count_before(&self, x: usize) -> usize {
+        self.count_before[x / 64] as usize
+    }
+
+    /// Makes `x` no longer precede `y`; they are of near blocks.
     pub(super) fn unlink(&mut self, x: usize, y: usize) {
-        self.successors[x * self.words + y / 64] &= !(1 << (y % 64));
-        self.predecessors[y * self.words + x / 64] &= !(1 << (x % 64));
+        let (to, from) = (self.word_at(x, y / 64), self.word_at(y, x / 64));
+        self.successors[to] &= !(1 << (y % 64));
+        self.predecessors[from] &= !(1 << (x % 64));
     }
 
-    fn reset(&mut self, len: usize) {
-        self.len = len;
-        self.words = words_for(len);
-        for rows in [&mut self.successors, &mut self.predecessors] {
-            rows.clear();
-            rows.resize(len * words_for(len), 0);
+    fn row<'a>(&'a self, words: &'a [u64], x: usize) -> Row<'a> {
+        let (start, end) = (self.near_at[x / 64], self.near_at[x / 64 + 1]);
+        Row {
+            blocks: &self.near[start..end],
+            words: &words[start * 64 + x % 64 * (end - start)..][..end - start],
+        }
+    }
+
+    /// Where the word of `x` over `block`, a near one, lies.
+    fn word_at(&self, x: usize, block: usize) -> usize {
+        let (start, end) = (self.near_at[x / 64], self.near_at[x / 64 + 1]);
+        let near = self.near[start..end].binary_search(&(block as u32));
+        start * 64 + x % 64 * (end - start) + near.expect("a near block")
+    }
+
+    /// Compares the nodes of two near blocks, the second not before the first in number. `filled` counts each block's
+    /// words so far.
+    fn compare(
+        &mut self,
+        ranks: &Ranks,
+        quorum: u32,
+        (one, other): (usize, usize),
+        filled: &mut [usize],
+    ) {
+        let existing = ranks.existing()[other];
+        let (mut before, mut after) = ([0; 64], [0; 64]);
+        let mut own = [0; AUTHORITIES_MAX];
+        let mut nodes = ranks.existing()[one];
+        while nodes != 0 {
+            let lane = nodes.trailing_zeros() as usize;
+            nodes &= nodes - 1;
+            let own = ranks.own(one * 64 + lane, &mut own);
+            let (succeeds, precedes) = strong(own, ranks.rows(other), quorum);
+            (before[lane], after[lane]) = (succeeds & existing, precedes & existing);
+        }
+        self.fill(one, filled, &before, &after);
+        if one != other {
+            transpose(&mut before);
+            transpose(&mut after);
+            self.fill(other, filled, &after, &before);
+        }
+    }
+
+    /// Writes the next word of every node of `block`.
+    fn fill(
+        &mut self,
+        block: usize,
+        filled: &mut [usize],
+        successors: &[u64; 64],
+        predecessors: &[u64; 64],
+    ) {
+        let (start, end) = (self.near_at[block], self.near_at[block + 1]);
+        let mut at = start * 64 + filled[block];
+        filled[block] += 1;
+        for (succeeds, precedes) in successors.iter().zip(predecessors) {
+            self.successors[at] = *succeeds;
+            self.predecessors[at] = *precedes;
+            at += end - start;
+        }
+    }
+
+    /// Decides which blocks are near, and makes room for them.
+    fn find_near(&mut self, blocks: usize, spans: Option<&[(u32, u32)]>) {
+        let span = |block: usize| spans.map_or((0, u32::MAX), |spans| spans[block]);
+        self.near.clear();
+        self.near_at.clear();
+        self.near_at.push(0);
+        for block in 0..blocks {
+            let (begin, end) = span(block);
+            let is_near = |other: &usize| {
+                let (other_begin, other_end) = span(*other);
+                other_begin <= end && begin <= other_end
+            };
+            self.near
+                .extend((0..blocks).filter(is_near).map(|other| other as u32));
+            self.near_at.push(self.near.len());
+        }
+        for words in [&mut self.successors, &mut self.predecessors] {
+            words.clear();
+            words.resize(self.near.len() * 64, 0);
+        }
+        for sorted in [&mut self.by_begin, &mut self.by_end] {
+            sorted.clear();
+            sorted.extend(0..blocks as u32);
+        }
+        self.by_begin
+            .sort_unstable_by_key(|block| span(*block as usize).0);
+        self.by_end
+            .sort_unstable_by_key(|block| span(*block as usize).1);
+        self.first_after.clear();
+        self.count_before.clear();
+        for (begin, end) in (0..blocks).map(span) {
+            let follows = |block: &u32| span(*block as usize).0 > end;
+            let first_after = self.by_begin.partition_point(|block| !follows(block));
+            let precedes = |block: &u32| span(*block as usize).1 < begin;
+            let count_before = self.by_end.partition_point(precedes);
+            self.first_after.push(first_after as u32);
+            self.count_before.push(count_before as u32);
         }
     }
 }
 
-/// Whether what is listed lets x be forced before y: `ahead` = xy, `behind` = yx.
-///
-/// 2 yx < q is written without the product, whose overflow check would keep the loop over a block scalar.
-const fn is_strong(ahead: u32, behind: u32, quorum: u32) -> bool {
-    ahead > behind && behind < quorum.div_ceil(2)
+/// `from`, and all that a walk along the relation, or against it, reaches without leaving `through`.
+pub(super) fn reached(relation: &Relation, from: &Bits, through: &Bits, way: Way) -> Bits {
+    let mut seen = from.clone();
+    let mut open = through.clone();
+    open.subtract(from);
+    let mut left: Vec<usize> = from.iter().collect();
+    let mut far = Far::new(relation, way);
+    while let Some(at) = left.pop() {
+        let row = match way {
+            Way::Along => relation.successors(at),
+            Way::Against => relation.predecessors(at),
+        };
+        let mut take = |block: usize, mask: u64| {
+            let fresh = mask & open.words()[block];
+            open.clear(block, fresh);
+            seen.fill(block, fresh);
+            left.extend(super::bits::ones(std::iter::once(fresh)).map(|bit| block * 64 + bit));
+        };
+        for (block, word) in row.blocks.iter().zip(row.words) {
+            take(*block as usize, *word);
+        }
+        while let Some(block) = far.next(relation, at) {
+            take(block, u64::MAX);
+        }
+    }
+    seen
 }
 
-/// xy and yx of one x against the 64 pairs y of a block.
-struct Counts {
-    ahead: [u32; 64],
-    behind: [u32; 64],
+/// Which way a walk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To whom a node precedes.
+    Along,
+    /// To who precedes a node.
+    Against,
 }
 
-impl Counts {
-    fn of(ranks: &Ranks, x: usize, block: usize) -> Self {
-        let (mut ahead, mut behind) = ([0u32; 64], [0u32; 64]);
-        for row in ranks.rows() {
-            let own = row[x / 64][x % 64];
-            for (k, other) in row[block].iter().enumerate() {
-                // At most 128 authorities count, so nothing wraps; a checked addition would keep the loop scalar.
-                ahead[k] = ahead[k].wrapping_add(u32::from(own < *other));
-                behind[k] = behind[k].wrapping_add(u32::from(*other < own));
+/// The whole blocks before or after nodes, each given once over a walk.
+struct Far {
+    way: Way,
+    given: usize,
+}
+
+impl Far {
+    const fn new(_relation: &Relation, way: Way) -> Self {
+        Self { way, given: 0 }
+    }
+
+    /// A block all of whose nodes `at` precedes, or is preceded by, and that was not given yet.
+    fn next(&mut self, relation: &Relation, at: usize) -> Option<usize> {
+        let block = match self.way {
+            Way::Along => {
+                let last = relation.blocks() - self.given;
+                (last > relation.first_after(at)).then(|| relation.by_begin()[last - 1])
             }
-        }
-        Self { ahead, behind }
-    }
-
-    /// Whom x strongly precedes, and who strongly precedes x.
-    fn strong(&self, quorum: u32) -> (u64, u64) {
-        let (mut before, mut after) = ([0u8; 64], [0u8; 64]);
-        for k in 0..64 {
-            let (ahead, behind) = (self.ahead[k], self.behind[k]);
-            before[k] = u8::from(is_strong(ahead, behind, quorum));
-            after[k] = u8::from(is_strong(behind, ahead, quorum));
-        }
-        (packed(&before), packed(&after))
+            Way::Against => {
+                (self.given < relation.count_before(at)).then(|| relation.by_end()[self.given])
+            }
+        };
+        self.given += usize::from(block.is_some());
+        block.map(|block| block as usize)
     }
 }
-
-/// One bit of each of 64 bytes that are 0 or 1, the first lowest.
-fn packed(flags: &[u8; 64]) -> u64 {
-    let (eights, _) = flags.as_chunks::<8>();
-    // The product moves bit 0 of byte i to bit 56 + i, and no two of its terms meet.
-    let byte =
-        |flags: &[u8; 8]| u64::from_le_bytes(*flags).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    eights
-        .iter()
-        .rev()
-        .fold(0, |word, flags| word << 8 | byte(flags))
-}
-
-/// The rank of what a list does not hold: after all that it holds.
-pub(super) const ABSENT: u32 = u32::MAX;
 
 #[cfg(test)]
 impl Relation {
     /// Whether `x` precedes `y`.
     pub(super) fn precedes(&self, x: usize, y: usize) -> bool {
-        self.successors(x)[y / 64] >> (y % 64) & 1 == 1
-    }
-
-    /// The relation over `len` indices with these edges.
-    pub(super) fn drawn(len: usize, edges: &[(usize, usize)]) -> Self {
-        let mut relation = Self::default();
-        relation.reset(len);
-        for (x, y) in edges {
-            relation.successors[x * relation.words + y / 64] |= 1 << (y % 64);
-            relation.predecessors[y * relation.words + x / 64] |= 1 << (x % 64);
-        }
-        relation
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// xy and yx.
-    fn counts(ranks: &Ranks, x: usize, y: usize) -> (u32, u32) {
-        let counts = Counts::of(ranks, x, y / 64);
-        (counts.ahead[y % 64], counts.behind[y % 64])
-    }
-
-    /// Relation of pairs named by letters, from lists drawn as words: "ABC" lists A, B, C.
-    fn drawn(lists: &[&str], pairs: usize, quorum: u32) -> (Ranks, Relation) {
-        let lists: Vec<Vec<u32>> = lists
-            .iter()
-            .map(|list| {
-                list.bytes()
-                    .map(|letter| u32::from(letter - b'A'))
-                    .collect()
-            })
-            .collect();
-        let (mut ranks, mut relation) = (Ranks::default(), Relation::default());
-        ranks.rebuild(&lists, pairs);
-        relation.rebuild(&ranks, quorum);
-        (ranks, relation)
-    }
-
-    #[test]
-    fn strong_means_just_that_the_pair_could_still_be_forced() {
-        let mut cases = 0;
-        for n in 4..=25u32 {
-            for f in 0..=(n - 1) / 3 {
-                for (xy, yx) in (0..=n).flat_map(|xy| (0..=n - xy).map(move |yx| (xy, yx))) {
-                    let miss = n - xy - yx;
-                    let could_be_forced = xy > yx && xy + miss + f.min(yx) > 2 * f + yx;
-                    assert_eq!(
-                        is_strong(xy, yx, n - f),
-                        could_be_forced,
-                        "n={n} f={f} {xy}:{yx}"
-                    );
-                    cases += 1;
-                }
+        let row = self.successors(x);
+        let near = row.blocks.iter().zip(row.words);
+        let mut near = near.filter(|(block, _)| **block as usize == y / 64);
+        match near.next() {
+            Some((_, word)) => word >> (y % 64) & 1 == 1,
+            None => {
+                let after = &self.by_begin[self.first_after(x)..];
+                let is_after = after.contains(&(y as u32 / 64));
+                let before = &self.by_end[..self.count_before(y)];
+                assert_eq!(is_after, before.contains(&(x as u32 / 64)));
+                is_after
             }
         }
-        assert!(cases > 15_000, "enumerated {cases}");
     }
 
-    #[test]
-    fn absent_counts_as_after_and_both_absent_as_neither() {
-        let (ranks, _) = drawn(&["AB", "A", "", "BA"], 3, 3);
-        assert_eq!(counts(&ranks, 0, 1), (2, 1));
-        assert_eq!(counts(&ranks, 2, 0), (0, 3));
-        assert_eq!(counts(&ranks, 1, 2), (2, 0));
-        assert_eq!(ranks.margins(1).next().unwrap()[..3], [0, 0, 2]);
-    }
-
-    #[test]
-    fn half_a_quorum_against_breaks_a_strong_relation() {
-        // q = 4 of 5: one contrary list is tolerated, two are not.
-        let (_, tolerated) = drawn(&["AB", "AB", "AB", "AB", "BA"], 2, 4);
-        assert!(tolerated.precedes(0, 1) && !tolerated.precedes(1, 0));
-        let (_, broken) = drawn(&["AB", "AB", "AB", "BA", "BA"], 2, 4);
-        assert!(!broken.precedes(0, 1) && !broken.precedes(1, 0));
-    }
-
-    #[test]
-    fn the_median_is_the_lower_one_and_absent_is_last() {
-        let (ranks, _) = drawn(&["AB", "BA", "AB", "B"], 2, 3);
-        // A: 0, 1, 0, absent. B: 1, 0, 1, 0.
-        assert_eq!(ranks.lower_median(0), 0);
-        assert_eq!(ranks.lower_median(1), 0);
-        let (ranks, _) = drawn(&["BA", "A", "", "", ""], 2, 4);
-        assert_eq!(ranks.lower_median(0), ABSENT);
-    }
-
-    #[test]
-    fn rows_agree_with_counts_beyond_one_word() {
-        let list: Vec<u32> = (0..150).collect();
-        let mut turned = list.clone();
-        turned.rotate_left(70);
-        let lists = [list.clone(), turned.clone(), list.clone()];
-        let before = |list: &[u32], x: u32, y: u32| {
-            let at = |pair| list.iter().position(|listed| *listed == pair);
-            at(x) < at(y)
-        };
-        let (mut ranks, mut relation) = (Ranks::default(), Relation::default());
-        ranks.rebuild(&lists, 150);
-        relation.rebuild(&ranks, 3);
-        for (x, y) in (0..150).flat_map(|x| (0..150).map(move |y| (x, y))) {
-            let ahead = 2 * u32::from(before(&list, x, y)) + u32::from(before(&turned, x, y));
-            let behind = 2 * u32::from(before(&list, y, x)) + u32::from(before(&turned, y, x));
-            let (x, y) = (x as usize, y as usize);
-            let strong = is_strong(ahead, behind, 3);
-            assert_eq!(counts(&ranks, x, y), (ahead, behind));
-            assert_eq!(relation.precedes(x, y), strong);
-            assert_eq!(
-                relation.predecessors(y)[x / 64] >> (x % 64) & 1 == 1,
-                strong
-            );
+    /// The relation over nodes below `len` with these edges.
+    pub(super) fn drawn(len: usize, edges: &[(usize, usize)]) -> Self {
+        let mut relation = Self::default();
+        relation.find_near(super::bits::words_for(len), None);
+        for (x, y) in edges {
+            let (to, from) = (relation.word_at(*x, y / 64), relation.word_at(*y, x / 64));
+            relation.successors[to] |= 1 << (y % 64);
+            relation.predecessors[from] |= 1 << (x % 64);
         }
-        let beyond = relation.successors(0)[2] >> (150 - 128);
-        assert_eq!(
-            beyond, 0,
-            "the padding of the last word precedes and follows nobody"
-        );
-    }
-
-    #[test]
-    fn ranks_of_a_group_keep_its_order_in_every_list() {
-        let lists: Vec<Vec<u32>> = vec![(0..200).collect(), (0..100).rev().collect()];
-        let mut ranks = Ranks::default();
-        ranks.rebuild(&lists, 200);
-        let group: Vec<u32> = (0..200).step_by(2).collect();
-        let inner = ranks.of_group(&group);
-        for (x, y) in (0..100).flat_map(|x| (0..100).map(move |y| (x, y))) {
-            assert_eq!(counts(&inner, x, y), counts(&ranks, 2 * x, 2 * y));
-        }
-    }
-
-    #[test]
-    fn packing_takes_one_bit_a_byte() {
-        for bit in 0..64 {
-            let mut flags = [0; 64];
-            flags[bit] = 1;
-            assert_eq!(packed(&flags), 1 << bit);
-        }
-        assert_eq!(packed(&[1; 64]), u64::MAX);
+        relation
     }
 }

@@ -4,6 +4,10 @@
 //! strong predecessors is what keeps the law; the group wait and the cap bound what a client that builds cycles costs
 //! others (the attack of Kelkar et al., Themis, CCS 2023).
 //!
+//! Rule 2 looks at ready pairs alone ([`unblocked`]): a walk from a blocking pair to a ready one enters the ready ones
+//! somewhere, and the last blocking pair on it strongly precedes a ready one. Rule 3 looks at those that have waited and
+//! at whatever precedes them ([`late`]): their group lies within that, and so does who keeps them back.
+//!
 //! I1 Without cap and group wait, what is emitted is closed under strong predecessors, save overlooked ones.
 //! I2 Overlooked pairs (unready, the cap fired waiting for them) are as if absent when it is asked who waits for whom;
 //!    they still count when it is asked who belongs to one group.
@@ -11,12 +15,13 @@
 //!    precedes it directly or through ready ones. (An outsider above an unready member alone is not waited for: that
 //!    member was the only reason to.)
 //!
-//! Cost: O(m^2 / 64) word operations; where somebody waited ceil(D/8) anchors, O(m^2) steps more.
+//! Cost: rule 2 a walk over the relation of the ready; rule 3, where somebody has waited ceil(D/8) anchors, a walk over that
+//! of their ancestors, a group search, and a step for each edge between ready ones.
 
-use super::bits::{Bits, ones};
+use super::bits::Bits;
 use super::condense::Components;
 use super::params::FairParams;
-use super::precedence::Relation;
+use super::precedence::{Relation, Way, reached};
 
 /// What the rules ask about one pending pair.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +34,9 @@ pub(super) struct Standing {
     pub(super) deferred: u32,
 }
 
-/// What one anchor emits, and why.
+/// What the end of a wait emits, and why.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Selection {
+pub(super) struct Late {
     /// The pairs to emit.
     pub(super) emitted: Bits,
     /// Unready pairs that the cap waited for at this anchor.
@@ -42,69 +47,68 @@ pub(super) struct Selection {
     pub(super) cap_fired: u32,
 }
 
-/// Applies rules 1 to 3 to pending pairs of these `standings`, related by `relation`.
-pub(super) fn select(standings: &[Standing], relation: &Relation, params: FairParams) -> Selection {
-    let set_of = |belongs: &dyn Fn(&Standing) -> bool| {
-        let mut set = Bits::empty(standings.len());
-        let members = standings
-            .iter()
-            .enumerate()
-            .filter(|(_, standing)| belongs(standing));
-        members.for_each(|(at, _)| set.insert(at));
-        set
-    };
-    let ready = set_of(&|pair| pair.is_ready);
-    let blocking = set_of(&|pair| !pair.is_ready && !pair.is_overlooked);
-    let mut counted = ready.clone();
-    counted.union(&blocking);
-
-    let blocked = reached(&blocking, &counted, |at| relation.successors(at));
+/// Rule 2: the `ready` ones that no walk among them reaches from the `kept_back`, whom a blocking pair precedes.
+pub(super) fn unblocked(relation: &Relation, ready: &Bits, kept_back: &Bits) -> Bits {
     let mut emitted = ready.clone();
-    emitted.subtract(&blocked);
-    let mut selection = Selection {
-        emitted,
-        ..Selection::default()
-    };
-
-    let has_waited = |anchors: u32, at: usize| standings[at].deferred >= anchors;
-    let mut waiting = ready.clone();
-    waiting.subtract(&selection.emitted);
-    if waiting.iter().any(|at| has_waited(params.group_wait(), at)) {
-        let mut late = waiting.clone();
-        keep(&mut late, |at| has_waited(params.group_wait(), at));
-        let freed = freed_by_group_wait(&late, &ready, &blocking, relation);
-        selection.group_wait_cut = freed.count();
-        let taken = reached(&freed, &ready, |at| relation.predecessors(at));
-        selection.emitted.union(&taken);
+    if !kept_back.is_empty() {
+        emitted.subtract(&reached(relation, kept_back, ready, Way::Along));
     }
-    waiting.subtract(&selection.emitted);
-    if waiting
-        .iter()
-        .any(|at| has_waited(params.deferral_cap(), at))
-    {
-        let mut fired = waiting;
-        keep(&mut fired, |at| has_waited(params.deferral_cap(), at));
-        selection.cap_fired = fired.count();
-        let taken = reached(&fired, &ready, |at| relation.predecessors(at));
-        selection.emitted.union(&taken);
-        let mut waited_for = reached(&fired, &counted, |at| relation.predecessors(at));
-        waited_for.subtract(&ready);
-        selection.overlooked = waited_for;
-    }
-    selection
+    emitted
 }
 
-/// Those of `late` that only unready members of their own group keep back.
-fn freed_by_group_wait(late: &Bits, ready: &Bits, blocking: &Bits, relation: &Relation) -> Bits {
-    let mut all = Bits::empty(relation.len());
-    (0..relation.len()).for_each(|at| all.insert(at));
+/// Rule 3: what is emitted besides `emitted`, to which it is added, for those of `waiting` that have waited long enough.
+///
+/// `relation` is over pending pairs of these `standings` (none where there is no node), all that strongly precede one of
+/// them or of those above them among them.
+pub(super) fn late(
+    standings: &[Option<Standing>],
+    relation: &Relation,
+    params: FairParams,
+    waiting: &Bits,
+) -> Late {
+    let set_of = |belongs: &dyn Fn(&Standing) -> bool| {
+        let mut set = Bits::empty(relation.len());
+        for (at, standing) in standings.iter().enumerate() {
+            if standing.as_ref().is_some_and(belongs) {
+                set.insert(at);
+            }
+        }
+        set
+    };
+    let all = set_of(&|_| true);
+    let ready = set_of(&|pair| pair.is_ready);
+    let blocking = set_of(&|pair| !pair.is_ready && !pair.is_overlooked);
+    let mut waiting = waiting.clone();
+    let mut found = Late {
+        emitted: Bits::empty(relation.len()),
+        overlooked: Bits::empty(relation.len()),
+        ..Late::default()
+    };
+
+    let mut freed = waiting.clone();
+    freed.intersect(&set_of(&|pair| pair.deferred >= params.group_wait()));
     let groups = Components::find(relation, &all);
-    let kept_back = kept_back_by(&groups, ready, blocking, relation);
-    let mut freed = late.clone();
+    let kept_back = kept_back_by(&groups, &ready, &blocking, relation);
     keep(&mut freed, |at| {
         kept_back[at] == KeptBack::By(groups.of(at))
     });
-    freed
+    found.group_wait_cut = freed.count();
+    found
+        .emitted
+        .union(&reached(relation, &freed, &ready, Way::Against));
+
+    waiting.subtract(&found.emitted);
+    let mut fired = waiting;
+    fired.intersect(&set_of(&|pair| pair.deferred >= params.deferral_cap()));
+    found.cap_fired = fired.count();
+    found
+        .emitted
+        .union(&reached(relation, &fired, &ready, Way::Against));
+    let mut counted = ready.clone();
+    counted.union(&blocking);
+    found.overlooked = reached(relation, &fired, &counted, Way::Against);
+    found.overlooked.subtract(&ready);
+    found
 }
 
 /// Whose unready members keep a pair back, directly or through ready pairs.
@@ -129,41 +133,31 @@ fn kept_back_by(
         .for_each(|at| kept_back[*at] = KeptBack::By(groups.of(*at)));
     while let Some(at) = left.pop() {
         let by = kept_back[at];
-        for (word, row) in relation.successors(at).iter().enumerate() {
-            for bit in ones(std::iter::once(row & open.words()[word])) {
-                let next = word * 64 + bit;
-                let joined = match kept_back[next] {
+        let mut spread = |block: usize, mask: u64| {
+            let mut rest = mask & open.words()[block];
+            while rest != 0 {
+                let next = block * 64 + rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                kept_back[next] = match kept_back[next] {
                     KeptBack::ByNobody => by,
                     known if known == by => continue,
                     _ => KeptBack::BySeveral,
                 };
-                if joined == KeptBack::BySeveral {
+                if kept_back[next] == KeptBack::BySeveral {
                     open.remove(next);
                 }
-                kept_back[next] = joined;
                 left.push(next);
             }
+        };
+        let row = relation.successors(at);
+        for (block, word) in row.blocks.iter().zip(row.words) {
+            spread(*block as usize, *word);
+        }
+        for block in &relation.by_begin()[relation.first_after(at)..] {
+            spread(*block as usize, u64::MAX);
         }
     }
     kept_back
-}
-
-/// `from`, and all that a walk along `row` reaches from it without leaving `through`.
-fn reached<'a>(from: &Bits, through: &Bits, row: impl Fn(usize) -> &'a [u64]) -> Bits {
-    let mut seen = from.clone();
-    let mut left: Vec<usize> = from.iter().collect();
-    while let Some(at) = left.pop() {
-        for (word, row) in row(at).iter().enumerate() {
-            let mut fresh = row & through.words()[word] & !seen.words()[word];
-            while fresh != 0 {
-                let next = word * 64 + fresh.trailing_zeros() as usize;
-                fresh &= fresh - 1;
-                seen.insert(next);
-                left.push(next);
-            }
-        }
-    }
-    seen
 }
 
 /// Takes out of `set` what `belongs` refuses.
@@ -195,11 +189,35 @@ mod tests {
     }
 
     /// Rules for five authorities and D = 64 over pairs 0.. with these standings and strong predecessors.
-    fn selected(standings: &[Standing], edges: &[(usize, usize)]) -> (Vec<usize>, Selection) {
+    fn selected(standings: &[Standing], edges: &[(usize, usize)]) -> (Vec<usize>, Late) {
         let relation = Relation::drawn(standings.len(), edges);
         let params = FairParams::new(5, 1, 64).unwrap();
-        let selection = select(standings, &relation, params);
-        (selection.emitted.iter().collect(), selection)
+        let set_of = |belongs: &dyn Fn(usize) -> bool| {
+            let mut set = Bits::empty(relation.len());
+            (0..standings.len())
+                .filter(|at| belongs(*at))
+                .for_each(|at| set.insert(at));
+            set
+        };
+        let ready = set_of(&|at| standings[at].is_ready);
+        let is_blocking = |at: usize| !standings[at].is_ready && !standings[at].is_overlooked;
+        let kept_back = set_of(&|at| {
+            let mut into = edges.iter().filter(|(_, to)| *to == at);
+            standings[at].is_ready && into.any(|(from, _)| is_blocking(*from))
+        });
+        let mut emitted = unblocked(&relation, &ready, &kept_back);
+        let mut waiting = ready.clone();
+        waiting.subtract(&emitted);
+        keep(&mut waiting, |at| {
+            standings[at].deferred >= params.group_wait()
+        });
+        if waiting.is_empty() {
+            return (emitted.iter().collect(), Late::default());
+        }
+        let standings: Vec<_> = standings.iter().copied().map(Some).collect();
+        let late = late(&standings, &relation, params, &waiting);
+        emitted.union(&late.emitted);
+        (emitted.iter().collect(), late)
     }
 
     #[test]
