@@ -21,11 +21,13 @@
 //! - [`local_orders`]: the same pairs as several authorities received them;
 //! - [`vertices`]: a DAG in which everybody cites everybody;
 //! - [`core_run`]: what a core is given while everybody is up;
-//! - [`archives`]: a batch and the buffer that its archive is written to.
+//! - [`archives`]: a batch and the buffer that its archive is written to;
+//! - [`attack`]: simulated attackers on this order and on others.
 
 #![forbid(unsafe_code)]
 
 pub mod archives;
+pub mod attack;
 pub mod core_run;
 pub mod local_orders;
 pub mod measure;
