@@ -22,7 +22,7 @@
 //! - [`vertices`]: a DAG in which everybody cites everybody;
 //! - [`core_run`]: what a core is given while everybody is up;
 //! - [`archives`]: a batch and the buffer that its archive is written to;
-//! - [`attack`]: simulated attackers on this order and on others.
+//! - [`attack`]: simulated attackers on this order and on others; a run of its own, `fairlane-bench attack`.
 
 #![forbid(unsafe_code)]
 
