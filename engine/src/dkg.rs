@@ -38,13 +38,13 @@
 //!
 //! Limits. Static corruption, as everywhere. Without forward secrecy against the theft of e_j: who has the log and e_j has the
 //! shares of all its keys; replace E_j in the committee file to end that. An authority that is away for the whole window of
-//! complaints, and was dealt a bad share meanwhile, gets no share of that key ([`machine::Generated::share`]): it says so,
+//! complaints, and was dealt a bad share meanwhile, gets no share of that key ([`Generated::share`]): it says so,
 //! and the next generation makes it whole.
 //!
 //! Invariants:
 //! - I1 what is decided is a function of the session and of the ordered messages and anchors, the same for all, members or not.
 //! - I2 secrets (e_j, r, polynomials, shares) meet constant-time operations only, are erased, never printed.
-//! - I3 whatever is in a message, handling it ends in a state or in a [`machine::Fault`]: no panic, and no memory beyond
+//! - I3 whatever is in a message, handling it ends in a state or in a [`Fault`]: no panic, and no memory beyond
 //!   one deal of bounded length an authority.
 
 pub mod complaint;
@@ -52,11 +52,16 @@ pub mod deal;
 pub mod keys;
 pub mod machine;
 pub mod message;
+pub mod outcome;
+pub mod plan;
+mod resume;
 pub mod session;
 
 pub use keys::{DecryptionKey, EncryptionKey};
-pub use machine::{Failure, Fault, Generated, Generation, Outcome, Taken};
+pub use machine::Generation;
 pub use message::MESSAGE_LEN_MAX;
+pub use outcome::{Failure, Fault, Generated, Outcome, Taken};
+pub use plan::KeyPlan;
 pub use session::{Session, SessionError, WINDOW_ANCHORS};
 
 #[cfg(test)]
@@ -67,5 +72,7 @@ mod laws_tests;
 mod machine_tests;
 #[cfg(test)]
 mod message_tests;
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod trial;

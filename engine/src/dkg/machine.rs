@@ -25,26 +25,27 @@ use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
 use crate::dkg::complaint::{Complaint, Judgement};
-use crate::dkg::deal::{DealError, Draft, VerifiedDeal, evaluate_at};
+use crate::dkg::deal::{Draft, VerifiedDeal, evaluate_at};
 use crate::dkg::keys::DecryptionKey;
 use crate::dkg::message::{self, Head, Kind};
+use crate::dkg::outcome::{Failure, Fault, Generated, Outcome, Taken};
 use crate::dkg::session::Session;
 use crate::seal::deal::KeyShare;
 use crate::seal::group::EncodedPoint;
 use crate::seal::key::{KeyError, SealingKey};
 use crate::seal::lagrange;
-use crate::types::{AuthorityIndex, AuthoritySet, Epoch};
-use crate::wire::{DecodeError, Reader};
+use crate::types::{AuthorityIndex, AuthoritySet};
+use crate::wire::Reader;
 
 /// A key generation under way.
 pub struct Generation {
-    session: Arc<Session>,
+    pub(super) session: Arc<Session>,
     member: Option<Member>,
     /// Anchors since the start.
-    anchors: u64,
+    pub(super) anchors: u64,
     /// In the order of the log; one a dealer.
-    deals: Vec<Ordered>,
-    is_over: bool,
+    pub(super) deals: Vec<Ordered>,
+    pub(super) is_over: bool,
 }
 
 /// What a member brings along.
@@ -56,15 +57,17 @@ struct Member {
 }
 
 /// A deal in the log, and what the log says of it.
-struct Ordered {
-    deal: VerifiedDeal,
+pub(super) struct Ordered {
+    pub(super) deal: VerifiedDeal,
+    /// The message, as it was ordered.
+    pub(super) bytes: Arc<[u8]>,
     /// Anchors before it.
-    at: u64,
-    refuted: bool,
-    acks: AuthoritySet,
-    complaints: AuthoritySet,
+    pub(super) at: u64,
+    pub(super) refuted: bool,
+    pub(super) acks: AuthoritySet,
+    pub(super) complaints: AuthoritySet,
     /// The member's own share of it, if it is good.
-    own_share: Option<Zeroizing<Scalar>>,
+    pub(super) own_share: Option<Zeroizing<Scalar>>,
 }
 
 impl Generation {
@@ -78,18 +81,32 @@ impl Generation {
         key: Arc<DecryptionKey>,
         entropy: &[u8; 32],
     ) -> Self {
+        Self::observe(session).join(index, key, entropy)
+    }
+
+    /// The same generation, from here on with a member that takes part in it; arguments and panics as of [`Self::new`].
+    ///
+    /// Its shares of the deals that are there are found again. Two multiplications and some a deal.
+    #[must_use]
+    pub fn join(
+        mut self,
+        index: AuthorityIndex,
+        key: Arc<DecryptionKey>,
+        entropy: &[u8; 32],
+    ) -> Self {
+        let session = &self.session;
         assert_eq!(
             session.encryption_keys().get(index.as_usize()),
             Some(&key.public()),
             "the decryption key is that of {index}"
         );
-        let draft = Draft::new(&session, index, entropy);
-        let deal = message::encode_deal(&session, &draft).into();
-        let member = Some(Member { index, key, deal });
-        Self {
-            member,
-            ..Self::observe(session)
+        for known in &mut self.deals {
+            known.own_share = known.deal.own_share(session, index, &key);
         }
+        let draft = Draft::new(session, index, entropy);
+        let deal = message::encode_deal(session, &draft).into();
+        self.member = Some(Member { index, key, deal });
+        self
     }
 
     /// A generation that is only followed: it ends with the same public key.
@@ -125,13 +142,18 @@ impl Generation {
             return Err(Fault::Over);
         }
         match head.kind {
-            Kind::Deal => self.on_deal(author, reader),
+            Kind::Deal => self.on_deal(author, bytes, reader),
             Kind::Complaint => self.on_complaint(author, reader),
             Kind::Ack => self.on_ack(author, reader),
         }
     }
 
-    fn on_deal(&mut self, dealer: AuthorityIndex, reader: Reader<'_>) -> Result<Taken, Fault> {
+    fn on_deal(
+        &mut self,
+        dealer: AuthorityIndex,
+        bytes: &[u8],
+        reader: Reader<'_>,
+    ) -> Result<Taken, Fault> {
         if self.find(dealer).is_some() {
             return Err(Fault::Repeated);
         }
@@ -145,6 +167,7 @@ impl Generation {
             .and_then(|member| deal.own_share(&self.session, member.index, &member.key));
         self.deals.push(Ordered {
             deal,
+            bytes: bytes.into(),
             at: self.anchors,
             refuted: false,
             acks: AuthoritySet::EMPTY,
@@ -226,6 +249,14 @@ impl Generation {
             Ok(generated) => Outcome::Done(Box::new(generated)),
             Err(error) => Outcome::Failed(Failure::Key(error)),
         })
+    }
+
+    /// The key of a generation that has ended with one, once more; `None` for one that goes on or failed.
+    pub fn generated(&self) -> Option<Generated> {
+        match self.outcome().filter(|_| self.is_over)? {
+            Outcome::Done(generated) => Some(*generated),
+            Outcome::Failed(_) => None,
+        }
     }
 
     /// The first q deals that are not refuted; fewer while there are fewer.
@@ -324,104 +355,4 @@ impl std::fmt::Debug for Generation {
             .field("is_over", &self.is_over)
             .finish_non_exhaustive()
     }
-}
-
-/// A message that changed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// The first deal of its author.
-    Deal,
-    /// A complaint that refutes the deal of this dealer.
-    Refuted(AuthorityIndex),
-    /// An acknowledgement of something that its author had not acknowledged.
-    Ack,
-}
-
-/// Why a message changes nothing: to be counted, never to be stopped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// Not a canonical encoding.
-    #[error("message encoding: {0}")]
-    Decode(#[from] DecodeError),
-    /// For another epoch.
-    #[error("for epoch {}", .0.0)]
-    Epoch(Epoch),
-    /// By nobody of the committee.
-    #[error("{0} is not a member")]
-    Author(AuthorityIndex),
-    /// The generation is over.
-    #[error("the generation is over")]
-    Over,
-    /// A deal after the window.
-    #[error("a deal after the window for deals")]
-    Late,
-    /// A second deal, a second complaint about one deal, one about a refuted deal, or an acknowledgement of nothing new.
-    #[error("it was said before")]
-    Repeated,
-    /// A complaint about, or an acknowledgement of, a deal that is not in the log.
-    #[error("{0} has not dealt")]
-    NoDeal(AuthorityIndex),
-    /// A deal whose proof of knowledge does not hold.
-    #[error("the deal's proof of knowledge does not hold")]
-    Proof,
-    /// A complaint about a good share.
-    #[error("the share of {0} is good")]
-    Unfounded(AuthorityIndex),
-    /// A complaint whose proof does not hold.
-    #[error("the complaint about {0} is not proven")]
-    Unproven(AuthorityIndex),
-}
-
-impl From<DealError> for Fault {
-    fn from(error: DealError) -> Self {
-        match error {
-            DealError::Decode(error) => Self::Decode(error),
-            DealError::Proof => Self::Proof,
-        }
-    }
-}
-
-/// How a generation ends: the same for all, but for the own share.
-#[derive(Debug)]
-pub enum Outcome {
-    /// There is a key.
-    Done(Box<Generated>),
-    /// There is none; the old one stays in force.
-    Failed(Failure),
-}
-
-/// A new key.
-#[derive(Debug)]
-pub struct Generated {
-    /// The committee's public key.
-    pub key: SealingKey,
-    /// The member's own share; `None` for one that only follows, and for one that was dealt a bad share while it was away
-    /// for the whole window of complaints.
-    pub share: Option<KeyShare>,
-    /// Whose secrets it is the sum of.
-    pub qualified: AuthoritySet,
-}
-
-/// Why there is no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The window passed without q good deals.
-    #[error("{deals} good deals where {wanted} are needed")]
-    TooFewDeals {
-        /// How many there are.
-        deals: u32,
-        /// q.
-        wanted: u32,
-    },
-    /// The window passed, and fewer than q authorities hold their shares for certain.
-    #[error("{acks} authorities acknowledged their shares where {wanted} are needed")]
-    TooFewAcks {
-        /// How many did.
-        acks: u32,
-        /// q.
-        wanted: u32,
-    },
-    /// The deals add up to what is no key: probability 2^-252 a point.
-    #[error(transparent)]
-    Key(KeyError),
 }

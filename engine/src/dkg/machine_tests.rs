@@ -1,8 +1,9 @@
 //! The state machine, case by case.
 
 use super::complaint::Judgement;
-use super::machine::{Failure, Fault, Generation, Outcome, Taken};
+use super::machine::Generation;
 use super::message;
+use super::outcome::{Failure, Fault, Outcome, Taken};
 use super::trial::{Event, Trial, Vice, WINDOW};
 use super::*;
 use crate::seal::{self, Envelope, EnvelopeVerifier, LabelFields, ShareMessage, VerifiedShare};

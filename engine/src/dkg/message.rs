@@ -76,6 +76,12 @@ pub(super) fn read_deal(
     Ok(deal)
 }
 
+/// Length of a whole deal message of `session`, in bytes.
+pub(super) const fn deal_len(session: &Session) -> usize {
+    let (n, t) = (session.thresholds().authorities(), session.threshold());
+    HEAD_LEN + deal::body_len(n, t)
+}
+
 /// Reads the body of a complaint, to its end. Errors: not a canonical encoding.
 pub(super) fn read_complaint(mut reader: Reader<'_>) -> Result<Complaint, DecodeError> {
     let complaint = Complaint::read(&mut reader)?;
@@ -91,8 +97,7 @@ pub(super) fn read_ack(mut reader: Reader<'_>) -> Result<AuthoritySet, DecodeErr
 }
 
 pub(super) fn encode_deal(session: &Session, draft: &Draft) -> Vec<u8> {
-    let (n, t) = (session.thresholds().authorities(), session.threshold());
-    let mut out = Vec::with_capacity(HEAD_LEN + deal::body_len(n, t));
+    let mut out = Vec::with_capacity(deal_len(session));
     head(session, Kind::Deal).encode(&mut out);
     draft.encode_body(session, &mut out);
     out

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::machine::{Fault, Generation};
+use super::machine::Generation;
 use super::message::{self, MESSAGE_LEN_MAX};
+use super::outcome::Fault;
 use super::trial::{Trial, WINDOW};
 use super::*;
 use crate::types::{AUTHORITIES_MAX, AuthorityIndex, AuthoritySet, ChainId, Epoch};

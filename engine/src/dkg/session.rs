@@ -100,6 +100,14 @@ pub enum SessionError {
     /// Two authorities have the same encryption key.
     #[error("two authorities have the same encryption key")]
     DuplicateKey,
+    /// Not one encryption key an authority.
+    #[error("{keys} encryption keys for {authorities} authorities")]
+    Count {
+        /// How many keys there are.
+        keys: usize,
+        /// How many there must be.
+        authorities: u32,
+    },
     /// A window of no anchors.
     #[error("a window of no anchors leaves no time to deal")]
     Window,

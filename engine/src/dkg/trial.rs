@@ -7,8 +7,9 @@ use curve25519_dalek::scalar::Scalar;
 
 use super::complaint::Complaint;
 use super::deal::{Draft, VerifiedDeal};
-use super::machine::{Fault, Generated, Generation, Outcome, Taken};
+use super::machine::Generation;
 use super::message::{self, Head};
+use super::outcome::{Fault, Generated, Outcome, Taken};
 use super::*;
 use crate::seal::key::SealingKey;
 use crate::types::{AuthorityIndex, AuthoritySet, ChainId, Epoch};
