@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::dkg::{KeyPlan, SessionError};
 use crate::ed25519::StrictVerifier;
 use crate::types::{AUTHORITIES_MAX, AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
 
@@ -122,6 +123,8 @@ pub struct Committee {
     pub parameters: Parameters,
     /// Rollups served, ascending by id.
     pub rollups: Vec<Rollup>,
+    /// How the committee makes its sealing keys; none where a dealer makes the only one.
+    pub(crate) key_plan: Option<Arc<KeyPlan>>,
     signing_keys: Vec<VerifyingKey>,
     /// One a key, shared by copies of this committee: each keeps a table from its first use.
     verifiers: Arc<[StrictVerifier]>,
@@ -167,9 +170,31 @@ impl Committee {
             epoch_start,
             parameters,
             rollups,
+            key_plan: None,
             signing_keys,
             thresholds,
         })
+    }
+
+    /// The same committee, which makes its sealing keys itself.
+    ///
+    /// Errors: not one encryption key an authority, one that stands twice, a threshold outside v..=q, or no window.
+    pub fn with_key_plan(mut self, plan: KeyPlan) -> Result<Self, SessionError> {
+        let authorities = self.thresholds.authorities();
+        if plan.encryption_keys.len() != authorities as usize {
+            return Err(SessionError::Count {
+                keys: plan.encryption_keys.len(),
+                authorities,
+            });
+        }
+        plan.session(self.chain_id, self.epoch)?;
+        self.key_plan = Some(Arc::new(plan));
+        Ok(self)
+    }
+
+    /// How the committee makes its sealing keys, if it does.
+    pub fn key_plan(&self) -> Option<&KeyPlan> {
+        self.key_plan.as_deref()
     }
 
     /// Sizes and thresholds.

@@ -118,6 +118,16 @@ counters! {
     states_taken,
     /// Settled batches fetched from peers.
     batches_fetched,
+    /// Sealing keys that the committee made.
+    keys_made,
+    /// Such keys of which this node has no share: it was dealt a bad one while it was away.
+    keys_without_share,
+    /// Key generations that failed; the key before stayed in force.
+    key_generations_failed,
+    /// Messages of key generations that changed nothing: bad, late or said before.
+    key_messages_refused,
+    /// Sealing keys that ended.
+    keys_ended,
     /// Durable records that this engine was recovered from.
     records_recovered,
     /// Missing items not noted because too many are missing.

@@ -11,6 +11,7 @@
 mod accusing;
 mod admission;
 mod footprint;
+mod keying;
 mod ordering;
 mod pausing;
 mod proposing;
@@ -50,13 +51,14 @@ use crate::evidence::{Evidence, EvidenceBook, EvidenceKind};
 use crate::fair::{Anchor, FairOrder};
 use crate::fetch::Wants;
 use crate::input::{ClientTag, Input};
+use crate::keyring::{EngineKeys, KeyEvent, Keyring};
 use crate::merkle;
 use crate::message::{PeerMessage, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
 use crate::mutant::{self, Mutant};
 use crate::pace::leader_wait::LeaderWait;
 use crate::pace::{self, Pace, PaceConfig, RoundView};
 use crate::reveal::plan::{self, BatchPlan};
-use crate::reveal::{OpenedBatch, Reveal, RevealKeys, ShareFault};
+use crate::reveal::{OpenedBatch, Reveal, ShareFault};
 use crate::seal::envelope::Envelope;
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
@@ -72,7 +74,9 @@ pub struct Engine {
     own: AuthorityIndex,
     config: EngineConfig,
     signing: ed25519_dalek::SigningKey,
-    key_id: crate::types::KeyId,
+    keys: Keyring,
+    /// What was last said of key generation, and in which own vertex.
+    said: Option<(Round, Arc<[u8]>)>,
     dag: Dag,
     committer: Committer,
     fair: FairOrder,
@@ -179,24 +183,39 @@ const BUSY_RETRY_US: u64 = 100_000;
 
 impl Engine {
     /// An engine at the start of an epoch, with nothing before it.
+    ///
+    /// `keys` are [`EngineKeys`], or [`crate::reveal::RevealKeys`] where a dealer made the only key. Panics when the decryption key is not
+    /// the one that the committee has for `own`: a fault of the configuration.
     pub fn new(
         committee: Arc<Committee>,
         own: AuthorityIndex,
-        keys: RevealKeys,
+        keys: impl Into<EngineKeys>,
         config: EngineConfig,
     ) -> Self {
+        let keys: EngineKeys = keys.into();
+        let signing = keys.signing;
+        let reveal =
+            Reveal::without_keys(committee.clone(), own, signing.clone(), keys.process_secret);
+        let keys = Keyring::new(
+            committee.clone(),
+            own,
+            keys.dealt,
+            keys.decryption,
+            keys.process_secret,
+        );
         let thresholds = committee.thresholds();
         let n = thresholds.authorities();
         let parameters = committee.parameters;
         let epoch_start = committee.epoch_start;
-        Self {
+        let mut engine = Self {
             own,
-            signing: keys.signing.clone(),
-            key_id: keys.sealing.key_id(),
+            signing,
+            keys,
+            said: None,
             dag: Dag::new(committee.clone()),
             committer: Committer::new(&committee),
             fair: FairOrder::new((thresholds, parameters.deferral_cap)),
-            reveal: Reveal::new(committee.clone(), own, keys),
+            reveal,
             table: EnvelopeTable::default(),
             local: LocalOrder::default(),
             envelope_wants: Wants::new(own, n, config.fetch_retry_us),
@@ -231,7 +250,9 @@ impl Engine {
             counters: Counters::default(),
             config,
             committee,
-        }
+        };
+        engine.reveal.set_keys(engine.keys.keys());
+        engine
     }
 
     /// Takes one input; appends what must happen to `effects`. See [`Self::advance_reveal`] for what must follow.
@@ -463,6 +484,12 @@ impl Engine {
     /// Consensus time of the last anchor.
     pub const fn consensus_time(&self) -> TimestampUs {
         self.consensus_time
+    }
+
+    /// The sealing keys: what envelopes are verified for ([`crate::seal::EnvelopeVerifier::set_keys`]) changes with its
+    /// version, to be looked at after every input.
+    pub const fn keys(&self) -> &Keyring {
+        &self.keys
     }
 
     /// Whether everything accepted here has been opened.

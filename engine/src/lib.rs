@@ -24,6 +24,7 @@ pub mod fair;
 pub mod fetch;
 pub mod input;
 pub mod intake;
+pub mod keyring;
 pub mod merkle;
 pub mod message;
 pub mod mutant;

@@ -31,6 +31,7 @@ use crate::batch::archive::{
 use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
 use crate::evidence::Evidence;
+use crate::keyring::{CommitteeKey, EngineKeys};
 use crate::mutant::{self, Mutant};
 use crate::reveal::collect::{Collect, Collected};
 use crate::reveal::kept::{Kept, OwnMessage};
@@ -40,14 +41,16 @@ use crate::seal::deal::KeyShare;
 use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
 use crate::seal::share::{ShareError, ShareMessage, VerifiedShare};
-use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Digest, Sha256Hash, TimestampUs};
+use crate::types::{
+    AuthorityIndex, AuthoritySet, BatchSeq, Digest, KeyId, Sha256Hash, TimestampUs,
+};
 
 pub use kept::{SHARES_KEPT_BYTES_MAX, SHARES_KEPT_MAX};
 
 /// Share messages of one author for batches not cut here yet; each at most some 131 KB.
 pub const EARLY_AUTHOR_MAX: usize = 64;
 
-/// What an engine reveals with, secrets among it.
+/// What an engine reveals with where a dealer made the key, secrets among it.
 pub struct RevealKeys {
     /// The committee's public sealing key.
     pub sealing: Arc<SealingKey>,
@@ -91,7 +94,10 @@ pub enum ShareFault {
 pub struct Reveal {
     committee: Arc<Committee>,
     own: AuthorityIndex,
-    keys: RevealKeys,
+    signing: ed25519_dalek::SigningKey,
+    process_secret: [u8; 32],
+    /// The keys in use, oldest first.
+    keys: Vec<Arc<CommitteeKey>>,
     /// Started, not yet opened; keys are consecutive from `open_next_seq`.
     active: BTreeMap<BatchSeq, Active>,
     /// Bytes of their envelopes.
@@ -114,6 +120,8 @@ pub struct Reveal {
 
 struct Active {
     plan: BatchPlan,
+    /// What its sealed entries are sealed to; none without such. Held until it is opened, also when the key has ended.
+    key: Option<Arc<CommitteeKey>>,
     collect: Collect,
     /// When its reveal started here.
     started: TimestampUs,
@@ -133,13 +141,28 @@ pub struct Lacking {
 }
 
 impl Reveal {
-    /// Nothing revealed yet.
+    /// Nothing revealed yet; for a committee with one key, a dealer's.
     pub fn new(committee: Arc<Committee>, own: AuthorityIndex, keys: RevealKeys) -> Self {
+        let keys: EngineKeys = keys.into();
+        let mut reveal = Self::without_keys(committee, own, keys.signing, keys.process_secret);
+        reveal.keys.extend(keys.dealt.map(Arc::new));
+        reveal
+    }
+
+    /// Nothing revealed yet, and no key to reveal with. `process_secret` as in [`RevealKeys`].
+    pub fn without_keys(
+        committee: Arc<Committee>,
+        own: AuthorityIndex,
+        signing: ed25519_dalek::SigningKey,
+        process_secret: [u8; 32],
+    ) -> Self {
         let early_count = vec![0; committee.thresholds().authorities() as usize];
         Self {
             committee,
             own,
-            keys,
+            signing,
+            process_secret,
+            keys: Vec::new(),
             active: BTreeMap::new(),
             active_bytes: 0,
             early: BTreeMap::new(),
@@ -156,9 +179,13 @@ impl Reveal {
         }
     }
 
-    /// The committee's public sealing key.
-    pub fn sealing_key(&self) -> &SealingKey {
-        &self.keys.sealing
+    /// Reveals with these keys from now on; batches that have started keep theirs.
+    pub fn set_keys(&mut self, keys: &[Arc<CommitteeKey>]) {
+        self.keys = keys.to_vec();
+    }
+
+    fn key(&self, key_id: KeyId) -> Option<&Arc<CommitteeKey>> {
+        self.keys.iter().find(|key| key.key_id() == key_id)
     }
 
     /// The seq that the next plan gets.
@@ -187,18 +214,26 @@ impl Reveal {
     }
 
     /// Starts the reveal of a batch whose order is final; gives the own share message to broadcast, if it has sealed
-    /// entries. One variable-base multiplication a sealed entry.
+    /// entries and this node a share of their key. One variable-base multiplication a sealed entry.
     ///
-    /// Panics when plans do not come in order of seq.
+    /// Panics when plans do not come in order of seq, or one is sealed to an unknown key: such an envelope is not taken.
     pub fn start(&mut self, plan: BatchPlan, now: TimestampUs) -> Option<Arc<[u8]>> {
         let seq = plan.seq;
         assert_eq!(seq, self.next_seq, "batches start in order");
         self.next_seq = seq.next();
         let us = plan.sealed_points();
-        let mut collect = Collect::new(us, self.keys.sealing.threshold());
+        let key = plan.key_id().map(|key_id| {
+            let key = self.key(key_id);
+            key.expect("envelopes of unknown keys are not taken")
+                .clone()
+        });
+        let threshold = key.as_ref().map_or(0, |key| key.sealing.threshold());
+        let mut collect = Collect::new(us, threshold);
         let mut message = None;
-        if !collect.is_complete() {
-            let (made, own_share) = self.make_message(seq, plan.order_root, collect.points());
+        let made = key
+            .as_deref()
+            .and_then(|key| self.make_message(key, seq, plan.order_root, collect.points()));
+        if let Some((made, own_share)) = made {
             let bytes: Arc<[u8]> = made.encode().into();
             collect.add_proven(own_share);
             self.own_messages.keep(seq, OwnMessage::Made(bytes.clone()));
@@ -207,6 +242,7 @@ impl Reveal {
         self.active_bytes += plan.envelopes_len();
         let active = Active {
             plan,
+            key,
             collect,
             started: now,
         };
@@ -223,11 +259,13 @@ impl Reveal {
         self.next_seq = plan.seq.next();
         self.open_next_seq = self.next_seq;
         self.previous_hash = header_hash;
-        let points = plan.sealed_points();
-        if !points.is_empty() {
-            let order_root = plan.order_root;
-            self.own_messages
-                .keep(plan.seq, OwnMessage::Unmade { order_root, points });
+        if let Some(key_id) = plan.key_id() {
+            let unmade = OwnMessage::Unmade {
+                key_id,
+                order_root: plan.order_root,
+                points: plan.sealed_points(),
+            };
+            self.own_messages.keep(plan.seq, unmade);
         }
     }
 
@@ -245,20 +283,17 @@ impl Reveal {
         }
     }
 
+    /// The own shares; none where this node has no share of the key.
     fn make_message(
         &self,
+        key: &CommitteeKey,
         seq: BatchSeq,
         order_root: Sha256Hash,
         points: &[EncodedPoint],
-    ) -> (ShareMessage, VerifiedShare) {
-        let RevealKeys {
-            sealing,
-            share,
-            signing,
-            ..
-        } = &self.keys;
-        ShareMessage::make(share, sealing, signing, seq, order_root, points)
-            .expect("the own share is of the own key, and a batch is within its bounds")
+    ) -> Option<(ShareMessage, VerifiedShare)> {
+        let (share, sealing) = (key.share.as_ref()?, &key.sealing);
+        let made = ShareMessage::make(share, sealing, &self.signing, seq, order_root, points);
+        Some(made.expect("the own share is of the own key, and a batch is within its bounds"))
     }
 
     /// What must not be: the own shares for envelopes that nothing has emitted.
@@ -269,11 +304,11 @@ impl Reveal {
     ) -> Option<Arc<[u8]>> {
         let us: Vec<EncodedPoint> = envelopes.iter().filter_map(|e| e.u().copied()).collect();
         let root = archive::order_root(envelopes.iter().map(|envelope| envelope.digest()));
-        let keys = &self.keys;
-        let (share, sealing) = (&keys.share, &keys.sealing);
-        let made =
-            ShareMessage::make(share, sealing, &keys.signing, self.next_seq, root, &us).ok()?;
-        Some(made.0.encode().into())
+        let key_id = envelopes.iter().find(|e| e.u().is_some())?.label().key_id;
+        let key = self.key(key_id)?;
+        let (share, signing) = (key.share.as_ref()?, &self.signing);
+        let made = ShareMessage::make(share, &key.sealing, signing, self.next_seq, root, &us);
+        Some(made.ok()?.0.encode().into())
     }
 
     /// Share messages that arrived before their batch was cut here; to be given to [`Self::on_share`].
@@ -298,7 +333,12 @@ impl Reveal {
     ) -> Result<bool, ShareFault> {
         let (author, seq) = (message.author, message.seq);
         let known = self.committee.thresholds().has_member(author) && author != self.own;
-        if !known || message.key_id != self.keys.sealing.key_id() {
+        let active_key = self.active.get(&seq).map(|active| active.key.as_ref());
+        let fits = match active_key {
+            Some(key) => key.is_none_or(|key| key.key_id() == message.key_id),
+            None => seq < self.open_next_seq || self.key(message.key_id).is_some(),
+        };
+        if !known || !fits {
             return Err(ShareFault::Foreign);
         }
         if seq < self.open_next_seq {
@@ -311,7 +351,10 @@ impl Reveal {
         if active.collect.is_complete() || active.collect.is_done_with(author) {
             return Err(ShareFault::Late);
         }
-        let (order_root, key) = (active.plan.order_root, &self.keys.sealing);
+        let Some(key) = &active.key else {
+            return Err(ShareFault::Late);
+        };
+        let (order_root, key) = (active.plan.order_root, &key.sealing);
         let us = active.collect.points();
         let taken = if from == author && !self.suspects.contains(author) {
             match message.claim(key, seq, order_root, us.len()) {
@@ -379,8 +422,13 @@ impl Reveal {
     pub fn own_message(&mut self, seq: BatchSeq) -> Option<Arc<[u8]>> {
         match self.own_messages.find(seq)? {
             OwnMessage::Made(bytes) => Some(bytes.clone()),
-            OwnMessage::Unmade { order_root, points } => {
-                let (made, _) = self.make_message(seq, *order_root, points);
+            OwnMessage::Unmade {
+                key_id,
+                order_root,
+                points,
+            } => {
+                let key = self.key(*key_id)?;
+                let (made, _) = self.make_message(key, seq, *order_root, points)?;
                 let bytes: Arc<[u8]> = made.encode().into();
                 self.own_messages.keep(seq, OwnMessage::Made(bytes.clone()));
                 Some(bytes)
@@ -455,13 +503,18 @@ impl Reveal {
 
     /// Decides every entry; none when proofs failed and shares are lacking now.
     fn open_active(&mut self, active: &mut Active, out: &mut [u8]) -> Option<Vec<BatchEntry>> {
-        let Active { plan, collect, .. } = active;
-        let key = &self.keys.sealing;
+        let Active {
+            plan, collect, key, ..
+        } = active;
         let region = &mut out[..PAYLOAD_SLACK_LEN + plan.payload_len()];
+        let Some(key) = key.as_deref().map(|key| &key.sealing) else {
+            // Nothing is sealed.
+            return Some(Opening::decrypt(plan, &[], region).revealed());
+        };
         let points = collect.combine(key);
         let opening = Opening::decrypt(plan, &points, region);
         let hold = mutant::is(Mutant::OpensOnClientsWord)
-            || opening.reveals_hold(key, &self.keys.process_secret);
+            || opening.reveals_hold(key, &self.process_secret);
         let proven = match collect.proven() {
             Some(proven) => proven,
             None if hold && opening.is_whole() => return Some(opening.revealed()),

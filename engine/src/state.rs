@@ -7,7 +7,8 @@
 //!
 //! Encoding: version u8 = 1, chain id u64, epoch u32; the commit rule's part (anchors, consensus time, forks, tips with
 //! positions and times, committed vertices above the floor); the fair order's part (pending pairs, lists, deferrals,
-//! hashes of what was emitted and has not expired). Each component writes and reads its own part (`encode_state`,
+//! hashes of what was emitted and has not expired); for a committee that makes its keys itself, those and the generation
+//! under way ([`crate::keyring`]). Each component writes and reads its own part (`encode_state`,
 //! `decode_state`). The next batch's seq and the hash before it follow from the checkpoint's header. Emitted pairs are
 //! transferred behind the state, each emission checked against its hash.
 //!
@@ -25,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::commit::sequence::Committer;
 use crate::committee::Committee;
 use crate::fair::{FairOrder, encode_pairs};
+use crate::keyring::{Agreed, Keyring};
 use crate::types::{Entry, Round, Sha256Hash};
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -46,15 +48,28 @@ pub struct Restored {
     pub committer: Committer,
     /// Goes on after the anchor.
     pub fair: FairOrder,
+    /// The keys at the anchor; none where a dealer made the only one.
+    pub(crate) keys: Option<Agreed>,
 }
 
 impl State {
-    /// The state after the anchor of `anchor_round`, of which `committed` is the commit rule's part.
+    /// The state after the anchor of `anchor_round`: the commit rule's part, encoded, the fair order and the keys.
     pub(crate) fn new(
+        committee: &Committee,
+        anchor_round: Round,
+        (committed, fair, keys): (&[u8], &FairOrder, &Keyring),
+    ) -> Self {
+        let mut agreed = Vec::new();
+        keys.encode_state(&mut agreed);
+        Self::of_parts(committee, anchor_round, committed, fair, &agreed)
+    }
+
+    fn of_parts(
         committee: &Committee,
         anchor_round: Round,
         committed: &[u8],
         fair: &FairOrder,
+        keys: &[u8],
     ) -> Self {
         let mut bytes = Vec::new();
         Writer::new(&mut bytes)
@@ -63,6 +78,7 @@ impl State {
             .u32(committee.epoch.0)
             .bytes(committed);
         fair.encode_state(&mut bytes);
+        bytes.extend_from_slice(keys);
         Self {
             root: Sha256Hash(Sha256::digest(&bytes).into()),
             anchor_round,
@@ -115,9 +131,14 @@ impl State {
         let committer = Committer::decode_state(committee, &mut state)?;
         let params = (committee.thresholds(), committee.parameters.deferral_cap);
         let fair = FairOrder::decode_state(params, &mut state, &mut reader)?;
+        let keys = Agreed::decode(committee, &mut state)?;
         state.finish()?;
         reader.finish()?;
-        Ok(Restored { committer, fair })
+        Ok(Restored {
+            committer,
+            fair,
+            keys,
+        })
     }
 }
 
@@ -127,7 +148,11 @@ impl Restored {
         let mut committed = Vec::new();
         self.committer.encode_state(&mut committed);
         let anchor_round = self.committer.last_anchor();
-        State::new(committee, anchor_round, &committed, &self.fair)
+        let mut keys = Vec::new();
+        if let Some(agreed) = &self.keys {
+            agreed.encode(&mut keys);
+        }
+        State::of_parts(committee, anchor_round, &committed, &self.fair, &keys)
     }
 }
 

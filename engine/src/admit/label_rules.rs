@@ -14,13 +14,15 @@ pub const TIME_AHEAD_US_MAX: u64 = 60_000_000;
 pub const PEER_TIME_AHEAD_US_MAX: u64 = 90_000_000;
 
 /// Checks chain, key, rollup and kind: the same answer on every authority. Cost: one binary search over rollups.
+///
+/// `takes_key` says whether envelopes of a key are taken that expire then.
 pub fn check_label(
     committee: &Committee,
-    key_id: KeyId,
+    takes_key: impl FnOnce(KeyId, TimestampUs) -> bool,
     envelope: &Envelope,
 ) -> Result<(), Refusal> {
     let label = envelope.label();
-    if label.chain_id != committee.chain_id || label.key_id != key_id {
+    if label.chain_id != committee.chain_id || !takes_key(label.key_id, label.valid_until) {
         return Err(Refusal::WrongKey);
     }
     match (committee.rollup_policy(label.rollup), label.kind) {

@@ -10,7 +10,7 @@ impl Engine {
         envelope: &Envelope,
         effects: &mut Vec<Effect>,
     ) -> Option<Result<(), Refusal>> {
-        if let Err(refusal) = label_rules::check_label(&self.committee, self.key_id, envelope) {
+        if let Err(refusal) = self.check_label(envelope) {
             return Some(Err(refusal));
         }
         if let Some(held) = self.table.find_mut(&envelope.digest()) {
@@ -39,6 +39,11 @@ impl Engine {
             }));
         }
         None
+    }
+
+    fn check_label(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        let takes_key = |key_id, until| self.keys.takes(key_id, until, self.consensus_time);
+        label_rules::check_label(&self.committee, takes_key, envelope)
     }
 
     /// A re-sent envelope gets its existing receipt and place.
@@ -93,7 +98,7 @@ impl Engine {
             self.counters.peer_envelopes_unasked += 1;
             return;
         }
-        let label_holds = label_rules::check_label(&self.committee, self.key_id, &envelope).is_ok();
+        let label_holds = self.check_label(&envelope).is_ok();
         let wanted = self.is_emitted(&envelope.digest());
         let until = envelope.label().valid_until;
         let in_time = until >= self.consensus_time

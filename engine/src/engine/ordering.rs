@@ -178,6 +178,7 @@ impl Engine {
         }
         #[cfg(feature = "mutants")]
         self.share_at_listing(sub_dag, effects);
+        self.advance_keys(sub_dag);
         let emission = self.fair.step(&Anchor {
             consensus_time: match mutant::is(Mutant::LocalExpiry) {
                 true => self.proposer.last_timestamp,
@@ -210,7 +211,8 @@ impl Engine {
         let entries: Vec<Entry> = emission.groups.into_iter().flatten().collect();
         self.counters.emitted += entries.len() as u64;
         let state = sub_dag.state.as_deref().map(|committed| {
-            State::new(&self.committee, sub_dag.anchor.round, committed, &self.fair)
+            let parts = (committed, &self.fair, &self.keys);
+            State::new(&self.committee, sub_dag.anchor.round, parts)
         });
         // A checkpoint that emits nothing is an empty batch, so that an idle committee has checkpoints, too.
         if !entries.is_empty() || state.is_some() {

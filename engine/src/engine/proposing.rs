@@ -4,9 +4,10 @@ use super::*;
 
 impl Engine {
     /// The idle rule: something unlisted, something listed but uncommitted, or something listed by a correct authority
-    /// that still waits.
+    /// that still waits; or a key that is being made, which takes anchors.
     pub(super) fn has_work(&self) -> bool {
         self.local.unlisted_len() > 0
+            || self.keys.is_generating()
             || !self.uncommitted_with_entries.is_empty()
             || self
                 .fair
@@ -135,7 +136,8 @@ impl Engine {
             entries,
             settled: Settled { count, hash },
         };
-        draft.sign(&self.signing)
+        let control = self.control(round).unwrap_or_default();
+        draft.sign_with_control(&self.signing, &control)
     }
 
     pub(super) fn on_durable(&mut self, now: TimestampUs, records: u64, effects: &mut Vec<Effect>) {

@@ -107,7 +107,7 @@ impl Engine {
     pub fn recover(
         committee: Arc<Committee>,
         own: AuthorityIndex,
-        keys: RevealKeys,
+        keys: impl Into<EngineKeys>,
         config: EngineConfig,
         now: TimestampUs,
         records: impl IntoIterator<Item = Record>,
@@ -166,7 +166,9 @@ impl Replay {
 
     fn take_envelope(&mut self, record: u64, bytes: Arc<[u8]>) -> Result<(), RecoverError> {
         let engine = &mut self.engine;
-        let envelope = VerifiedEnvelope::restore(bytes, engine.reveal.sealing_key())
+        let chain_id = engine.committee.chain_id;
+        let is_known = |chain, key_id| chain == chain_id && engine.keys.find(key_id).is_some();
+        let envelope = VerifiedEnvelope::restore(bytes, is_known)
             .map_err(|error| RecoverError::Envelope { record, error })?;
         engine.envelope_wants.forget(&envelope.digest());
         let held = engine.table.find(&envelope.digest());

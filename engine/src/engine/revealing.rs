@@ -45,12 +45,14 @@ impl Engine {
                 .expect("every envelope is here");
             envelopes.push(held.envelope.clone());
         }
-        let lens = envelopes
-            .iter()
-            .map(|envelope| envelope.label().payload_len);
+        let entries = envelopes.iter().map(|envelope| {
+            let label = envelope.label();
+            let key_id = envelope.u().map(|_| label.key_id);
+            (label.payload_len, key_id)
+        });
         let mut rest = envelopes.clone().into_iter();
         let mut plans = Vec::new();
-        let mut runs = plan::cut_lens(lens);
+        let mut runs = plan::cut_runs(entries);
         if runs.is_empty() {
             runs.push(0);
         }

@@ -295,6 +295,8 @@ impl Engine {
         let (settled, previous) = self.settled();
         self.committer = restored.committer;
         self.fair = restored.fair;
+        self.keys.install(restored.keys);
+        self.reveal.set_keys(self.keys.keys());
         self.consensus_time = self.committer.consensus_time();
         let committer = &self.committer;
         let accepted = self.dag.install(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::seal::group::EncodedPoint;
-use crate::types::{BatchSeq, Sha256Hash};
+use crate::types::{BatchSeq, KeyId, Sha256Hash};
 
 /// Share messages kept for a peer that is behind, in batches.
 pub const SHARES_KEPT_MAX: usize = 4096;
@@ -29,6 +29,8 @@ pub(super) enum OwnMessage {
     Made(Arc<[u8]>),
     /// Of a batch opened before a restart.
     Unmade {
+        /// The key that its entries are sealed to.
+        key_id: KeyId,
         /// Merkle root of the batch's digests.
         order_root: Sha256Hash,
         /// The points of its sealed entries, in order.

@@ -6,7 +6,7 @@ use crate::evidence::Evidence;
 use crate::seal::group::EncodedPoint;
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
-use crate::types::{BatchSeq, Digest, Round, Sha256Hash, TimestampUs};
+use crate::types::{BatchSeq, Digest, KeyId, Round, Sha256Hash, TimestampUs};
 
 /// A batch whose order is final.
 #[derive(Clone, Debug)]
@@ -70,6 +70,12 @@ impl BatchPlan {
             && header.entries as usize == self.envelopes.len()
     }
 
+    /// The key that its sealed entries are sealed to, if it has any: the same for all.
+    pub fn key_id(&self) -> Option<KeyId> {
+        let mut sealed = self.envelopes.iter().filter(|e| e.u().is_some());
+        sealed.next().map(|envelope| envelope.label().key_id)
+    }
+
     /// The points U of the sealed entries, in order.
     pub fn sealed_points(&self) -> Vec<EncodedPoint> {
         self.envelopes
@@ -79,18 +85,24 @@ impl BatchPlan {
     }
 }
 
-/// Cuts payload lengths into runs of at most [`BATCH_ENTRIES_MAX`] entries and [`BATCH_PAYLOAD_MAX`] bytes; gives the
-/// length of each run. Only lengths count, so every node cuts alike before anything is opened.
+/// Cuts entries, of which only payload length and key count, into runs of at most [`BATCH_ENTRIES_MAX`] entries and
+/// [`BATCH_PAYLOAD_MAX`] bytes, sealed to one key; gives the length of each run. So every node cuts alike before anything is
+/// opened, and one share message, which is for one key, covers a batch. Open entries (no key) go with any.
 ///
-/// A payload is always below [`BATCH_PAYLOAD_MAX`] (an envelope has at most 16 KiB), so no run is empty.
-pub fn cut_lens(payload_lens: impl Iterator<Item = u32>) -> Vec<usize> {
-    let (mut runs, mut entries, mut bytes) = (Vec::new(), 0usize, 0usize);
-    for len in payload_lens {
+/// A payload is always below [`BATCH_PAYLOAD_MAX`] (an envelope has at most 16 KiB), so no run is empty. While two keys are in
+/// use, a run ends wherever they meet.
+pub fn cut_runs(entries: impl Iterator<Item = (u32, Option<KeyId>)>) -> Vec<usize> {
+    let (mut runs, mut run_key) = (Vec::new(), None);
+    let (all, mut entries, mut bytes) = (entries, 0usize, 0usize);
+    for (len, key) in all {
         let len = len as usize;
-        if entries == BATCH_ENTRIES_MAX || (entries > 0 && bytes + len > BATCH_PAYLOAD_MAX) {
+        let is_full = entries == BATCH_ENTRIES_MAX || bytes + len > BATCH_PAYLOAD_MAX;
+        let is_of_another = run_key.is_some() && key.is_some() && key != run_key;
+        if entries > 0 && (is_full || is_of_another) {
             runs.push(entries);
-            (entries, bytes) = (0, 0);
+            (entries, bytes, run_key) = (0, 0, None);
         }
+        run_key = run_key.or(key);
         entries += 1;
         bytes += len;
     }
@@ -106,13 +118,22 @@ mod tests {
 
     #[test]
     fn an_emission_is_cut_at_either_bound_and_nothing_is_lost() {
-        assert_eq!(cut_lens(std::iter::empty()), Vec::<usize>::new());
+        let cut_lens = |lens: &[u32]| cut_runs(lens.iter().map(|len| (*len, None)));
+        assert_eq!(cut_lens(&[]), Vec::<usize>::new());
         let (entries, bytes) = (BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX as u32);
-        assert_eq!(
-            cut_lens(std::iter::repeat_n(1, entries + 1)),
-            vec![entries, 1]
-        );
-        assert_eq!(cut_lens([bytes - 1, 1, 1].into_iter()), vec![2, 1]);
-        assert_eq!(cut_lens([bytes, bytes].into_iter()), vec![1, 1]);
+        assert_eq!(cut_lens(&vec![1; entries + 1]), vec![entries, 1]);
+        assert_eq!(cut_lens(&[bytes - 1, 1, 1]), vec![2, 1]);
+        assert_eq!(cut_lens(&[bytes, bytes]), vec![1, 1]);
+    }
+
+    #[test]
+    fn a_run_is_sealed_to_one_key_and_open_entries_go_with_any() {
+        let (a, b) = (Some(KeyId([1; 16])), Some(KeyId([2; 16])));
+        let cut = |keys: &[Option<KeyId>]| cut_runs(keys.iter().map(|key| (1, *key)));
+        assert_eq!(cut(&[a, a, b, b, b]), [2, 3]);
+        assert_eq!(cut(&[a, b, a]), [1, 1, 1], "the order stands");
+        assert_eq!(cut(&[None, a, None, a, None]), [5]);
+        assert_eq!(cut(&[None, a, None, b, None]), [3, 2]);
+        assert_eq!(cut(&[None, None]), [2]);
     }
 }

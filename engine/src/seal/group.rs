@@ -113,7 +113,7 @@ impl Transcript {
     }
 
     /// As [`Transcript::hash`], with the state erased.
-    pub(super) fn secret_key(mut self) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn secret_key(mut self) -> Zeroizing<[u8; 32]> {
         let key = Zeroizing::new(*self.hasher.finalize().as_bytes());
         self.hasher.zeroize();
         key

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::envelope::{Envelope, EnvelopeError};
 use super::group::{EncodedPoint, decode_scalar, next_weight, second_generator};
 use super::key::SealingKey;
+use crate::types::{ChainId, KeyId};
 
 /// An envelope for this key whose proof holds (an open one has none to hold). Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -44,11 +45,15 @@ impl VerifiedEnvelope {
 
     /// An envelope from this node's own durable records: it was checked before it was recorded, and is not again.
     ///
-    /// One point decoding. Errors: it is not an envelope, or for another chain or key, so it is no such record.
-    pub fn restore(bytes: Arc<[u8]>, key: &SealingKey) -> Result<Self, EnvelopeError> {
+    /// `is_known` says for which chain and key there are envelopes. One point decoding. Errors: it is not an envelope, or
+    /// for another chain or key, so it is no such record.
+    pub fn restore(
+        bytes: Arc<[u8]>,
+        is_known: impl FnOnce(ChainId, KeyId) -> bool,
+    ) -> Result<Self, EnvelopeError> {
         let envelope = Envelope::decode(bytes)?;
         let label = envelope.label();
-        if label.chain_id != key.chain_id() || label.key_id != key.key_id() {
+        if !is_known(label.chain_id, label.key_id) {
             return Err(EnvelopeError::WrongKey);
         }
         let u = envelope
@@ -77,9 +82,9 @@ impl Deref for VerifiedEnvelope {
     }
 }
 
-/// Checks envelopes for one key.
+/// Checks envelopes for the keys of a committee.
 pub struct EnvelopeVerifier {
-    key: SealingKey,
+    keys: Vec<(ChainId, KeyId)>,
     process_secret: Zeroizing<[u8; 32]>,
 }
 
@@ -87,10 +92,23 @@ impl EnvelopeVerifier {
     /// `process_secret` is 32 uniformly random bytes that nobody else knows; it is an input so that the core stays free
     /// of randomness of its own.
     pub fn new(key: SealingKey, process_secret: [u8; 32]) -> Self {
+        let mut verifier = Self::without_keys(process_secret);
+        verifier.set_keys([&key]);
+        verifier
+    }
+
+    /// A verifier that takes no envelope until it is given keys.
+    pub fn without_keys(process_secret: [u8; 32]) -> Self {
         Self {
-            key,
+            keys: Vec::new(),
             process_secret: Zeroizing::new(process_secret),
         }
+    }
+
+    /// Takes envelopes for these keys from now on, and for no others.
+    pub fn set_keys<'a>(&mut self, keys: impl IntoIterator<Item = &'a SealingKey>) {
+        let named = keys.into_iter().map(|key| (key.chain_id(), key.key_id()));
+        self.keys = named.collect();
     }
 
     /// Checks `envelopes`; verdicts come in their order.
@@ -120,7 +138,7 @@ impl EnvelopeVerifier {
     /// The cheap checks; `None` for an open envelope.
     fn read(&self, envelope: &Envelope) -> Result<Option<Claim>, EnvelopeError> {
         let label = envelope.label();
-        if label.chain_id != self.key.chain_id() || label.key_id != self.key.key_id() {
+        if !self.keys.contains(&(label.chain_id, label.key_id)) {
             return Err(EnvelopeError::WrongKey);
         }
         let Some(fields) = envelope.sealed_fields() else {
@@ -172,7 +190,7 @@ impl EnvelopeVerifier {
 impl std::fmt::Debug for EnvelopeVerifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EnvelopeVerifier")
-            .field("key", &self.key)
+            .field("keys", &self.keys)
             .finish_non_exhaustive()
     }
 }

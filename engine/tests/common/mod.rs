@@ -12,16 +12,18 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use fairlane_engine::batch::archive::{Outcome, validate};
-use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy, Thresholds};
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::dag::Vertex;
+use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
 use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::{Engine, RecoverError};
 use fairlane_engine::input::{ClientTag, Input};
+use fairlane_engine::keyring::{CommitteeKey, EngineKeys};
 use fairlane_engine::message::PeerMessage;
-use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::seal::{
-    Envelope, EnvelopeVerifier, LabelFields, SealingKey, ShareMessage, deal, open_envelope, seal,
+    Envelope, EnvelopeError, EnvelopeVerifier, LabelFields, SealingKey, ShareMessage, deal,
+    open_envelope, seal,
 };
 use fairlane_engine::sync::loads::load_from_records;
 use fairlane_engine::sync::part::{Item, Part};
@@ -32,6 +34,11 @@ use fairlane_engine::types::{
 pub const START: TimestampUs = TimestampUs(1_700_000_000_000_000);
 pub const ROLLUP: RollupId = RollupId(7);
 const DEAL: [u8; 32] = [9; 32];
+
+/// Receives the shares of node `at`.
+pub fn decryption_key(at: u8) -> DecryptionKey {
+    DecryptionKey::generate(&[at + 40; 32])
+}
 
 /// What one node has settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +58,8 @@ pub struct Node {
     /// Records known to be durable.
     pub durable: u64,
     verifier: EnvelopeVerifier,
+    /// The version of the keys that the verifier has.
+    version: u64,
     alive: bool,
     /// Which start of the node this is: what an earlier one was told about its disk does not count.
     life: u64,
@@ -82,7 +91,10 @@ enum Happening {
 pub struct World {
     pub nodes: Vec<Node>,
     pub committee: Arc<Committee>,
+    /// What envelopes are sealed to: the dealt key, or what a test puts here.
     pub key: Arc<SealingKey>,
+    /// Nobody dealt: the committee makes its keys itself.
+    is_undealt: bool,
     pub now: TimestampUs,
     pub delay_us: u64,
     pub disk_us: u64,
@@ -110,6 +122,35 @@ pub struct World {
 
 impl World {
     pub fn new(n: u8, parameters: Parameters, config: EngineConfig) -> Self {
+        Self::with_keys(n, parameters, config, None, false)
+    }
+
+    /// A committee with a plan for its keys: made by itself from the first on, or after one that was dealt.
+    pub fn generating(
+        n: u8,
+        parameters: Parameters,
+        config: EngineConfig,
+        (window_anchors, renew_us): (u64, Option<u64>),
+        is_undealt: bool,
+    ) -> Self {
+        let public = |index| decryption_key(index).public();
+        let thresholds = Thresholds::new(usize::from(n)).unwrap();
+        let plan = KeyPlan {
+            encryption_keys: (0..n).map(public).collect(),
+            threshold: thresholds.quorum(),
+            window_anchors,
+            renew_us,
+        };
+        Self::with_keys(n, parameters, config, Some(plan), is_undealt)
+    }
+
+    fn with_keys(
+        n: u8,
+        parameters: Parameters,
+        config: EngineConfig,
+        plan: Option<KeyPlan>,
+        is_undealt: bool,
+    ) -> Self {
         let signing: Vec<SigningKey> = (0..n)
             .map(|index| SigningKey::from_bytes(&[index + 1; 32]))
             .collect();
@@ -118,8 +159,11 @@ impl World {
             id: ROLLUP,
             policy: RollupPolicy::Either,
         }];
-        let committee =
+        let mut committee =
             Committee::new(ChainId(1), Epoch(0), START, parameters, rollups, keys).unwrap();
+        if let Some(plan) = plan {
+            committee = committee.with_key_plan(plan).unwrap();
+        }
         let committee = Arc::new(committee);
         let thresholds = committee.thresholds();
         let (key, shares) = deal(
@@ -137,22 +181,31 @@ impl World {
             .enumerate()
             .map(|(index, (share, signing))| {
                 let process_secret = [index as u8; 32];
-                let keys = RevealKeys {
-                    sealing: key.clone(),
-                    share,
+                let dealt = CommitteeKey {
+                    sealing: (*key).clone(),
+                    share: Some(share),
+                };
+                let keys = EngineKeys {
+                    dealt: (!is_undealt).then_some(dealt),
+                    decryption: Some(Arc::new(decryption_key(index as u8)))
+                        .filter(|_| committee.key_plan().is_some()),
                     signing,
                     process_secret,
                 };
                 let own = AuthorityIndex(index as u8);
+                let engine = Engine::new(committee.clone(), own, keys, config);
+                let mut verifier = EnvelopeVerifier::without_keys([index as u8; 32]);
+                verifier.set_keys(engine.keys().keys().iter().map(|key| &key.sealing));
                 Node {
-                    engine: Engine::new(committee.clone(), own, keys, config),
+                    version: engine.keys().version(),
+                    engine,
                     settled: Settled::default(),
                     acks: Vec::new(),
                     receipts: 0,
                     ordered: 0,
                     journal: Vec::new(),
                     durable: 0,
-                    verifier: EnvelopeVerifier::new((*key).clone(), [index as u8; 32]),
+                    verifier,
                     alive: true,
                     life: 0,
                 }
@@ -162,6 +215,7 @@ impl World {
             nodes,
             committee,
             key,
+            is_undealt,
             now: START,
             delay_us: 500,
             disk_us: 100,
@@ -192,15 +246,21 @@ impl World {
         }
     }
 
-    fn keys(&self, at: usize) -> RevealKeys {
+    fn keys(&self, at: usize) -> EngineKeys {
         let thresholds = self.committee.thresholds();
         let (n, t) = (thresholds.authorities(), thresholds.quorum());
         let (key, mut shares) = deal(ChainId(1), Epoch(0), n, t, &DEAL).unwrap();
-        RevealKeys {
-            sealing: Arc::new(key),
-            share: shares.remove(at),
+        let dealt = CommitteeKey {
+            sealing: key,
+            share: Some(shares.remove(at)),
+        };
+        let decryption = Arc::new(decryption_key(at as u8));
+        EngineKeys {
+            dealt: (!self.is_undealt).then_some(dealt),
+            decryption: Some(decryption).filter(|_| self.committee.key_plan().is_some()),
             signing: SigningKey::from_bytes(&[at as u8 + 1; 32]),
-            process_secret: [at as u8; 32],
+            // Of another process than the one before it.
+            process_secret: [at as u8 + 128; 32],
         }
     }
 
@@ -240,6 +300,9 @@ impl World {
         let node = &mut self.nodes[at];
         (node.engine, node.durable, node.alive) = (engine, records as u64, true);
         node.life += 1;
+        // No version of the new engine's: the verifier is given its keys.
+        node.version = u64::MAX;
+        self.refresh_verifier(at);
         for effect in effects {
             self.apply(at, effect);
         }
@@ -399,9 +462,13 @@ impl World {
             PeerMessage::Envelope(bytes) => {
                 let envelope = Envelope::decode(bytes).unwrap();
                 let mut verdicts = self.nodes[to].verifier.check(vec![envelope]);
-                Input::PeerEnvelope {
-                    from,
-                    envelope: verdicts.remove(0).unwrap(),
+                match verdicts.remove(0) {
+                    Ok(envelope) => Input::PeerEnvelope { from, envelope },
+                    // It may be sealed to a key that is not known here yet.
+                    Err(error) => {
+                        assert_eq!(error, EnvelopeError::WrongKey);
+                        return;
+                    }
                 }
             }
             PeerMessage::Share(bytes) => {
@@ -426,8 +493,19 @@ impl World {
         let engine = &mut self.nodes[at].engine;
         engine.handle(self.now, input, &mut effects);
         engine.advance_reveal(self.now, &mut effects);
+        self.refresh_verifier(at);
         for effect in effects {
             self.apply(at, effect);
+        }
+    }
+
+    fn refresh_verifier(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let keys = node.engine.keys();
+        if keys.version() != node.version {
+            node.version = keys.version();
+            let keys = keys.keys().iter().map(|key| &key.sealing);
+            node.verifier.set_keys(keys);
         }
     }
 
