@@ -165,3 +165,7 @@ impl Proof {
 
 /// Headers in a proof at most, the checkpoint's among them.
 pub const PROOF_HEADERS_MAX: usize = 256;
+
+#[cfg(test)]
+#[path = "proof_tests.rs"]
+mod tests;
