@@ -76,8 +76,20 @@ counters! {
     group_wait_cut,
     /// Entries for which the deferral cap fired.
     cap_fired,
+    /// Entries emitted that had been ready at an earlier anchor: they waited for what may have to go before them.
+    deferred,
+    /// How many anchors they waited, all together.
+    deferred_anchors,
+    /// The longest such wait, in anchors; not a sum.
+    deferred_anchors_max,
     /// Groups (Condorcet cycles) of more than one entry emitted.
     cycles,
+    /// Entries in them.
+    cycle_entries,
+    /// Entries in the largest of them; not a sum.
+    cycle_entries_max,
+    /// Cycles of more than 1,024 entries, ordered inside by rank alone.
+    cycles_oversized,
     /// Own entries listed again after their vertex was left out of every sub-DAG.
     relisted,
     /// Batches opened.

@@ -104,6 +104,44 @@ pub struct Emission {
     pub dropped: Vec<Entry>,
 }
 
+/// What one anchor orders, in one piece: an [`Emission`] without a vector for each group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ordered {
+    /// The final order.
+    pub entries: Vec<Entry>,
+    /// Where each group ends in `entries`; ascending, the last is their number.
+    pub ends: Vec<u32>,
+    /// As in [`Emission`].
+    pub group_wait_cut: u32,
+    /// As in [`Emission`].
+    pub cap_fired: u32,
+    /// As in [`Emission`].
+    pub groups_oversized: u32,
+    /// As in [`Emission`].
+    pub dropped: Vec<Entry>,
+}
+
+impl Ordered {
+    /// The groups in order.
+    pub fn groups(&self) -> impl Iterator<Item = &[Entry]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let spans = starts.zip(&self.ends);
+        spans.map(|(start, end)| &self.entries[*start as usize..*end as usize])
+    }
+}
+
+impl From<Ordered> for Emission {
+    fn from(ordered: Ordered) -> Self {
+        Self {
+            groups: ordered.groups().map(<[Entry]>::to_vec).collect(),
+            group_wait_cut: ordered.group_wait_cut,
+            cap_fired: ordered.cap_fired,
+            groups_oversized: ordered.groups_oversized,
+            dropped: ordered.dropped,
+        }
+    }
+}
+
 impl FairOrder {
     /// An empty order. Takes [`FairParams`], or a committee's thresholds with its deferral cap.
     pub fn new(params: impl Into<FairParams>) -> Self {
@@ -125,11 +163,16 @@ impl FairOrder {
     ///
     /// Panics when `anchor.appends` has not one slice an authority: the caller's bug, whatever was received.
     pub fn step(&mut self, anchor: &Anchor<'_>) -> Emission {
+        self.step_ordered(anchor).into()
+    }
+
+    /// [`FairOrder::step`], its result in one piece.
+    pub fn step_ordered(&mut self, anchor: &Anchor<'_>) -> Ordered {
         let mut interned = std::mem::take(&mut self.interned);
         self.intern(anchor, &mut interned);
-        let emission = self.step_interned(&interned);
+        let ordered = self.step_interned(&interned);
         self.interned = interned;
-        emission
+        ordered
     }
 
     /// The first half of a step: consensus time, and a slot for each pair that `anchor` lists.
@@ -152,25 +195,24 @@ impl FairOrder {
     }
 
     /// The second half of a step: append, drop, select, order. `interned` is what [`FairOrder::intern`] just gave.
-    pub fn step_interned(&mut self, interned: &Interned) -> Emission {
+    pub fn step_interned(&mut self, interned: &Interned) -> Ordered {
         for (authority, slots) in (0..).map(AuthorityIndex).zip(&interned.lists) {
             self.observed.append(authority, slots);
         }
-        let dropped = self.observed.drop_expired();
-        let mut emission = Emission {
-            dropped,
-            ..Emission::default()
+        let mut ordered = Ordered {
+            dropped: self.observed.drop_expired(),
+            ..Ordered::default()
         };
         if self.observed.listings_max() >= self.params.quorum() {
-            let emitted = self.select(&mut emission);
+            let emitted = self.select(&mut ordered);
             if !emitted.is_empty() {
-                self.arrange(&emitted, &interned.tie_seed, &mut emission);
+                self.arrange(&emitted, &interned.tie_seed, &mut ordered);
             }
             self.settle(&emitted);
-            self.emitted.push(emission.groups.iter().flatten().copied());
+            self.emitted.push(&ordered.entries);
         }
         self.observed.tidy();
-        emission
+        ordered
     }
 
     /// Appends the fair order's part of the canonical state: what is pending, and the hashes of what was emitted and has
@@ -220,13 +262,13 @@ impl FairOrder {
         listings_max > 0 && listings_max >= at_least
     }
 
-    /// What was counted since this order was made; it is no part of the state.
-    pub const fn stats(&self) -> &FairStats {
-        &self.stats
+    /// What was counted since this order was made or this was last asked; it is no part of the state.
+    pub fn take_stats(&mut self) -> FairStats {
+        std::mem::take(&mut self.stats)
     }
 
     /// Makes nodes of the ready pairs, relates them, and gives those that rules 1 to 3 emit.
-    fn select(&mut self, emission: &mut Emission) -> Bits {
+    fn select(&mut self, ordered: &mut Ordered) -> Bits {
         let (authorities, quorum) = (self.params.authorities() as usize, self.params.quorum());
         self.observed.count_ranks();
         let observed = &self.observed;
@@ -257,13 +299,13 @@ impl FairOrder {
             if kept_back == ready {
                 self.relation.rebuild(&self.ranks, quorum);
             }
-            self.select_late(&waited, &mut emitted, emission);
+            self.select_late(&waited, &mut emitted, ordered);
         }
         emitted
     }
 
     /// Applies rule 3 to those in `waited`, slots, ascending, of ready pairs that rule 2 leaves; adds to `emitted`, nodes.
-    fn select_late(&mut self, waited: &[u32], emitted: &mut Bits, emission: &mut Emission) {
+    fn select_late(&mut self, waited: &[u32], emitted: &mut Bits, ordered: &mut Ordered) {
         let (authorities, quorum) = (self.params.authorities() as usize, self.params.quorum());
         let observed = &self.observed;
         let above = observed.table.with_ancestors(waited);
@@ -287,7 +329,7 @@ impl FairOrder {
             }
         }
         let late: Late = select::late(&standings, &relation, self.params, &waiting);
-        (emission.group_wait_cut, emission.cap_fired) = (late.group_wait_cut, late.cap_fired);
+        (ordered.group_wait_cut, ordered.cap_fired) = (late.group_wait_cut, late.cap_fired);
         let mut let_go = observed.table.none();
         for node in late.emitted.iter() {
             let_go.insert(ranks.slot(node) as usize);
@@ -303,22 +345,22 @@ impl FairOrder {
     }
 
     /// Orders what was selected (rule 4).
-    fn arrange(&mut self, emitted: &Bits, tie_seed: &[u8; 32], emission: &mut Emission) {
+    fn arrange(&mut self, emitted: &Bits, tie_seed: &[u8; 32], ordered: &mut Ordered) {
         let table = &self.observed.table;
         let entry = |node: usize| &table.pair(self.ranks.slot(node)).entry;
         let quorum = self.params.quorum();
         let place = order::places(&self.ranks, emitted, tie_seed, entry);
         let arranged = order::arrange(&self.ranks, &self.relation, quorum, emitted, &place);
-        let entries = |group: &Vec<u32>| group.iter().map(|node| *entry(*node as usize)).collect();
-        emission.groups = arranged.groups.iter().map(entries).collect();
-        emission.groups_oversized = arranged.oversized;
-        let ordered: usize = emission.groups.iter().map(Vec::len).sum();
         assert_eq!(
-            ordered,
+            arranged.nodes.len(),
             emitted.count() as usize,
             "what is selected is emitted once"
         );
-        self.stats.on_groups(&emission.groups);
+        let nodes = arranged.nodes.iter();
+        ordered.entries = nodes.map(|node| *entry(*node as usize)).collect();
+        ordered.ends = arranged.ends;
+        ordered.groups_oversized = arranged.oversized;
+        self.stats.on_groups(ordered);
     }
 
     /// Takes out what was emitted, and counts the anchor for the ready ones that go on waiting.
@@ -342,5 +384,7 @@ impl FairOrder {
     }
 }
 
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

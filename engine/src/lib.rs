@@ -6,6 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+// Oracles that the integration tests share with unit tests call the crate by its name.
+#[cfg(test)]
+extern crate self as fairlane_engine;
+
 pub mod admit;
 pub mod batch;
 pub mod commit;

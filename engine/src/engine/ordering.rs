@@ -179,7 +179,7 @@ impl Engine {
         #[cfg(feature = "mutants")]
         self.share_at_listing(sub_dag, effects);
         self.advance_keys(sub_dag);
-        let emission = self.fair.step(&Anchor {
+        let ordered = self.fair.step_ordered(&Anchor {
             consensus_time: match mutant::is(Mutant::LocalExpiry) {
                 true => self.proposer.last_timestamp,
                 false => sub_dag.consensus_time,
@@ -187,7 +187,7 @@ impl Engine {
             tie_seed: tie_seed(sub_dag),
             appends: &sub_dag.appends,
         });
-        for entry in &emission.dropped {
+        for entry in &ordered.dropped {
             // A listing that comes after its pair was emitted is dropped too; the emission still needs the bytes.
             if self.is_emitted(&entry.digest) {
                 continue;
@@ -201,15 +201,10 @@ impl Engine {
                 held.phase = Phase::Dropped;
             }
         }
-        self.counters.group_wait_cut += u64::from(emission.group_wait_cut);
-        self.counters.cap_fired += u64::from(emission.cap_fired);
-        self.counters.cycles += emission
-            .groups
-            .iter()
-            .filter(|group| group.len() > 1)
-            .count() as u64;
-        let entries: Vec<Entry> = emission.groups.into_iter().flatten().collect();
-        self.counters.emitted += entries.len() as u64;
+        self.counters.group_wait_cut += u64::from(ordered.group_wait_cut);
+        self.counters.cap_fired += u64::from(ordered.cap_fired);
+        self.count_fair();
+        let entries = ordered.entries;
         let state = sub_dag.state.as_deref().map(|committed| {
             let parts = (committed, &self.fair, &self.keys);
             State::new(&self.committee, sub_dag.anchor.round, parts)
@@ -224,13 +219,29 @@ impl Engine {
                 time: sub_dag.consensus_time,
                 bytes: lens.sum(),
                 entries,
-                group_wait_cut: emission.group_wait_cut,
-                cap_fired: emission.cap_fired,
+                group_wait_cut: ordered.group_wait_cut,
+                cap_fired: ordered.cap_fired,
                 state,
             });
         }
         self.table.purge(self.consensus_time);
         self.forget_expired_wants();
+    }
+
+    /// Takes over what the fair order counted of its last step.
+    fn count_fair(&mut self) {
+        let stats = self.fair.take_stats();
+        let counters = &mut self.counters;
+        counters.emitted += stats.emitted;
+        counters.deferred += stats.deferred;
+        counters.deferred_anchors += stats.deferred_anchors;
+        counters.deferred_anchors_max = counters
+            .deferred_anchors_max
+            .max(stats.deferred_anchors_max);
+        counters.cycles += stats.cycles;
+        counters.cycle_entries += stats.cycle_pairs;
+        counters.cycle_entries_max = counters.cycle_entries_max.max(stats.cycle_pairs_max);
+        counters.cycles_oversized += stats.groups_oversized;
     }
 
     /// A peer that settled another header at the same seq has diverged, or we have.

@@ -40,10 +40,10 @@ struct Emitted {
 
 impl EmittedLog {
     /// Takes in what one anchor emitted; nothing when that is nothing.
-    pub(super) fn push(&mut self, entries: impl Iterator<Item = Entry>) {
-        let entries: Arc<[Entry]> = entries.collect();
+    pub(super) fn push(&mut self, entries: &[Entry]) {
         if !entries.is_empty() {
-            let hash = hash_of(&entries, &mut self.encoded);
+            let hash = hash_of(entries, &mut self.encoded);
+            let entries = entries.into();
             self.insert(Emitted { hash, entries });
         }
     }
@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn an_emission_is_kept_until_its_last_pair_has_expired() {
         let mut log = EmittedLog::default();
-        log.push(emission(1, &[5, 9]).into_iter());
-        log.push(emission(2, &[7]).into_iter());
-        log.push(std::iter::empty());
+        log.push(&emission(1, &[5, 9]));
+        log.push(&emission(2, &[7]));
+        log.push(&[]);
         assert_eq!(log.len(), 2, "nothing is no emission");
         log.forget_expired(TimestampUs(8));
         assert_eq!(log.emissions()[0][..], emission(1, &[5, 9]));
@@ -227,7 +227,7 @@ mod tests {
     fn what_is_read_back_encodes_alike_and_other_pairs_or_another_order_are_refused() {
         let mut log = EmittedLog::default();
         for (id, expiry) in [(1, 9), (2, 9), (3, 4)] {
-            log.push(emission(id, &[expiry, 3]).into_iter());
+            log.push(&emission(id, &[expiry, 3]));
         }
         let (state, bodies) = encoded(&log);
         assert_eq!(

@@ -20,16 +20,18 @@ use super::precedence::Relation;
 use super::ranks::Ranks;
 use crate::types::{AUTHORITIES_MAX, Entry};
 
-/// The emitted pairs in their final order.
+/// The emitted nodes in their final order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arranged {
-    /// Groups in order; inside a group, indices in order.
-    pub(super) groups: Vec<Vec<u32>>,
+    /// Groups in order; inside a group, nodes in order.
+    pub(super) nodes: Vec<u32>,
+    /// Where each group ends in `nodes`.
+    pub(super) ends: Vec<u32>,
     /// Groups above [`GROUP_PAIRS_MAX`], ordered by place alone.
     pub(super) oversized: u32,
 }
 
-/// Orders the pairs in `emitted`; `relation` is the strong one of `ranks` under `quorum`, `place` is indexed like it.
+/// Orders the nodes in `emitted`; `relation` is the strong one of `ranks` under `quorum`, `place` is indexed by node.
 pub(super) fn arrange(
     ranks: &Ranks,
     relation: &Relation,
@@ -38,16 +40,26 @@ pub(super) fn arrange(
     place: &[u32],
 ) -> Arranged {
     let components = Components::find(relation, emitted);
-    let mut arranged = Arranged::default();
-    for component in components.in_order(relation, emitted, place) {
-        let mut group = components.members(component as usize).to_vec();
+    let order = components.in_order(relation, emitted, place);
+    let mut arranged = Arranged {
+        nodes: Vec::with_capacity(emitted.count() as usize),
+        ends: Vec::with_capacity(order.len()),
+        oversized: 0,
+    };
+    for component in order {
+        let start = arranged.nodes.len();
+        arranged
+            .nodes
+            .extend(components.members(component as usize));
+        let group = &mut arranged.nodes[start..];
+        // Ascending by place, so that an index inside the group is its place inside the group.
+        group.sort_unstable_by_key(|node| place[*node as usize]);
         if group.len() > GROUP_PAIRS_MAX {
             arranged.oversized += 1;
-            group.sort_unstable_by_key(|at| place[*at as usize]);
         } else if group.len() > 1 {
-            group = untangled(ranks, quorum, group, place);
+            untangle(ranks, quorum, group);
         }
-        arranged.groups.push(group);
+        arranged.ends.push(arranged.nodes.len() as u32);
     }
     arranged
 }
@@ -82,13 +94,14 @@ pub(super) fn places<'a>(
     places
 }
 
-/// The order inside one group of at least two and at most [`GROUP_PAIRS_MAX`].
-fn untangled(ranks: &Ranks, quorum: u32, mut group: Vec<u32>, place: &[u32]) -> Vec<u32> {
-    // Ascending by place, so that an index inside the group is its place inside the group.
-    group.sort_unstable_by_key(|at| place[*at as usize]);
-    let inner: Vec<u32> = (0..group.len() as u32).collect();
-    let order = Tangle::of(ranks, quorum, &group).order(inner.clone(), &inner);
-    order.into_iter().map(|at| group[at as usize]).collect()
+/// Orders one group of at least two and at most [`GROUP_PAIRS_MAX`], which stands in order of places.
+fn untangle(ranks: &Ranks, quorum: u32, group: &mut [u32]) {
+    let by_place = group.to_vec();
+    let inner: Vec<u32> = (0..by_place.len() as u32).collect();
+    let order = Tangle::of(ranks, quorum, &by_place).order(inner.clone(), &inner);
+    for (node, at) in group.iter_mut().zip(order) {
+        *node = by_place[at as usize];
+    }
 }
 
 /// A group with the edges that are left in it.
@@ -185,10 +198,22 @@ mod tests {
         let pair = |node: usize| &entries[ranks.slot(node) as usize];
         let place = places(&ranks, &all, &[7; 32], pair);
         let mut arranged = arrange(&ranks, &relation, quorum, &all, &place);
-        for node in arranged.groups.iter_mut().flatten() {
+        for node in &mut arranged.nodes {
             *node = ranks.slot(*node as usize);
         }
         arranged
+    }
+
+    impl Arranged {
+        fn groups(&self) -> Vec<Vec<u32>> {
+            let starts = std::iter::once(0).chain(self.ends.iter().copied());
+            let group = |(start, end): (u32, &u32)| &self.nodes[start as usize..*end as usize];
+            starts
+                .zip(&self.ends)
+                .map(group)
+                .map(<[u32]>::to_vec)
+                .collect()
+        }
     }
 
     fn entry(at: usize) -> Entry {
@@ -214,7 +239,7 @@ mod tests {
         // B before A in every list that holds both; C and D lift the rank of B.
         let lists = drawn(&["CDBA", "CDBA", "CDBA", "CDBA"]);
         assert_eq!(
-            arranged(&lists, 4, 3).groups,
+            arranged(&lists, 4, 3).groups(),
             vec![vec![2], vec![3], vec![1], vec![0]]
         );
     }
@@ -223,7 +248,7 @@ mod tests {
     fn free_pairs_go_by_lower_median_rank() {
         // A against B is 2 : 2, so both are free at first. Ranks of A: 1 0 2 1, of B: 2 1 0 0; lower medians 1 and 0.
         let lists = drawn(&["CAB", "ABC", "BCA", "BAC"]);
-        assert_eq!(arranged(&lists, 3, 3).groups[0], vec![1]);
+        assert_eq!(arranged(&lists, 3, 3).groups()[0], vec![1]);
     }
 
     #[test]
@@ -269,10 +294,10 @@ mod tests {
     fn a_group_falls_apart_at_its_weakest_margin() {
         // Every neighbour leads the next 4 : 1, but E leads A only 3 : 1, since the second list holds neither.
         let lists = drawn(&["ABCDE", "BCD", "CDEAB", "DEABC", "EABCD"]);
-        assert_eq!(arranged(&lists, 5, 4).groups, vec![vec![0, 1, 2, 3, 4]]);
+        assert_eq!(arranged(&lists, 5, 4).groups(), vec![vec![0, 1, 2, 3, 4]]);
         // The same with B before C the weakest.
         let lists = drawn(&["ABCDE", "BCDEA", "CDEAB", "DEA", "EABCD"]);
-        assert_eq!(arranged(&lists, 5, 4).groups, vec![vec![2, 3, 4, 0, 1]]);
+        assert_eq!(arranged(&lists, 5, 4).groups(), vec![vec![2, 3, 4, 0, 1]]);
     }
 
     #[test]
@@ -283,7 +308,7 @@ mod tests {
         by_hash.sort_by_key(|at| {
             *blake3::keyed_hash(&[7; 32], &entry(*at as usize).digest.0).as_bytes()
         });
-        assert_eq!(arranged.groups, vec![by_hash.to_vec()]);
+        assert_eq!(arranged.groups(), vec![by_hash.to_vec()]);
     }
 
     #[test]
@@ -325,10 +350,10 @@ mod tests {
             (0..5).map(turned).collect()
         };
         let within = arranged(&ring(20), 20, 4);
-        assert_eq!((within.groups.len(), within.oversized), (1, 0));
+        assert_eq!((within.groups().len(), within.oversized), (1, 0));
         let pairs = GROUP_PAIRS_MAX as u32 + 1;
         let above = arranged(&ring(pairs), pairs as usize, 4);
-        assert_eq!((above.groups.len(), above.oversized), (1, 1));
-        assert_eq!(above.groups[0].len(), pairs as usize);
+        assert_eq!((above.groups().len(), above.oversized), (1, 1));
+        assert_eq!(above.groups()[0].len(), pairs as usize);
     }
 }

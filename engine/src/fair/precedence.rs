@@ -115,8 +115,14 @@ impl Relation {
     /// Where the word of `x` over `block`, a near one, lies.
     fn word_at(&self, x: usize, block: usize) -> usize {
         let (start, end) = (self.near_at[x / 64], self.near_at[x / 64 + 1]);
-        let near = self.near[start..end].binary_search(&(block as u32));
-        start * 64 + x % 64 * (end - start) + near.expect("a near block")
+        let at = match end - start == self.blocks() {
+            true => block,
+            false => {
+                let near = self.near[start..end].binary_search(&(block as u32));
+                near.expect("a near block")
+            }
+        };
+        start * 64 + x % 64 * (end - start) + at
     }
 
     /// Compares the nodes of two near blocks, the second not before the first in number. `filled` counts each block's

@@ -1,8 +1,8 @@
 //! What the fair order counts of its own doing, for operators: none of it is state, and none decides anything.
 
-use crate::types::Entry;
+use super::Ordered;
 
-/// Counts since an order was made.
+/// Counts since an order was made, or they were last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FairStats {
     /// Pairs emitted.
@@ -19,6 +19,8 @@ pub struct FairStats {
     pub cycle_pairs: u64,
     /// Pairs in the largest of them.
     pub cycle_pairs_max: u64,
+    /// Groups too large to be ordered by anything but rank.
+    pub groups_oversized: u64,
 }
 
 impl FairStats {
@@ -32,9 +34,10 @@ impl FairStats {
     }
 
     /// An anchor emits these groups.
-    pub(super) fn on_groups(&mut self, groups: &[Vec<Entry>]) {
-        let lens = groups.iter().map(|group| group.len() as u64);
-        for len in lens.filter(|len| *len > 1) {
+    pub(super) fn on_groups(&mut self, ordered: &Ordered) {
+        self.groups_oversized += u64::from(ordered.groups_oversized);
+        for group in ordered.groups().filter(|group| group.len() > 1) {
+            let len = group.len() as u64;
             self.cycles += 1;
             self.cycle_pairs += len;
             self.cycle_pairs_max = self.cycle_pairs_max.max(len);
