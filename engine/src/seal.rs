@@ -39,6 +39,7 @@ pub(crate) mod lagrange;
 pub mod open;
 pub mod proof;
 pub mod share;
+pub mod size_class;
 
 pub use deal::{KeyShare, deal};
 pub use envelope::{
@@ -54,3 +55,4 @@ pub use open::{
 };
 pub use proof::{EnvelopeVerifier, VerifiedEnvelope};
 pub use share::{ClaimedShare, SHARES_MAX, ShareError, ShareMessage, SharePoints, VerifiedShare};
+pub use size_class::{SIZE_CLASSES, size_class};

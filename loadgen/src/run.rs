@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use fairlane_client::protocol::AckCode;
-use fairlane_client::sealing::{Sealer, entry_of};
+use fairlane_client::sealing::{PadTo, Sealer, entry_of};
 use fairlane_client::{Client, ClientOptions, Event, Observer};
 use fairlane_engine::seal::EnvelopeKind;
 use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Entry, TimestampUs};
@@ -44,7 +44,7 @@ pub fn run(
                 EnvelopeKind::Sealed
             },
             sender_tag: [0; 16],
-            padded_len: None,
+            padding: PadTo::Nothing,
         },
         payload_len: config.payload_len,
         start: run.listener.start,

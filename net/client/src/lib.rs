@@ -15,7 +15,7 @@
 //! use std::time::{Duration, SystemTime};
 //!
 //! use fairlane_client::committee_file::Directory;
-//! use fairlane_client::sealing::{Sealer, entry_of};
+//! use fairlane_client::sealing::{PadTo, Sealer, entry_of};
 //! use fairlane_client::{Client, ClientOptions, Event, Observer};
 //! use fairlane_engine::seal::EnvelopeKind;
 //! use fairlane_engine::types::{AuthorityIndex, Entry, RollupId, TimestampUs};
@@ -49,7 +49,7 @@
 //!     rollup: RollupId(1),
 //!     kind: EnvelopeKind::Sealed,
 //!     sender_tag: [0; 16],
-//!     padded_len: Some(128),
+//!     padding: PadTo::SizeClass,
 //! };
 //! let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
 //! let valid_until = TimestampUs(now.as_micros() as u64).plus_us(30_000_000);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fairlane_engine::seal::{
     Envelope, EnvelopeError, EnvelopeKind, LabelFields, SealError, SealingKey, open_envelope, seal,
+    size_class,
 };
 use fairlane_engine::types::{Entry, RollupId, TimestampUs};
 use zeroize::Zeroizing;
@@ -19,8 +20,19 @@ pub struct Sealer {
     pub kind: EnvelopeKind,
     /// 16 bytes of the sender's choice, public and authenticated by nobody.
     pub sender_tag: [u8; 16],
-    /// Length to pad payloads to, so that theirs does not show; `None` shows it.
-    pub padded_len: Option<u32>,
+    /// What of a payload's length shows.
+    pub padding: PadTo,
+}
+
+/// What length payloads are padded to before they are sealed: how much of theirs shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PadTo {
+    /// Nothing: the true length shows.
+    Nothing,
+    /// The next of [`fairlane_engine::seal::SIZE_CLASSES`]: one of nine lengths shows.
+    SizeClass,
+    /// Always this many bytes, one more than the longest payload: nothing shows but that it is at most so long.
+    Len(u32),
 }
 
 impl Sealer {
@@ -33,7 +45,12 @@ impl Sealer {
             rollup: self.rollup,
             valid_until,
             sender_tag: self.sender_tag,
-            padded_len: self.padded_len,
+            padded_len: match self.padding {
+                PadTo::Nothing => None,
+                // What no class holds is refused for its length below.
+                PadTo::SizeClass => Some(size_class(payload.len()).unwrap_or(u32::MAX)),
+                PadTo::Len(len) => Some(len),
+            },
         };
         let bytes = match self.kind {
             EnvelopeKind::Sealed => {
@@ -83,7 +100,7 @@ mod tests {
             rollup: RollupId(1),
             kind,
             sender_tag: [2; 16],
-            padded_len: None,
+            padding: PadTo::Nothing,
         }
     }
 
@@ -99,6 +116,30 @@ mod tests {
             let entry = entry_of(&envelope);
             assert_eq!(entry.digest.0, *blake3::hash(envelope.bytes()).as_bytes());
             assert_eq!(entry.valid_until, TimestampUs(9));
+        }
+    }
+
+    #[test]
+    fn payloads_of_one_size_class_have_one_length_and_keep_their_content() {
+        for kind in [EnvelopeKind::Sealed, EnvelopeKind::Open] {
+            let sealer = Sealer {
+                padding: PadTo::SizeClass,
+                ..sealer(kind)
+            };
+            let len = |payload: &[u8]| {
+                let envelope = sealer.make(payload, TimestampUs(9)).unwrap();
+                if let Some(carried) = envelope.open_payload() {
+                    assert_eq!(envelope.label().content(carried), Some(payload));
+                }
+                (envelope.bytes().len(), envelope.label().payload_len)
+            };
+            assert_eq!(len(b""), len(&[1; 63]));
+            assert_eq!(len(&[1; 64]), len(&[1; 127]));
+            assert_ne!(len(&[1; 63]), len(&[1; 64]));
+            assert_eq!(len(&[1; 959]).1, 960);
+            let refused = sealer.make(&[0; 16_112], TimestampUs(9)).unwrap_err();
+            let too_large = matches!(refused, SealerError::Seal(SealError::TooLarge { .. }));
+            assert!(too_large, "{refused}");
         }
     }
 
