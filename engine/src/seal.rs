@@ -20,8 +20,19 @@
 //! - I4 key shares, proof nonces and a client's r and s meet constant-time operations only and are zeroized. What a
 //!   library leaves on its stack or in a freed scratch buffer is outside our reach.
 //!
-//! Security holds against chosen ciphertexts, with static corruption, in the random oracle model under the
-//! decisional Diffie-Hellman assumption; `t` colluding authorities can read everything at any time.
+//! Security (the page for auditors is `seal/SECURITY.md`):
+//! - Secrecy holds against chosen ciphertexts, with static corruption, in the random oracle model under the decisional
+//!   Diffie-Hellman assumption. `t` colluding authorities read everything at any time, unseen; fewer learn nothing and change no
+//!   outcome; more than n - t that refuse keep everybody from opening.
+//! - The challenge e covers every byte but z, and the content key covers U, D and the label: a seal cannot be taken to another
+//!   chain, epoch, rollup, sender, expiry or length, nor U to other content. An authority gives shares only for checked
+//!   envelopes: for a U of which nobody proved to know r, a share would open someone else's.
+//! - r is inside the ciphertext because D = r X is then checked by anyone, and tells the D of t true shares from one that a false
+//!   share gave. A commitment of the client's choice would not: in league with one authority it would open on some nodes only.
+//! - r is public after the reveal, so it must never serve twice: it is derived from randomness, label and payload.
+//! - Still visible: length (a client may pad to a [`size_class()`]), rollup, expiry, sender tag, and when and from where it was
+//!   sent. Checking and opening take variable time, on public values only.
+//! - Key generation is not part of this: a dealer knows everything.
 //!
 //! Every hash with a tag is BLAKE3 in its key derivation mode: context string = the tag, key material = the parts, each
 //! preceded by its length as eight big-endian bytes. The digest of an envelope is the plain hash of its bytes.
