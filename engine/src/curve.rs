@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod affine;
+pub(crate) mod combine;
 mod constants;
 pub(crate) mod decode;
 pub(crate) mod digits;
@@ -22,6 +23,8 @@ pub(crate) mod power;
 #[cfg(test)]
 mod ristretto_tests;
 pub(crate) mod rows;
+mod single;
+pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
 pub(crate) mod times;

@@ -35,6 +35,14 @@ impl Constants {
         &SHARED
     }
 
+    pub(crate) fn root_of_minus_one(&self) -> Element {
+        Element::from_limbs(self.root_of_minus_one)
+    }
+
+    pub(crate) fn magic(&self) -> Element {
+        Element::from_limbs(self.magic)
+    }
+
     /// The same in all lanes.
     #[inline(always)]
     pub(crate) fn in_lanes(&self, ifma: Ifma) -> LaneConstants {

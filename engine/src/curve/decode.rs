@@ -141,7 +141,7 @@ impl Start {
         let v = self.ratio_v;
         let root = v.square() * v * power;
         let check = (v * root.square()).canonical();
-        let correct = (check - constants.one).canonical().zero();
+        let correct = check.equal(constants.one);
         let flipped = (check + constants.one).canonical().zero();
         let flipped_i = (check + constants.root_of_minus_one).canonical().zero();
         let rotated = root * constants.root_of_minus_one;

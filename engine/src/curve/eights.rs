@@ -33,6 +33,17 @@ impl Eight {
         }
     }
 
+    /// Each lane's point, for lane `from[i]` in lane i.
+    #[inline(always)]
+    pub(crate) fn permuted(self, from: [i64; 8]) -> Self {
+        Self {
+            x: self.x.permuted(from),
+            y: self.y.permuted(from),
+            z: self.z.permuted(from),
+            t: self.t.permuted(from),
+        }
+    }
+
     /// 2^`count` times these, for a `count` of 1 or more: four squarings and three multiplications each, and one
     /// multiplication for t, which none of the doublings needs.
     #[inline(always)]
@@ -85,7 +96,18 @@ impl ProjectiveNiels<Lanes> {
         }
     }
 
-    /// In lanes of `mask` the negative, (-x, y).
+    /// The negatives, (-x, y).
+    #[inline(always)]
+    pub(crate) fn negated(self, constants: &LaneConstants) -> Self {
+        Self {
+            y_plus_x: self.y_minus_x,
+            y_minus_x: self.y_plus_x,
+            t2d: constants.zero - self.t2d,
+            ..self
+        }
+    }
+
+    /// In lanes of `mask` the negative.
     #[inline(always)]
     pub(crate) fn negated_where(self, constants: &LaneConstants, mask: u8) -> Self {
         let negative = constants.zero - self.t2d;
@@ -97,3 +119,10 @@ impl ProjectiveNiels<Lanes> {
         }
     }
 }
+
+/// Where lanes take what they add, to add up all eight: from four, two, one lanes further, round about.
+pub(crate) const HALVINGS: [[i64; 8]; 3] = [
+    [4, 5, 6, 7, 0, 1, 2, 3],
+    [2, 3, 4, 5, 6, 7, 0, 1],
+    [1, 2, 3, 4, 5, 6, 7, 0],
+];

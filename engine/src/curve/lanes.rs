@@ -169,8 +169,11 @@ impl Lanes {
     /// The same element in all lanes, from limbs that keep I2.
     #[inline(always)]
     pub(crate) fn splat_limbs(ifma: Ifma, limbs: &[u64; 5]) -> Self {
-        let limbs = limbs.map(|limb| ifma.splat(limb));
-        Self { limbs, ifma }
+        let mut all = [ifma.base._mm512_setzero_si512(); 5];
+        for (all, limb) in all.iter_mut().zip(limbs) {
+            *all = ifma.splat(*limb);
+        }
+        Self { limbs: all, ifma }
     }
 
     /// Each lane's element, for lane `from[i]` in lane i.
@@ -210,6 +213,12 @@ impl Lanes {
             self.limbs
                 .map(|limb| pulp::bytemuck::cast::<__m512i, [u64; 8]>(limb)[0]),
         )
+    }
+
+    /// The limbs.
+    #[inline(always)]
+    pub(crate) fn limbs(self) -> [__m512i; 5] {
+        self.limbs
     }
 
     /// The limbs of each lane, by limb and lane.

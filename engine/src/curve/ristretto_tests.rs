@@ -3,13 +3,15 @@
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::IsIdentity as _;
+use curve25519_dalek::traits::{IsIdentity as _, VartimeMultiscalarMul as _};
 use proptest::prelude::*;
 
 use super::affine::Affine;
+use super::combine::{Sparse, combine};
 use super::decode::decode;
 use super::encode::double_and_encode;
 use super::lanes::Ifma;
+use super::sum::{Factor, sum_of_products};
 use super::tests::ifma;
 use super::times::times_secret;
 
@@ -35,10 +37,7 @@ pub(super) fn scalar(seed: u64) -> Scalar {
 /// Points of dalek's as ones for lanes.
 pub(super) fn affine(ifma: Ifma, points: &[RistrettoPoint]) -> Vec<Affine> {
     let encodings: Vec<[u8; 32]> = points.iter().map(|p| p.compress().to_bytes()).collect();
-    let decoded = decode(ifma, &encodings).into_iter();
-    decoded
-        .map(|p| p.expect("no identity among them"))
-        .collect()
+    decode(ifma, &encodings).into_iter().flatten().collect()
 }
 
 /// The encodings of twice the points that lanes decode, `None` for what they refuse.
@@ -152,6 +151,124 @@ proptest! {
             // The point that comes with an encoding is the one it encodes.
             prop_assert_eq!(again[at].0, (double + double).compress().to_bytes());
         }
+    }
+}
+
+/// Numbers at which digits carry, and one that looks random.
+fn any_scalar() -> impl Strategy<Value = Scalar> {
+    let power = |bit: usize| {
+        let mut bytes = [0; 32];
+        bytes[bit / 8] = 1 << (bit % 8);
+        Scalar::from_bytes_mod_order(bytes)
+    };
+    prop_oneof![
+        Just(Scalar::ZERO),
+        Just(Scalar::ONE),
+        Just(-Scalar::ONE),
+        (0..253usize).prop_map(power),
+        (0..253usize).prop_map(move |bit| power(bit) - Scalar::ONE),
+        any::<u64>().prop_map(scalar),
+    ]
+}
+
+fn any_short() -> impl Strategy<Value = u128> {
+    prop_oneof![
+        Just(0),
+        Just(1),
+        Just(u128::MAX),
+        (0..128u32).prop_map(|bit| 1 << bit),
+        any::<u128>(),
+    ]
+}
+
+fn any_factor() -> impl Strategy<Value = Factor> {
+    prop_oneof![
+        any_scalar().prop_map(|scalar| Factor::Full(scalar.to_bytes())),
+        any_short().prop_map(Factor::Short),
+    ]
+}
+
+fn scalar_of(factor: &Factor) -> Scalar {
+    match factor {
+        Factor::Short(number) => Scalar::from(*number),
+        Factor::Full(bytes) => Scalar::from_canonical_bytes(*bytes).unwrap(),
+    }
+}
+
+/// Checks the sum of the factors times different points, one of them twice and one beside its negative.
+fn assert_summed_alike(ifma: Ifma, factors: &[Factor], seed: u64) {
+    let mut points: Vec<RistrettoPoint> =
+        (0..factors.len() as u64).map(|n| point(seed ^ n)).collect();
+    if let [first, second, .., before_last, last] = points.as_mut_slice() {
+        (*second, *last) = (*first, -*before_last);
+    }
+    let terms: Vec<(Factor, Affine)> = factors.iter().copied().zip(affine(ifma, &points)).collect();
+    let sum = sum_of_products(ifma, &terms);
+    let expected = RistrettoPoint::vartime_multiscalar_mul(factors.iter().map(scalar_of), &points);
+    assert_eq!(sum.ristretto_encoding(), expected.compress().to_bytes());
+    assert_eq!(sum.is_ristretto_identity(), expected.is_identity());
+    // And with what takes the sum to the identity.
+    if let [rest] = affine(ifma, &[expected])[..] {
+        let terms = [terms, vec![(Factor::Full((-Scalar::ONE).to_bytes()), rest)]].concat();
+        let none = sum_of_products(ifma, &terms);
+        assert!(none.is_ristretto_identity());
+        assert_eq!(none.ristretto_encoding(), [0; 32]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn sums_with_narrow_digits_are_dalek_s(factors in prop::collection::vec(any_factor(), 0..60), seed: u64) {
+        let Some(ifma) = ifma() else { return Ok(()) };
+        assert_summed_alike(ifma, &factors, seed);
+    }
+
+    #[test]
+    fn small_and_full_coefficients_combine_as_by_dalek(
+        small in prop::collection::vec(prop_oneof![any::<i64>(), -300..300i64], 1..8),
+        full in prop::collection::vec(any_scalar(), 1..8),
+        count in 1..20u64,
+        seed: u64,
+    ) {
+        let Some(ifma) = ifma() else { return Ok(()) };
+        let signed = |number: &i64| {
+            let size = Scalar::from(number.unsigned_abs());
+            if *number < 0 { -size } else { size }
+        };
+        let both = [
+            (small.iter().map(signed).collect(), small.iter().map(|n| Sparse::of_small(*n)).collect()),
+            (full.clone(), full.iter().map(|s| Sparse::of_scalar(s.as_bytes())).collect()),
+        ];
+        for (scalars, factors) in both {
+            let (scalars, factors): (Vec<Scalar>, Vec<Sparse>) = (scalars, factors);
+            let row = |at: u64| (0..count).map(|n| point(seed ^ at << 32 ^ n)).collect();
+            let rows: Vec<Vec<RistrettoPoint>> = (0..scalars.len() as u64).map(row).collect();
+            let own: Vec<Vec<Affine>> = rows.iter().map(|row| affine(ifma, row)).collect();
+            let own: Vec<&[Affine]> = own.iter().map(Vec::as_slice).collect();
+            let sums = double_and_encode(ifma, &combine(ifma, &factors, &own));
+            for (column, (encoding, _)) in sums.iter().take(count as usize).enumerate() {
+                let points = rows.iter().map(|row| &row[column]);
+                let sum = RistrettoPoint::vartime_multiscalar_mul(&scalars, points);
+                prop_assert_eq!(*encoding, (sum + sum).compress().to_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_many_points_are_dalek_s() {
+    let Some(ifma) = ifma() else { return };
+    for count in [299, 300, 301, 517] {
+        let factors: Vec<Factor> = (0..count)
+            .map(|n| match n % 3 {
+                0 => Factor::Short(scalar(n).as_bytes()[0].into()),
+                1 => Factor::Short(u128::MAX - u128::from(n)),
+                _ => Factor::Full(scalar(n).to_bytes()),
+            })
+            .collect();
+        assert_summed_alike(ifma, &factors, 7);
     }
 }
 

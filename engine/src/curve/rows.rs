@@ -9,22 +9,46 @@ use super::lanes::Ifma;
 pub(crate) fn transposed(ifma: Ifma, rows: [__m512i; 8]) -> [__m512i; 8] {
     let base = ifma.base;
     let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
-    // Of four rows, the even (of `lo`) or odd (of `hi`) columns: 0 and 4 in `outer`, 2 and 6 in `inner`, as pairs of words.
-    let outer = |a, b| base._mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
-    let inner = |a, b| base._mm512_shuffle_i64x2::<0b11_01_11_01>(a, b);
-    let lo = |a, b| base._mm512_unpacklo_epi64(a, b);
-    let hi = |a, b| base._mm512_unpackhi_epi64(a, b);
-    let columns = |p01, p23, p45, p67| {
-        let (top, bottom) = (outer(p01, p23), outer(p45, p67));
-        let (top_next, bottom_next) = (inner(p01, p23), inner(p45, p67));
-        [
-            outer(top, bottom),
-            outer(top_next, bottom_next),
-            inner(top, bottom),
-            inner(top_next, bottom_next),
-        ]
-    };
-    let [c0, c2, c4, c6] = columns(lo(r0, r1), lo(r2, r3), lo(r4, r5), lo(r6, r7));
-    let [c1, c3, c5, c7] = columns(hi(r0, r1), hi(r2, r3), hi(r4, r5), hi(r6, r7));
+    let even = [
+        base._mm512_unpacklo_epi64(r0, r1),
+        base._mm512_unpacklo_epi64(r2, r3),
+        base._mm512_unpacklo_epi64(r4, r5),
+        base._mm512_unpacklo_epi64(r6, r7),
+    ];
+    let odd = [
+        base._mm512_unpackhi_epi64(r0, r1),
+        base._mm512_unpackhi_epi64(r2, r3),
+        base._mm512_unpackhi_epi64(r4, r5),
+        base._mm512_unpackhi_epi64(r6, r7),
+    ];
+    let [c0, c2, c4, c6] = every_second(ifma, even);
+    let [c1, c3, c5, c7] = every_second(ifma, odd);
     [c0, c1, c2, c3, c4, c5, c6, c7]
+}
+
+/// The even or the odd columns, from pairs of rows that were interleaved word by word.
+#[inline(always)]
+fn every_second(ifma: Ifma, [p01, p23, p45, p67]: [__m512i; 4]) -> [__m512i; 4] {
+    let top = outer(ifma, p01, p23);
+    let bottom = outer(ifma, p45, p67);
+    let top_next = inner(ifma, p01, p23);
+    let bottom_next = inner(ifma, p45, p67);
+    [
+        outer(ifma, top, bottom),
+        outer(ifma, top_next, bottom_next),
+        inner(ifma, top, bottom),
+        inner(ifma, top_next, bottom_next),
+    ]
+}
+
+/// The first and third quarter of each.
+#[inline(always)]
+fn outer(ifma: Ifma, a: __m512i, b: __m512i) -> __m512i {
+    ifma.base._mm512_shuffle_i64x2::<0b10_00_10_00>(a, b)
+}
+
+/// The second and fourth quarter of each.
+#[inline(always)]
+fn inner(ifma: Ifma, a: __m512i, b: __m512i) -> __m512i {
+    ifma.base._mm512_shuffle_i64x2::<0b11_01_11_01>(a, b)
 }

@@ -8,8 +8,9 @@ use pulp::NullaryFnOnce;
 
 use super::table::{Entry, Table};
 use crate::curve::digits::{PLACES, digits};
+use crate::curve::eights::HALVINGS;
 use crate::curve::field::Element;
-use crate::curve::lanes::{Ifma, Lanes};
+use crate::curve::lanes::{Ifma, LANES, Lanes};
 use crate::curve::point::{AffineNiels, Extended};
 use crate::curve::rows::transposed;
 
@@ -59,13 +60,7 @@ impl NullaryFnOnce for Sum<'_> {
         }
         let d2 = Lanes::splat(ifma, fixed.twice_d);
         for from in HALVINGS {
-            let moved = Extended {
-                x: sum.x.permuted(from),
-                y: sum.y.permuted(from),
-                z: sum.z.permuted(from),
-                t: sum.t.permuted(from),
-            };
-            sum = sum.plus(&moved.to_niels(d2));
+            sum = sum.plus(&sum.permuted(from).to_niels(d2));
         }
         [sum.x.first(), sum.y.first(), sum.z.first()]
     }
@@ -125,12 +120,3 @@ fn encoded(x: Element, y: Element, z: Element) -> [u8; 32] {
     bytes[31] |= u8::from((x * z_inverse).is_odd()) << 7;
     bytes
 }
-
-const LANES: usize = 8;
-
-/// Where each lane takes what it adds: from four, two, one lanes further, round about.
-const HALVINGS: [[i64; 8]; 3] = [
-    [4, 5, 6, 7, 0, 1, 2, 3],
-    [2, 3, 4, 5, 6, 7, 0, 1],
-    [1, 2, 3, 4, 5, 6, 7, 0],
-];
