@@ -3,11 +3,6 @@
 //! Whether the machine has the instructions is asked at run time ([`lanes::Ifma::try_new`]); who uses this has a portable way
 //! that gives the same results, and tests that say so.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "sealing does not decode and multiply by it yet")
-)]
-
 pub(crate) mod affine;
 pub(crate) mod combine;
 mod constants;

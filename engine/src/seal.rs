@@ -47,6 +47,7 @@ pub mod group;
 pub mod key;
 pub mod label;
 pub(crate) mod lagrange;
+mod many;
 pub mod open;
 pub mod proof;
 pub mod share;

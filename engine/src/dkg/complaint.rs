@@ -80,7 +80,7 @@ impl Complaint {
         let (e, z) = (&self.challenge, &self.response);
         let key = session.encryption_key(receiver);
         let images = [
-            RistrettoPoint::vartime_double_scalar_mul_basepoint(&-e, key.point(), z),
+            RistrettoPoint::vartime_double_scalar_mul_basepoint(&-e, &key.point(), z),
             RistrettoPoint::vartime_multiscalar_mul(
                 [*z, -e],
                 [deal.ephemeral().point(), self.shared.point()],
@@ -89,7 +89,7 @@ impl Complaint {
         if challenge(session, deal, receiver, &self.shared, &images) != *e {
             return Judgement::Unproven;
         }
-        match deal.share_of(session, receiver, self.shared.point()) {
+        match deal.share_of(session, receiver, &self.shared.point()) {
             Some(_) => Judgement::Unfounded,
             None => Judgement::Upheld,
         }

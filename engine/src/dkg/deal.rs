@@ -69,7 +69,7 @@ impl VerifiedDeal {
         let z_a = scalar(reader, "response")?;
         let z_r = scalar(reader, "response")?;
         let nonce_of = |public: &EncodedPoint, z: &Scalar| {
-            RistrettoPoint::vartime_double_scalar_mul_basepoint(&-e, public.point(), z)
+            RistrettoPoint::vartime_double_scalar_mul_basepoint(&-e, &public.point(), z)
         };
         let k_a = nonce_of(&deal.commitments[0], &z_a);
         let k_r = nonce_of(&deal.ephemeral, &z_r);
@@ -221,8 +221,8 @@ pub enum DealError {
 /// The value at `receiver`'s share point of the polynomial with these committed coefficients, A_0 first.
 ///
 /// Variable time: for public points only. Horner's rule with a multiplier of 8 bits: some 12 additions a coefficient.
-pub(super) fn evaluate_at<'a>(
-    coefficients: impl DoubleEndedIterator<Item = &'a RistrettoPoint>,
+pub(super) fn evaluate_at(
+    coefficients: impl DoubleEndedIterator<Item = RistrettoPoint>,
     receiver: AuthorityIndex,
 ) -> RistrettoPoint {
     let at = receiver.share_point();

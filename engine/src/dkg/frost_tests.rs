@@ -94,6 +94,6 @@ fn frost_adds_the_qualified_deals_up_to_the_same_keys_and_reconstructs_the_same_
         let secret = reconstruct(&packages).unwrap().serialize();
         let secret = Scalar::from_canonical_bytes(secret.try_into().unwrap()).unwrap();
         let x = RistrettoPoint::mul_base(&(secret * Scalar::from(2 * key.delta())));
-        assert_eq!(x, *key.committee_key().point());
+        assert_eq!(x, key.committee_key().point());
     }
 }

@@ -22,7 +22,7 @@ impl EncryptionKey {
     }
 
     /// The group element.
-    pub(super) const fn point(&self) -> &RistrettoPoint {
+    pub(super) fn point(&self) -> RistrettoPoint {
         self.0.point()
     }
 }

@@ -284,7 +284,7 @@ impl Generation {
         let encode = |point: RistrettoPoint| point.compress().to_bytes();
         let members = session.thresholds().members();
         let shares: Vec<[u8; 32]> = members
-            .map(|author| encode(evaluate_at(sums.iter(), author)))
+            .map(|author| encode(evaluate_at(sums.iter().copied(), author)))
             .collect();
         let delta = Scalar::from(lagrange::delta(n, t));
         let x = encode(sums[0] * (delta + delta));

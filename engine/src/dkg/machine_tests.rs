@@ -58,7 +58,7 @@ fn a_complaint_opens_one_share_of_one_deal_only() {
     let read = |dealer: u8, bytes: &[u8]| trial.read_deal(dealer, bytes).unwrap();
     let (wrong, other) = (trial.deal_wrong(1, &[3]), trial.deal_anew(1));
     let (wrong, other) = (read(1, &wrong), read(1, &other));
-    let published = *trial.complaint(3, &wrong).shared.point();
+    let published = trial.complaint(3, &wrong).shared.point();
     let share_of = |deal: &deal::VerifiedDeal, receiver: u8| {
         deal.share_of(&trial.session, AuthorityIndex(receiver), &published)
     };

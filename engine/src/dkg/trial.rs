@@ -262,6 +262,6 @@ impl Trial {
         }
         let (key, _) = self.agreed();
         let twice_delta = Scalar::from(2 * key.delta());
-        RistrettoPoint::mul_base(&(x * twice_delta)) == *key.committee_key().point()
+        RistrettoPoint::mul_base(&(x * twice_delta)) == key.committee_key().point()
     }
 }

@@ -5,49 +5,64 @@
 
 use std::sync::LazyLock;
 
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoBasepointTable, RistrettoPoint};
+use curve25519_dalek::ristretto::{RistrettoBasepointTable, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::IsIdentity;
 use zeroize::{Zeroize, Zeroizing};
+
+use super::many::{Point, Way, prepared};
 
 /// A group element with its encoding: decoding and encoding cost as much as a tenth of a multiplication, so both are
 /// kept. Never the identity.
 #[derive(Clone, Copy)]
-pub struct EncodedPoint {
-    point: RistrettoPoint,
-    bytes: [u8; 32],
-}
+pub struct EncodedPoint(Point);
 
 impl EncodedPoint {
     /// Decodes strictly: `None` for an encoding that is not canonical and for the identity. About 4 us.
     pub fn decode(bytes: &[u8; 32]) -> Option<Self> {
-        let point = CompressedRistretto(*bytes).decompress()?;
-        (!point.is_identity()).then_some(Self {
-            point,
-            bytes: *bytes,
-        })
+        Way::Library.decode(&[*bytes]).remove(0).map(Self)
+    }
+
+    /// Decodes each as [`EncodedPoint::decode`] does, many in less time: 0.5 us each with AVX-512 IFMA.
+    pub fn decode_all(encodings: &[[u8; 32]]) -> Vec<Option<Self>> {
+        let decoded = Way::for_each_of(encodings.len()).decode(encodings);
+        decoded.into_iter().map(|point| point.map(Self)).collect()
     }
 
     /// Encodes `point`; `None` for the identity.
     pub fn encode(point: RistrettoPoint) -> Option<Self> {
-        let bytes = point.compress().to_bytes();
-        (!point.is_identity()).then_some(Self { point, bytes })
+        let point = Point::encode(point);
+        (!point.is_identity()).then_some(Self(point))
     }
 
-    /// The group element.
-    pub const fn point(&self) -> &RistrettoPoint {
-        &self.point
+    /// `None` for the identity.
+    pub(super) fn new(point: Point) -> Option<Self> {
+        (!point.is_identity()).then_some(Self(point))
+    }
+
+    /// The group element. Costs a decoding if the point was decoded together with many.
+    pub fn point(&self) -> RistrettoPoint {
+        self.0.library()
+    }
+
+    /// For operations on many.
+    pub(super) const fn as_point(&self) -> &Point {
+        &self.0
+    }
+
+    /// Whether it is `point`.
+    pub(super) fn is(&self, point: &RistrettoPoint) -> bool {
+        self.0.is(point)
     }
 
     /// Its one encoding.
     pub const fn bytes(&self) -> &[u8; 32] {
-        &self.bytes
+        self.0.encoding()
     }
 }
 
 impl PartialEq for EncodedPoint {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.bytes() == other.bytes()
     }
 }
 
@@ -55,7 +70,7 @@ impl Eq for EncodedPoint {}
 
 impl std::fmt::Debug for EncodedPoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EncodedPoint({})", hex::encode(&self.bytes[..4]))
+        write!(f, "EncodedPoint({})", hex::encode(&self.bytes()[..4]))
     }
 }
 
@@ -121,10 +136,10 @@ impl Transcript {
 }
 
 /// The next 128-bit weight of a random linear combination.
-pub(super) fn next_weight(stream: &mut blake3::OutputReader) -> Scalar {
+pub(super) fn next_weight(stream: &mut blake3::OutputReader) -> u128 {
     let mut bytes = [0u8; 16];
     stream.fill(&mut bytes);
-    Scalar::from(u128::from_le_bytes(bytes))
+    u128::from_le_bytes(bytes)
 }
 
 /// Decodes a scalar strictly: `None` unless below the group order.
@@ -146,19 +161,20 @@ pub(super) fn second_generator() -> &'static Generator {
 
 /// A fixed point with a table of its multiples (30 KiB).
 pub(super) struct Generator {
-    point: RistrettoPoint,
+    point: Point,
     table: Box<RistrettoBasepointTable>,
 }
 
 impl Generator {
+    /// Of a point that is not the identity.
     pub(super) fn new(point: RistrettoPoint) -> Self {
         Self {
-            point,
+            point: prepared(point),
             table: Box::new(RistrettoBasepointTable::create(&point)),
         }
     }
 
-    pub(super) const fn point(&self) -> &RistrettoPoint {
+    pub(super) const fn point(&self) -> &Point {
         &self.point
     }
 
@@ -176,9 +192,8 @@ mod tests {
 
     #[test]
     fn the_second_generator_is_this_point() {
-        let encoded = EncodedPoint::encode(*second_generator().point()).unwrap();
         assert_eq!(
-            hex::encode(encoded.bytes()),
+            hex::encode(second_generator().point().encoding()),
             "024712c995fecbe15818d878e9190b3e3402cd801c14288afe1db8e3874cc473"
         );
     }
@@ -187,7 +202,7 @@ mod tests {
     fn the_table_of_a_generator_agrees_with_plain_multiplication() {
         let scalar = Transcript::new("test/scalar").scalar();
         let second = second_generator();
-        assert_eq!(second.times(&scalar), second.point() * scalar);
+        assert_eq!(second.times(&scalar), second.point().library() * scalar);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl SealingKey {
                 threshold,
                 delta,
                 key_id,
-                generator: Generator::new(*committee_key.point()),
+                generator: Generator::new(committee_key.point()),
                 committee_key,
                 verification_shares,
             }),

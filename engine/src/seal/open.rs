@@ -14,19 +14,20 @@
 //! Variable time throughout: shares, coefficients and r are public by now.
 //!
 //! Cost an entry: combining is about 8 to 59 doublings and a third as many additions a share (n <= 16), and a share of
-//! one inversion; opening is one fixed-base multiplication and the cipher.
+//! one inversion, eight entries at a time where the machine has the instructions (`seal/many.rs`); checking reveals is
+//! two points of a multi-scalar multiplication with short factors; opening a proven one is one fixed-base multiplication
+//! and the cipher.
 
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
 
 use super::envelope::{Envelope, SECRET_LEN, SealedFields, TAG_LEN};
 use super::group::{EncodedPoint, decode_scalar, next_weight};
 use super::key::SealingKey;
 use super::lagrange::Coefficients;
+use super::many::{Factor, Point, Way, base_point};
 use super::share::{SharePoints, VerifiedShare};
 use crate::types::AuthoritySet;
 
@@ -43,17 +44,13 @@ impl SharedPoint {
 
 /// What unproven shares combine to: r X if they are true ones, which [`reveals_hold`] finds out.
 #[derive(Clone, Copy, Debug)]
-pub struct ClaimedPoint {
-    encoding: [u8; 32],
-    /// D / 2, as the sum gives it; encoding doubles.
-    half: RistrettoPoint,
-}
+pub struct ClaimedPoint(Point);
 
 impl ClaimedPoint {
     /// Its encoding.
     #[cfg(feature = "sim")]
     pub(crate) const fn encoding(&self) -> &[u8; 32] {
-        &self.encoding
+        self.0.encoding()
     }
 }
 
@@ -66,7 +63,9 @@ pub fn combine(
 ) -> Result<Vec<SharedPoint>, CombineError> {
     let points: Vec<&SharePoints> = shares.iter().map(|share| share.as_ref()).collect();
     let combined = combine_points(key, &points)?.into_iter();
-    Ok(combined.map(|point| SharedPoint(point.encoding)).collect())
+    Ok(combined
+        .map(|point| SharedPoint(*point.encoding()))
+        .collect())
 }
 
 /// As [`combine`], for shares of which not all are proven.
@@ -74,13 +73,11 @@ pub fn combine_claimed(
     key: &SealingKey,
     shares: &[&SharePoints],
 ) -> Result<Vec<ClaimedPoint>, CombineError> {
-    combine_points(key, shares)
+    let combined = combine_points(key, shares)?.into_iter();
+    Ok(combined.map(ClaimedPoint).collect())
 }
 
-fn combine_points(
-    key: &SealingKey,
-    shares: &[&SharePoints],
-) -> Result<Vec<ClaimedPoint>, CombineError> {
+fn combine_points(key: &SealingKey, shares: &[&SharePoints]) -> Result<Vec<Point>, CombineError> {
     let Some(first) = shares.first() else {
         return Err(CombineError::Number {
             shares: 0,
@@ -114,30 +111,9 @@ fn combine_points(
         .map(|share| share.author().share_point())
         .collect();
     let coefficients = Coefficients::new(key.thresholds().authorities(), key.delta(), &points);
-    let entries = 0..first.points().len();
-    // Half of D: the sum lacks the factor 2 of X, which encoding in a batch puts back.
-    let halves: Vec<RistrettoPoint> = match coefficients {
-        Coefficients::Small(small) => {
-            let digits: Vec<Vec<i8>> = small.iter().map(|c| signed_digits(*c)).collect();
-            entries
-                .map(|at| small_combination(&digits, |share| &shares[share].points()[at]))
-                .collect()
-        }
-        Coefficients::Full(full) => entries
-            .map(|at| {
-                let points = shares.iter().map(|share| &share.points()[at]);
-                RistrettoPoint::vartime_multiscalar_mul(&full, points)
-            })
-            .collect(),
-    };
-    let encodings = RistrettoPoint::double_and_compress_batch(&halves);
-    let shared = encodings.iter().zip(halves);
-    Ok(shared
-        .map(|(d, half)| ClaimedPoint {
-            encoding: d.to_bytes(),
-            half,
-        })
-        .collect())
+    // The sums lack the factor 2 of X, which encoding many at once puts back.
+    let rows: Vec<&[Point]> = shares.iter().map(|share| share.points()).collect();
+    Ok(Way::for_each_of(first.points().len()).double_combinations(&coefficients, &rows))
 }
 
 /// Why shares do not combine.
@@ -189,9 +165,7 @@ pub fn open_into(
     let fields = sealed_fields(envelope, out);
     assert_eq!(fields.u, u.bytes(), "U is the envelope's own");
     match decrypt(&fields, d.bytes(), out) {
-        Some((r, scalar)) if RistrettoPoint::mul_base(&scalar) == *u.point() => {
-            Outcome::Revealed { r }
-        }
+        Some((r, scalar)) if u.is(&RistrettoPoint::mul_base(&scalar)) => Outcome::Revealed { r },
         _ => {
             out.fill(0);
             Outcome::Void
@@ -210,7 +184,7 @@ pub struct ClaimedReveal {
 impl ClaimedReveal {
     /// Whether U = r g. One fixed-base multiplication.
     pub fn is_of(&self, u: &EncodedPoint) -> bool {
-        RistrettoPoint::mul_base(&self.scalar) == *u.point()
+        RistrettoPoint::mul_base(&self.scalar) == u.point()
     }
 }
 
@@ -224,7 +198,7 @@ pub fn open_claimed(
     out: &mut [u8],
 ) -> Option<ClaimedReveal> {
     let fields = sealed_fields(envelope, out);
-    let (r, scalar) = decrypt(&fields, &d.encoding, out)?;
+    let (r, scalar) = decrypt(&fields, d.0.encoding(), out)?;
     Some(ClaimedReveal { r, scalar })
 }
 
@@ -244,23 +218,23 @@ pub fn reveals_hold(
     for (u, d, reveal) in reveals {
         hasher
             .update(u.bytes())
-            .update(&d.encoding)
+            .update(d.0.encoding())
             .update(&reveal.r);
     }
     let mut stream = hasher.finalize_xof();
     let (mut of_g, mut of_x) = (Scalar::ZERO, Scalar::ZERO);
-    let mut scalars = Vec::with_capacity(2 * reveals.len() + 2);
-    let mut points = Vec::with_capacity(2 * reveals.len() + 2);
+    let mut terms = Vec::with_capacity(2 * reveals.len() + 2);
     for (u, d, reveal) in reveals {
         let (a, b) = (next_weight(&mut stream), next_weight(&mut stream));
-        of_g += a * reveal.scalar;
-        of_x += b * reveal.scalar;
-        scalars.extend([-a, -(b + b)]);
-        points.extend([*u.point(), d.half]);
+        of_g -= Scalar::from(a) * reveal.scalar;
+        of_x -= Scalar::from(b) * reveal.scalar;
+        terms.extend([(Factor::Short(a), u.as_point()), (Factor::Short(b), &d.0)]);
     }
-    scalars.extend([of_g, of_x]);
-    points.extend([RISTRETTO_BASEPOINT_POINT, *key.committee_key().point()]);
-    RistrettoPoint::vartime_multiscalar_mul(&scalars, &points).is_identity()
+    terms.extend([
+        (Factor::Full(of_g), base_point()),
+        (Factor::Full(of_x), key.committee_key().as_point()),
+    ]);
+    Way::for_sum_of(terms.len()).sum(&terms).is_identity()
 }
 
 /// Checks a published reveal from the envelope and r alone, and decrypts into `out` as [`open_into`] does.
@@ -309,42 +283,6 @@ fn decrypt(fields: &SealedFields<'_>, d: &[u8; 32], out: &mut [u8]) -> Option<([
         .ok()?;
     let r = *out.first_chunk()?;
     Some((r, decode_scalar(&r)?))
-}
-
-/// `coefficient` as digits -1, 0, 1, least first, no two neighbours both non-zero; empty for 0.
-fn signed_digits(coefficient: i64) -> Vec<i8> {
-    let mut rest = i128::from(coefficient);
-    let mut digits = Vec::new();
-    while rest != 0 {
-        let digit = match rest.rem_euclid(4) {
-            1 => 1,
-            3 => -1,
-            _ => 0,
-        };
-        digits.push(digit);
-        rest = (rest - i128::from(digit)) / 2;
-    }
-    digits
-}
-
-/// The sum over all shares of digits times point, the doublings shared.
-fn small_combination<'a>(
-    digits: &[Vec<i8>],
-    point: impl Fn(usize) -> &'a RistrettoPoint,
-) -> RistrettoPoint {
-    let length = digits.iter().map(Vec::len).max().unwrap_or(0);
-    let mut sum = RistrettoPoint::identity();
-    for place in (0..length).rev() {
-        sum += sum;
-        for (share, digits) in digits.iter().enumerate() {
-            match digits.get(place) {
-                Some(1) => sum += point(share),
-                Some(-1) => sum -= point(share),
-                _ => {}
-            }
-        }
-    }
-    sum
 }
 
 /// Tells these weights from others drawn with the same secret.
@@ -559,21 +497,6 @@ mod tests {
         let forward: Vec<&VerifiedShare> = shares.iter().collect();
         let backward: Vec<&VerifiedShare> = shares.iter().rev().collect();
         assert_eq!(combine(&net.key, &forward), combine(&net.key, &backward));
-    }
-
-    #[test]
-    fn signed_digits_add_up_and_are_never_neighbours() {
-        let samples = [0, 1, -1, 2, 3, -3, 240, -20, 1 << 58, i64::MAX, i64::MIN];
-        for coefficient in samples.into_iter().chain(-70..70) {
-            let digits = signed_digits(coefficient);
-            let sum: i128 = digits
-                .iter()
-                .rev()
-                .fold(0, |sum, digit| 2 * sum + i128::from(*digit));
-            assert_eq!(sum, i128::from(coefficient));
-            assert!(digits.windows(2).all(|pair| pair[0] == 0 || pair[1] == 0));
-            assert_ne!(digits.last(), Some(&0), "no leading zero");
-        }
     }
 
     #[test]

@@ -13,16 +13,14 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
-use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use zeroize::Zeroizing;
 
-use super::envelope::{Envelope, EnvelopeError};
+use super::envelope::{Envelope, EnvelopeError, SealedFields};
 use super::group::{EncodedPoint, decode_scalar, next_weight, second_generator};
 use super::key::SealingKey;
 use crate::types::{ChainId, KeyId};
+use super::many::{Factor, Point, Way, base_point};
 
 /// An envelope for this key whose proof holds (an open one has none to hold). Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -116,9 +114,27 @@ impl EnvelopeVerifier {
     /// Errors, one an envelope: [`EnvelopeError::WrongKey`] for another chain or key, [`EnvelopeError::Malformed`] for a
     /// point or scalar that is not canonical or is the identity, [`EnvelopeError::BadProof`].
     pub fn check(&self, envelopes: Vec<Envelope>) -> Vec<Result<VerifiedEnvelope, EnvelopeError>> {
-        let read: Vec<Result<Option<Claim>, EnvelopeError>> = envelopes
+        let fields: Vec<Result<Option<SealedFields<'_>>, EnvelopeError>> = envelopes
             .iter()
             .map(|envelope| self.read(envelope))
+            .collect();
+        let encodings: Vec<[u8; 32]> = fields
+            .iter()
+            .flatten()
+            .flatten()
+            .flat_map(|fields| [*fields.u, *fields.u2, *fields.w, *fields.w2])
+            .collect();
+        let points = Way::for_sum_of(encodings.len()).decode(&encodings);
+        let mut points = points.as_chunks().0.iter();
+        let read: Vec<Result<Option<Claim>, EnvelopeError>> = fields
+            .into_iter()
+            .map(|fields| {
+                let claim = |fields| {
+                    let points = points.next().expect("four points a sealed envelope");
+                    Claim::decode(&fields, points).ok_or(EnvelopeError::Malformed)
+                };
+                fields?.map(claim).transpose()
+            })
             .collect();
         let claims: Vec<&Claim> = read.iter().flatten().flatten().collect();
         let mut holds = self.holds(&envelopes, &claims).into_iter();
@@ -136,23 +152,12 @@ impl EnvelopeVerifier {
     }
 
     /// The cheap checks; `None` for an open envelope.
-    fn read(&self, envelope: &Envelope) -> Result<Option<Claim>, EnvelopeError> {
+    fn read<'a>(&self, envelope: &'a Envelope) -> Result<Option<SealedFields<'a>>, EnvelopeError> {
         let label = envelope.label();
         if !self.keys.contains(&(label.chain_id, label.key_id)) {
             return Err(EnvelopeError::WrongKey);
         }
-        let Some(fields) = envelope.sealed_fields() else {
-            return Ok(None);
-        };
-        let decode = |bytes| EncodedPoint::decode(bytes).ok_or(EnvelopeError::Malformed);
-        Ok(Some(Claim {
-            z: decode_scalar(fields.z).ok_or(EnvelopeError::Malformed)?,
-            u: decode(fields.u)?,
-            u2: *decode(fields.u2)?.point(),
-            w: *decode(fields.w)?.point(),
-            w2: *decode(fields.w2)?.point(),
-            e: fields.challenge(),
-        }))
+        Ok(envelope.sealed_fields())
     }
 
     /// Which claims hold.
@@ -198,43 +203,61 @@ impl std::fmt::Debug for EnvelopeVerifier {
 /// What the proof of a sealed envelope says, decoded.
 struct Claim {
     u: EncodedPoint,
-    u2: RistrettoPoint,
-    w: RistrettoPoint,
-    w2: RistrettoPoint,
+    u2: Point,
+    w: Point,
+    w2: Point,
     z: Scalar,
     e: Scalar,
+}
+
+impl Claim {
+    /// `points` are U, U2, W and W2 as far as they decode. `None` if one does not, or z is not canonical.
+    fn decode(fields: &SealedFields<'_>, points: &[Option<Point>; 4]) -> Option<Self> {
+        let [u, u2, w, w2] = *points;
+        Some(Self {
+            z: decode_scalar(fields.z)?,
+            u: EncodedPoint::new(u?)?,
+            u2: u2?,
+            w: w?,
+            w2: w2?,
+            e: fields.challenge(),
+        })
+    }
 }
 
 /// A claim with the weights of its two equations.
 struct Weighted<'a> {
     claim: &'a Claim,
-    a: Scalar,
-    b: Scalar,
+    a: u128,
+    b: u128,
 }
 
 /// Whether the weighted sum of all equations is the identity.
 fn sum_is_identity(weighted: &[Weighted<'_>]) -> bool {
-    let g_times: Scalar = weighted.iter().map(|w| w.a * w.claim.z).sum();
-    let g2_times: Scalar = weighted.iter().map(|w| w.b * w.claim.z).sum();
-    let scalars = weighted.iter().flat_map(|w| {
-        let (a, b, e) = (-w.a, -w.b, w.claim.e);
-        [a, a * e, b, b * e]
-    });
-    let points = weighted.iter().flat_map(|w| {
-        let claim = w.claim;
-        [&claim.w, claim.u.point(), &claim.w2, &claim.u2]
-    });
-    RistrettoPoint::vartime_multiscalar_mul(
-        [g_times, g2_times].into_iter().chain(scalars),
-        [&RISTRETTO_BASEPOINT_POINT, second_generator().point()]
-            .into_iter()
-            .chain(points),
-    )
-    .is_identity()
+    let (mut of_g, mut of_g2) = (Scalar::ZERO, Scalar::ZERO);
+    let mut terms = Vec::with_capacity(4 * weighted.len() + 2);
+    for Weighted { claim, a, b } in weighted {
+        let (scalar_a, scalar_b) = (Scalar::from(*a), Scalar::from(*b));
+        of_g -= scalar_a * claim.z;
+        of_g2 -= scalar_b * claim.z;
+        terms.extend([
+            (Factor::Short(*a), &claim.w),
+            (Factor::Full(scalar_a * claim.e), claim.u.as_point()),
+            (Factor::Short(*b), &claim.w2),
+            (Factor::Full(scalar_b * claim.e), &claim.u2),
+        ]);
+    }
+    terms.extend([
+        (Factor::Full(of_g), base_point()),
+        (Factor::Full(of_g2), second_generator().point()),
+    ]);
+    Way::for_sum_of(terms.len()).sum(&terms).is_identity()
 }
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::ristretto::RistrettoPoint;
+
     use super::*;
     use crate::seal::fixture::{Net, crafted, fields};
     use crate::seal::{SEALED_OVERHEAD, open_envelope, seal};
@@ -333,7 +356,7 @@ mod tests {
     fn each_equation_is_checked_and_the_two_cannot_cancel() {
         let net = Net::new(0, 4, 3);
         let (r, s) = (Scalar::from(5u64), Scalar::from(6u64));
-        let second = second_generator().point();
+        let second = second_generator().point().library();
         let (u2, w, w2) = (second * r, RistrettoPoint::mul_base(&s), second * s);
         assert!(
             net.check(with_points(&net, [u2, w, w2])).is_ok(),

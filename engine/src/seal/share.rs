@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use super::deal::KeyShare;
 use super::group::{EncodedPoint, Transcript, decode_scalar, next_weight};
 use super::key::SealingKey;
+use super::many::{Factor, Point, Way};
 use crate::types::{AuthorityIndex, BatchSeq, KeyId, Sha256Hash};
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -73,11 +74,9 @@ impl ShareMessage {
 
         let half = Zeroizing::new(key_share.secret().div_by_2());
         let half: &Scalar = &half;
-        let halves: Vec<RistrettoPoint> = us.iter().map(|u| u.point() * half).collect();
-        let shares: Vec<[u8; 32]> = RistrettoPoint::double_and_compress_batch(&halves)
-            .iter()
-            .map(|share| share.to_bytes())
-            .collect();
+        let points: Vec<Point> =
+            Way::for_each_of(us.len()).double_products(us.iter().map(EncodedPoint::as_point), half);
+        let shares: Vec<[u8; 32]> = points.iter().map(|share| *share.encoding()).collect();
         let statement = Statement {
             key_id: key.key_id(),
             seq,
@@ -87,22 +86,23 @@ impl ShareMessage {
             us,
         };
         let transcript = statement.transcript(&shares);
-        // Halves throughout: encoding several points at once doubles them, and costs one inversion instead of four.
-        let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::point), Part::Half);
+        let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::as_point));
         let nonce = Transcript::new(TAG_NONCE)
             .part(key_share.secret().as_bytes())
             .part(&transcript)
             .secret_scalar();
         let nonce: &Scalar = &nonce;
         let half_nonce = Zeroizing::new(nonce.div_by_2());
+        // Halves: encoding several points at once doubles them, and costs one inversion instead of three.
+        let base = u_star.library();
         let encoded = RistrettoPoint::double_and_compress_batch(&[
-            u_star,
-            u_star * key_share.secret(),
+            base * half,
             RistrettoPoint::mul_base(&half_nonce),
-            u_star * nonce,
+            base * *half_nonce,
         ]);
-        let [u_star, d_star, a, b] = [0, 1, 2, 3].map(|at| encoded[at].to_bytes());
-        let c = challenge(&transcript, &u_star, &d_star, &a, &b);
+        let u_star = u_star.encoding();
+        let [d_star, a, b] = [0, 1, 2].map(|at| encoded[at].to_bytes());
+        let c = challenge(&transcript, u_star, &d_star, &a, &b);
         let mut message = Self {
             key_id: key.key_id(),
             seq,
@@ -115,7 +115,6 @@ impl ShareMessage {
             signature: [0; 64],
         };
         message.signature = signing_key.sign(&message.signed_bytes()).to_bytes();
-        let points = halves.iter().map(|half| half + half).collect();
         let verified = VerifiedShare(SharePoints::of(&message, points));
         Ok((message, verified))
     }
@@ -130,8 +129,12 @@ impl ShareMessage {
             .map_err(|_| ShareError::Signature)
     }
 
-    fn decode_shares(&self) -> Result<Vec<RistrettoPoint>, ShareError> {
-        self.shares.iter().map(decode_point).collect()
+    fn decode_shares(&self) -> Result<Vec<Point>, ShareError> {
+        let decoded = Way::for_each_of(self.shares.len()).decode(&self.shares);
+        decoded
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or(ShareError::Malformed)
     }
 
     /// Checks the message against the batch as this node knows it: `us` are the U of its sealed envelopes, in order.
@@ -168,7 +171,7 @@ impl ShareMessage {
         &self,
         verification_share: &EncodedPoint,
         us: &[EncodedPoint],
-        points: &[RistrettoPoint],
+        points: &[Point],
     ) -> Result<(), ShareError> {
         let (a, b) = (decode_point(&self.a)?, decode_point(&self.b)?);
         let zeta = decode_scalar(&self.zeta).ok_or(ShareError::Malformed)?;
@@ -181,17 +184,19 @@ impl ShareMessage {
             us,
         };
         let transcript = statement.transcript(&self.shares);
-        let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::point), Part::Whole);
-        let d_star = weighted_sum(&transcript, points, Part::Whole);
-        let encodings = [u_star, d_star].map(|point| point.compress().to_bytes());
-        let c = challenge(&transcript, &encodings[0], &encodings[1], &self.a, &self.b);
+        let u_star = weighted_sum(&transcript, us.iter().map(EncodedPoint::as_point));
+        let d_star = weighted_sum(&transcript, points);
+        let encodings = [u_star.encoding(), d_star.encoding()];
+        let c = challenge(&transcript, encodings[0], encodings[1], &self.a, &self.b);
         let same_base = RistrettoPoint::vartime_double_scalar_mul_basepoint(
             &-c,
-            verification_share.point(),
+            &verification_share.point(),
             &zeta,
         ) == a;
-        let same_ratio =
-            RistrettoPoint::vartime_multiscalar_mul([zeta, -c], [&u_star, &d_star]) == b;
+        let same_ratio = RistrettoPoint::vartime_multiscalar_mul(
+            [zeta, -c],
+            [u_star.library(), d_star.library()],
+        ) == b;
         if same_base && same_ratio {
             Ok(())
         } else {
@@ -374,11 +379,11 @@ pub struct SharePoints {
     seq: BatchSeq,
     order_root: Sha256Hash,
     author: AuthorityIndex,
-    points: Vec<RistrettoPoint>,
+    points: Vec<Point>,
 }
 
 impl SharePoints {
-    fn of(message: &ShareMessage, points: Vec<RistrettoPoint>) -> Self {
+    fn of(message: &ShareMessage, points: Vec<Point>) -> Self {
         Self {
             key_id: message.key_id,
             seq: message.seq,
@@ -409,7 +414,7 @@ impl SharePoints {
     }
 
     /// The D, in the batch's order.
-    pub(super) fn points(&self) -> &[RistrettoPoint] {
+    pub(super) fn points(&self) -> &[Point] {
         &self.points
     }
 }
@@ -449,7 +454,7 @@ impl ShareError {
 
 fn decode_point(bytes: &[u8; 32]) -> Result<RistrettoPoint, ShareError> {
     let point = EncodedPoint::decode(bytes).ok_or(ShareError::Malformed)?;
-    Ok(*point.point())
+    Ok(point.point())
 }
 
 /// What the proof is about, but for the D.
@@ -478,28 +483,14 @@ impl Statement<'_> {
     }
 }
 
-/// How much of a sum is wanted.
-#[derive(Clone, Copy)]
-enum Part {
-    Whole,
-    /// The point that doubled gives the sum.
-    Half,
-}
-
 /// The sum of rho_j P_j with the weights that T gives.
-fn weighted_sum<'a>(
-    transcript: &[u8; 32],
-    points: impl IntoIterator<Item = &'a RistrettoPoint>,
-    part: Part,
-) -> RistrettoPoint {
+fn weighted_sum<'a>(transcript: &[u8; 32], points: impl IntoIterator<Item = &'a Point>) -> Point {
     let mut stream = Transcript::new(TAG_WEIGHTS).part(transcript).stream();
-    let points: Vec<&RistrettoPoint> = points.into_iter().collect();
-    let weights = points.iter().map(|_| match part {
-        Part::Whole => next_weight(&mut stream),
-        Part::Half => next_weight(&mut stream).div_by_2(),
-    });
-    let weights: Vec<Scalar> = weights.collect();
-    RistrettoPoint::vartime_multiscalar_mul(weights, points)
+    let terms: Vec<(Factor, &Point)> = points
+        .into_iter()
+        .map(|point| (Factor::Short(next_weight(&mut stream)), point))
+        .collect();
+    Way::for_sum_of(terms.len()).sum(&terms).point()
 }
 
 /// c, for the encodings of the aggregates and the commitments.
@@ -565,7 +556,7 @@ mod tests {
             let verified = net.verify(&message, &us).unwrap();
             assert_eq!(verified.points(), own.points());
             for (u, point) in us.iter().zip(verified.points()) {
-                assert_eq!(*point, u.point() * net.key_shares[author].secret());
+                assert_eq!(point.library(), u.point() * net.key_shares[author].secret());
             }
             assert_eq!(verified.author(), AuthorityIndex(author as u8));
             assert_eq!((verified.seq(), verified.order_root()), (SEQ, ROOT));
@@ -680,10 +671,10 @@ mod tests {
         let us = batch_us(&net, 2);
         let message = net.make(1, &us).0;
         let moved = |share: &[u8; 32], by: RistrettoPoint| {
-            let point = *EncodedPoint::decode(share).unwrap().point() + by;
+            let point = EncodedPoint::decode(share).unwrap().point() + by;
             point.compress().to_bytes()
         };
-        let by = *us[0].point();
+        let by = us[0].point();
         let bad = resigned(&net, &message, |m| {
             m.shares = vec![moved(&m.shares[0], by), moved(&m.shares[1], -by)];
         });

@@ -278,7 +278,7 @@ fn share(
     us: &[EncodedPoint],
 ) -> (Shares, VerifiedShare) {
     let secret = &of.plain.secrets[usize::from(author)];
-    let points: Vec<RistrettoPoint> = us.iter().map(|u| *u.point()).collect();
+    let points: Vec<RistrettoPoint> = us.iter().map(|u| u.point()).collect();
     let (key_id, seq_bytes) = (of.plain.key_id, seq.to_be_bytes());
     let plain = plain::shares(secret, author, [&key_id, &seq_bytes, &root.0], &points);
 

@@ -1,0 +1,129 @@
+//! Both ways against each other: the same results and verdicts, on whatever form the points have.
+
+use curve25519_dalek::traits::Identity as _;
+use proptest::prelude::*;
+
+use super::*;
+use crate::seal::group::Transcript;
+
+fn random(seed: u64, tag: &str) -> Transcript {
+    Transcript::new(tag).part(&seed.to_be_bytes())
+}
+
+fn scalar(seed: u64) -> Scalar {
+    random(seed, "test/scalar").scalar()
+}
+
+/// Both ways; where there is but one, says so, and the tests compare it with itself.
+fn ways() -> [Way; 2] {
+    if matches!(Way::best(), Way::Library) {
+        eprintln!("skipped: the machine has one way only");
+    }
+    [Way::Library, Way::best()]
+}
+
+/// `count` different points, some in the form of one way and some in that of the other.
+fn points(seed: u64, count: usize) -> Vec<Point> {
+    let [library, best] = ways();
+    let points = (0..count as u64).map(|at| {
+        let point = RistrettoPoint::mul_base(&scalar(seed ^ at));
+        let way = if seed >> (at % 64) & 1 == 0 {
+            library
+        } else {
+            best
+        };
+        way.decode(&[point.compress().to_bytes()])[0].expect("a point")
+    });
+    points.collect()
+}
+
+fn encodings(points: &[Point]) -> Vec<[u8; 32]> {
+    points.iter().map(|point| *point.encoding()).collect()
+}
+
+/// Checks that each point is the one that its encoding encodes, whatever its form.
+fn assert_sound(points: &[Point]) {
+    for point in points {
+        let decoded = CompressedRistretto(*point.encoding()).decompress().unwrap();
+        assert_eq!(point.library(), decoded);
+        assert!(point.is(&decoded) && !point.is(&(decoded + RISTRETTO_BASEPOINT_POINT)));
+        let alone = ways().map(|way| way.sum(&[(Factor::Short(1), point)]));
+        for sum in alone {
+            assert_eq!(sum.point().encoding(), point.encoding());
+            assert_eq!(sum.is_identity(), point.is_identity());
+        }
+    }
+}
+
+fn with_identity(mut points: Vec<Point>, at: Option<usize>) -> Vec<Point> {
+    let count = points.len();
+    if let Some(at) = at {
+        points[at % count] = Point::encode(RistrettoPoint::identity());
+    }
+    points
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn both_decode_alike(seed: u64, count in 1..40usize, flips in prop::collection::vec((any::<usize>(), 0..256usize), 0..20)) {
+        let mut all = encodings(&points(seed, count));
+        for (at, bit) in flips {
+            all[at % count][bit / 8] ^= 1 << (bit % 8);
+        }
+        let [one, other] = ways().map(|way| way.decode(&all));
+        for ((one, other), encoding) in one.iter().zip(&other).zip(&all) {
+            prop_assert_eq!(one.is_some(), other.is_some(), "{}", hex::encode(encoding));
+        }
+        let decoded: Vec<Point> = other.into_iter().flatten().collect();
+        assert_sound(&decoded);
+    }
+
+    #[test]
+    fn both_multiply_alike(seed: u64, count in 1..20usize, identity in prop::option::of(any::<usize>())) {
+        let points = with_identity(points(seed, count), identity);
+        let secret = scalar(seed);
+        let [one, other] = ways().map(|way| way.double_products(points.iter(), &secret));
+        prop_assert_eq!(encodings(&one), encodings(&other));
+        assert_sound(&other);
+        prop_assert_eq!(other[0].library(), points[0].library() * (secret + secret));
+    }
+
+    #[test]
+    fn both_combine_alike(
+        seed: u64,
+        small in prop::collection::vec(any::<i64>(), 1..6),
+        is_small: bool,
+        count in 1..20usize,
+        identity in prop::option::of(any::<usize>()),
+    ) {
+        let rows: Vec<Vec<Point>> = (0..small.len() as u64)
+            .map(|row| with_identity(points(seed.wrapping_add(row), count), identity))
+            .collect();
+        let rows: Vec<&[Point]> = rows.iter().map(Vec::as_slice).collect();
+        let coefficients = if is_small {
+            Coefficients::Small(small)
+        } else {
+            Coefficients::Full(small.iter().map(|number| scalar(*number as u64)).collect())
+        };
+        let [one, other] = ways().map(|way| way.double_combinations(&coefficients, &rows));
+        prop_assert_eq!(encodings(&one), encodings(&other));
+        assert_sound(&other);
+    }
+
+    #[test]
+    fn both_sum_alike(seed: u64, factors in prop::collection::vec((any::<bool>(), any::<u128>()), 0..30)) {
+        let points = points(seed, factors.len());
+        let factor = |(is_short, number): &(bool, u128)| {
+            if *is_short { Factor::Short(*number) } else { Factor::Full(scalar(*number as u64)) }
+        };
+        let terms: Vec<(Factor, &Point)> = factors.iter().map(factor).zip(&points).collect();
+        let [one, other] = ways().map(|way| way.sum(&terms));
+        prop_assert_eq!(one.point(), other.point());
+        prop_assert_eq!(one.is_identity(), other.is_identity());
+        let sum = one.point();
+        let less = [terms, vec![(Factor::Full(-Scalar::ONE), &sum)]].concat();
+        prop_assert!(ways().iter().all(|way| way.sum(&less).is_identity()));
+    }
+}
