@@ -141,7 +141,7 @@ pub const AUTHORITIES: u32 = 5;
 /// t: so many open together.
 pub const THRESHOLD: u32 = 4;
 /// Bytes of payload in an envelope.
-pub const PAYLOAD_LEN: usize = 128;
+pub const PAYLOAD_LEN: usize = 256;
 /// Stands for a client's randomness; envelopes of different payloads differ all the same.
 pub const ENTROPY: [u8; 64] = [1; 64];
 /// The batch that shares are for.
