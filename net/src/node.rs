@@ -15,8 +15,6 @@ use std::thread::JoinHandle;
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::Directory;
-use fairlane_engine::effect::Effect;
-use fairlane_engine::engine::Engine;
 use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::seal::{EnvelopeVerifier, KeyShare};
 use fairlane_engine::types::AuthorityIndex;
@@ -28,7 +26,7 @@ use crate::config::{BackendName, NodeConfig, resolve};
 use crate::journal::{
     BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, StoppedJournal,
 };
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, Started};
 use crate::stage::core::{CorePorts, CoreReport, CoreStage};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
@@ -257,7 +255,7 @@ impl Setup {
                 move || wake.wake()
             },
         )?;
-        let (engine, effects, journal) = {
+        let (engine, journal) = {
             let wake = thread_of_core.clone();
             let recovery = Recovery {
                 committee: committee.clone(),
@@ -277,7 +275,7 @@ impl Setup {
         let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let verifier = EnvelopeVerifier::new(directory.sealing_key, system_entropy()?);
         let core = CoreStage::new(
-            (engine, effects),
+            engine,
             committee.clone(),
             verifier,
             CorePorts {
@@ -428,7 +426,7 @@ fn recover_and_start(
     data: &Path,
     recovery: Recovery,
     wake: impl Fn() + Send + 'static,
-) -> anyhow::Result<(Engine, Vec<Effect>, Journal<Arc<[u8]>>)> {
+) -> anyhow::Result<(Started, Journal<Arc<[u8]>>)> {
     let identity = JournalIdentity {
         chain_id: recovery.committee.chain_id,
         authority: recovery.own,
@@ -436,7 +434,7 @@ fn recover_and_start(
     let mut journal = JournalConfig::new(data, identity);
     journal.durability = config.durability;
     let mut journal = StoppedJournal::open(&journal)?;
-    let (engine, effects) = recovery.run(&mut journal)?;
+    let started_engine = recovery.run(&mut journal)?;
     let core = plan
         .threads
         .iter()
@@ -452,7 +450,7 @@ fn recover_and_start(
         // Restoring what was in force a moment ago.
         let _ = rustix::thread::sched_setaffinity(None, &before);
     }
-    Ok((engine, effects, started?))
+    Ok((started_engine, started?))
 }
 
 /// Finds out before a journal is read and begun whether both addresses are free.

@@ -26,6 +26,9 @@ pub(crate) struct Recovery {
     pub(crate) timers: EngineConfig,
 }
 
+/// An engine, and what it asks for first.
+pub(crate) type Started = (Engine, Vec<Effect>);
+
 impl Recovery {
     /// The engine, and what it asks for first. Says on stderr how far the journal led.
     ///

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::envelope::{Envelope, EnvelopeError, SealedFields};
 use super::group::{EncodedPoint, decode_scalar, next_weight, second_generator};
 use super::key::SealingKey;
-use crate::types::{ChainId, KeyId};
 use super::many::{Factor, Point, Way, base_point};
+use crate::types::{ChainId, KeyId};
 
 /// An envelope for this key whose proof holds (an open one has none to hold). Cloning is cheap.
 #[derive(Clone, Debug)]
