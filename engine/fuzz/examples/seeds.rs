@@ -28,6 +28,8 @@ fn main() -> std::io::Result<()> {
             .map(move |body| [&[kind][..], &body].concat())
     };
     seeds.insert("peer_message", (0x42..=0x47).flat_map(with_kind).collect());
+    seeds.insert("opened_shares", opened_shares());
+    seeds.insert("opened_content", opened_content());
     seeds.insert("client_frames", client_frames());
     seeds.insert("evidence", evidence());
     for (target, inputs) in seeds {
@@ -69,6 +71,24 @@ fn programs() -> Vec<Vec<u8>> {
         })
     });
     steps.collect()
+}
+
+/// Whole messages, and changes in each field of an honest one.
+fn opened_shares() -> Vec<Vec<u8>> {
+    let whole = some_of(0x46).into_iter();
+    let whole = whole.flat_map(|message| [0, 2].map(|mode| [&[mode][..], &message].concat()));
+    let changes = (0..=255u8).step_by(7);
+    whole.chain(changes.map(|at| vec![3, 0, at, 1])).collect()
+}
+
+/// Bytes in the place of the ciphertext, of r and payload, and of the payload alone.
+fn opened_content() -> Vec<Vec<u8>> {
+    let lens = [48, 56, 64, 100, 200];
+    let modes = [0u8, 1, 3];
+    let seeds = lens
+        .into_iter()
+        .flat_map(|len| modes.map(|mode| [&[mode][..], &vec![5; len]].concat()));
+    seeds.collect()
 }
 
 fn client_frames() -> Vec<Vec<u8>> {

@@ -14,7 +14,7 @@ use fairlane_engine::intake;
 use fairlane_engine::message::PeerMessage;
 use fairlane_engine::reveal::RevealKeys;
 use fairlane_engine::seal::{
-    Envelope, EnvelopeVerifier, LabelFields, SealingKey, deal, open_envelope, seal,
+    Envelope, EnvelopeVerifier, KeyShare, LabelFields, SealingKey, deal, open_envelope, seal,
 };
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
 
@@ -89,10 +89,9 @@ pub fn engine_of(
     own: u8,
 ) -> (Engine, EnvelopeVerifier) {
     let process_secret = [own; 32];
-    let (_, mut shares) = dealt();
     let keys = RevealKeys {
         sealing: key.clone(),
-        share: shares.swap_remove(usize::from(own)),
+        share: key_share(own),
         signing: signing_key(own),
         process_secret,
     };
@@ -104,7 +103,12 @@ pub fn engine_of(
     )
 }
 
-fn dealt() -> (SealingKey, Vec<fairlane_engine::seal::KeyShare>) {
+/// The share of the sealing key that an authority has.
+pub fn key_share(author: u8) -> KeyShare {
+    dealt().1.swap_remove(usize::from(author))
+}
+
+fn dealt() -> (SealingKey, Vec<KeyShare>) {
     deal(ChainId(1), Epoch(0), u32::from(AUTHORITIES), 3, &[9; 32]).expect("3 of 4 is in range")
 }
 

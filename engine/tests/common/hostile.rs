@@ -16,7 +16,7 @@ pub fn garbage_envelope(
     valid_until: TimestampUs,
     id: u64,
 ) -> Vec<u8> {
-    let label = sealed_label(key, rollup, valid_until);
+    let label = sealed_label(key, rollup, valid_until, CONTENT_LEN);
     proven(&label, client_r(id), &[id as u8; 32 + CONTENT_LEN + 16])
 }
 
@@ -30,17 +30,23 @@ pub fn envelope_under(
     d: &RistrettoPoint,
     inner_r: &Scalar,
 ) -> Vec<u8> {
-    let label = sealed_label(key, rollup, valid_until);
-    let u = encode(RistrettoPoint::mul_base(&r));
+    let content = [inner_r.as_bytes(), &b"stolen!!"[..]].concat();
+    let label = sealed_label(key, rollup, valid_until, CONTENT_LEN);
+    proven(&label, r, &encrypted(&label, &r, d, &content))
+}
+
+/// `content`, which should be r and a payload, under the content key of these.
+pub fn encrypted(label: &[u8; 64], r: &Scalar, d: &RistrettoPoint, content: &[u8]) -> Vec<u8> {
+    let u = encode(RistrettoPoint::mul_base(r));
     let mut content_key = [0; 32];
-    tagged("fairlane/1/kem", &[&u, &encode(*d), &label])
+    tagged("fairlane/1/kem", &[&u, &encode(*d), label])
         .finalize_xof()
         .fill(&mut content_key);
-    let mut ciphertext = [inner_r.as_bytes(), &b"stolen!!"[..]].concat();
+    let mut ciphertext = content.to_vec();
     ChaCha20Poly1305::new(&content_key.into())
         .encrypt_in_place(&Nonce::default(), &[], &mut ciphertext)
-        .expect("forty bytes are below the cipher's bound");
-    proven(&label, r, &ciphertext)
+        .expect("what an envelope holds is below the cipher's bound");
+    ciphertext
 }
 
 /// What a client in league with others may take for its r.
@@ -48,7 +54,13 @@ pub fn client_r(id: u64) -> Scalar {
     scalar("test/r", &[&id.to_be_bytes()])
 }
 
-fn sealed_label(key: &SealingKey, rollup: RollupId, valid_until: TimestampUs) -> [u8; 64] {
+/// The label of a sealed envelope of `payload_len` bytes.
+pub fn sealed_label(
+    key: &SealingKey,
+    rollup: RollupId,
+    valid_until: TimestampUs,
+    payload_len: usize,
+) -> [u8; 64] {
     Label {
         kind: EnvelopeKind::Sealed,
         padding: Padding::None,
@@ -57,13 +69,13 @@ fn sealed_label(key: &SealingKey, rollup: RollupId, valid_until: TimestampUs) ->
         key_id: key.key_id(),
         valid_until,
         sender_tag: [0; 16],
-        payload_len: CONTENT_LEN as u32,
+        payload_len: payload_len as u32,
     }
     .encode()
 }
 
-/// The envelope of these bytes with a proof of r that holds.
-fn proven(label: &[u8; 64], r: Scalar, ciphertext: &[u8]) -> Vec<u8> {
+/// The envelope of these bytes with a proof of r that holds, whatever the ciphertext is.
+pub fn proven(label: &[u8; 64], r: Scalar, ciphertext: &[u8]) -> Vec<u8> {
     let s = scalar("test/s", &[r.as_bytes()]);
     let mut uniform = [0; 64];
     tagged("fairlane/1/second-generator", &[])
