@@ -464,6 +464,41 @@ mod tests {
     }
 
     #[test]
+    fn liars_who_reverse_or_shuffle_all_make_nobody_compare_with_all() {
+        for n in [4, 5, 7, 10, 16, 50] {
+            let faulty = (n - 1) / 3;
+            let mut lists: Vec<Vec<u32>> = vec![];
+            for (at, seed) in (0..n).zip(4..) {
+                let of_turners = lists_of_kind(at < faulty, at);
+                lists.push(
+                    of_turners.unwrap_or_else(|| self::lists(1, 4096, 20, 4 * seed).remove(0)),
+                );
+            }
+            let mut ranks = Ranks::default();
+            ranks.rebuild_drawn(&lists, 4096, (n - faulty) as u32);
+            let mut relation = Relation::default();
+            relation.rebuild(&ranks, (n - faulty) as u32);
+            let near: usize = (0..relation.blocks())
+                .map(|block| relation.successors(block * 64).blocks.len())
+                .sum();
+            assert!(
+                near <= 12 * relation.blocks(),
+                "n={n}: {near} of {}",
+                relation.blocks()
+            );
+        }
+    }
+
+    /// What a liar lists: even ones all reversed, odd ones all shuffled.
+    fn lists_of_kind(is_liar: bool, at: usize) -> Option<Vec<u32>> {
+        let mut list: Vec<u32> = (0..4096).rev().collect();
+        if at % 2 == 1 {
+            list.sort_by_key(|pair| pair.wrapping_mul(0x9e37_79b9 ^ at as u32) % 65_521);
+        }
+        is_liar.then_some(list)
+    }
+
+    #[test]
     fn the_median_is_the_lower_one_and_absent_is_last() {
         let median = |lists: &[&[u32]], quorum| {
             let lists: Vec<Vec<u32>> = lists.iter().map(|list| list.to_vec()).collect();

@@ -142,7 +142,8 @@ impl Table {
         let pair = &mut self.pairs[slot as usize];
         pair.listed_by = listed_by;
         let is_ready = listed_by.len() >= least;
-        let may_block = !is_ready && !pair.is_overlooked && listed_by.len() >= self.blocking_min();
+        let may_block =
+            !is_ready && !pair.is_overlooked && listed_by.len() >= blocking_min(self.quorum);
         if is_ready {
             self.ready.insert(slot as usize);
         }
@@ -288,11 +289,6 @@ impl Table {
         }
     }
 
-    /// So many list what can keep a ready pair back: q - ceil(q / 2) + 1.
-    const fn blocking_min(&self) -> u32 {
-        self.quorum - contrary_min(self.quorum) + 1
-    }
-
     /// A block of slots more; gives its first, the others are free.
     fn grow(&mut self) -> u32 {
         let slots = self.pairs.len();
@@ -325,6 +321,11 @@ const fn vacant(entry: Entry) -> Pending {
     }
 }
 
+/// So many list what can keep a ready pair back: q - ceil(q / 2) + 1.
+const fn blocking_min(quorum: u32) -> u32 {
+    quorum - contrary_min(quorum) + 1
+}
+
 /// Spreads pairs over the index, by eight bytes of a hash; several expiries of one digest, which only a liar makes, too.
 ///
 /// A client that grinds digests into one of 2^17 buckets pays 2^17 hashes an envelope for a probe of a 16th of a group.
@@ -332,4 +333,92 @@ pub(super) fn hash_of(entry: &Entry) -> u64 {
     let (eight, _) = entry.digest.0.as_chunks::<8>();
     let expiry = entry.valid_until.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     u64::from_le_bytes(eight[0]) ^ expiry.rotate_left(32) ^ expiry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::is_strong;
+    use super::*;
+    use crate::types::{AuthorityIndex, TimestampUs};
+
+    #[test]
+    fn what_half_a_quorum_lists_keeps_no_ready_pair_back_and_what_more_list_may() {
+        for n in 1..=40u32 {
+            for quorum in (n - (n - 1) / 3)..=n {
+                let keeps_back = |listed: u32, ready: u32| {
+                    // The ready one stands before the other in every list that lacks the other.
+                    let behind_least = ready.saturating_sub(listed);
+                    (0..=listed).any(|ahead| {
+                        (behind_least..=ready).any(|behind| is_strong(ahead, behind, quorum))
+                    })
+                };
+                for listed in 0..quorum {
+                    let ever = (quorum..=n).any(|ready| keeps_back(listed, ready));
+                    assert_eq!(
+                        ever,
+                        listed >= blocking_min(quorum),
+                        "n={n} q={quorum} {listed}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn pair(id: u8) -> Entry {
+        Entry {
+            digest: Digest([id; 32]),
+            valid_until: TimestampUs(u64::from(id)),
+        }
+    }
+
+    /// Lists `slot` at these places, one an authority, as far as they are not absent.
+    fn list(table: &mut Table, slot: u32, places: &[u32]) {
+        let mut listed_by = AuthoritySet::EMPTY;
+        for (at, place) in places
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| **place != ABSENT)
+        {
+            listed_by.insert(AuthorityIndex(at as u8));
+            table.set_place(slot, at, *place);
+            table.note_listing(slot, listed_by, table.quorum);
+        }
+    }
+
+    fn is_kept_back(table: &mut Table, slot: u32) -> bool {
+        let first = table.first_blocking();
+        table.is_kept_back(slot, &first)
+    }
+
+    #[test]
+    fn who_keeps_a_pair_back_is_found_in_any_block_and_forgotten_when_it_goes() {
+        let mut table = Table::new(FairParams::new(5, 1, 64).unwrap());
+        let slots: Vec<u32> = (0..200)
+            .map(|id| table.insert(pair(id), |slot| slot))
+            .collect();
+        // All but two are listed by two: they stand before, and keep nobody back.
+        for slot in &slots[..198] {
+            list(&mut table, *slot, &[*slot, *slot, ABSENT, ABSENT, ABSENT]);
+        }
+        let (ready, blocker) = (slots[198], slots[199]);
+        list(&mut table, ready, &[500, 500, 500, 500, ABSENT]);
+        assert!(!is_kept_back(&mut table, ready));
+        list(&mut table, blocker, &[400, 400, 400, ABSENT, ABSENT]);
+        assert!(is_kept_back(&mut table, ready));
+        assert!(is_kept_back(&mut table, ready), "asked again");
+        table.set_place(blocker, 2, 600);
+        assert!(!is_kept_back(&mut table, ready), "2 : 2");
+        table.set_place(blocker, 2, 400);
+        assert!(is_kept_back(&mut table, ready));
+        table.overlook(blocker);
+        assert!(!is_kept_back(&mut table, ready));
+        // Another pair takes the slot of one that went; the guess must not outlive it.
+        table.remove(blocker);
+        assert_eq!(table.insert(pair(201), |slot| slot), blocker);
+        assert!(!is_kept_back(&mut table, ready));
+        assert_eq!(
+            (table.find(&pair(199)), table.find(&pair(201))),
+            (None, Some(blocker))
+        );
+    }
 }
