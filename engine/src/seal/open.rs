@@ -184,7 +184,7 @@ pub struct ClaimedReveal {
 impl ClaimedReveal {
     /// Whether U = r g. One fixed-base multiplication.
     pub fn is_of(&self, u: &EncodedPoint) -> bool {
-        RistrettoPoint::mul_base(&self.scalar) == u.point()
+        u.is(&RistrettoPoint::mul_base(&self.scalar))
     }
 }
 
