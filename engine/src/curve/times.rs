@@ -11,11 +11,10 @@
 use std::hint::black_box;
 
 use pulp::NullaryFnOnce;
-use zeroize::Zeroizing;
 
 use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
-use super::digits::{PLACES, digits};
+use super::digits::{PLACES, secret_digits};
 use super::eights::Eight;
 use super::lanes::{Ifma, LANES, Lanes};
 use super::point::ProjectiveNiels;
@@ -24,7 +23,7 @@ use super::point::ProjectiveNiels;
 ///
 /// `secret` is little-endian and below 2^254.
 pub(crate) fn times_secret(ifma: Ifma, points: &[Affine], secret: &[u8; 32]) -> Vec<Eight> {
-    let digits = Zeroizing::new(digits(secret));
+    let digits = secret_digits(secret);
     let constants = Constants::shared();
     let eights = points.chunks(LANES);
     eights
