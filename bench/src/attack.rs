@@ -1,12 +1,13 @@
 //! Who can jump the queue, and who can hold it up: simulated attacks on this project's order and on others.
 //!
-//! One command, `fairlane-bench attack`. Clients, authorities and their links are simulated ([`network`], [`rounds`]);
+//! `fairlane-bench attack`: clients, authorities and their links are simulated ([`network`], [`rounds`]);
 //! what the authorities list ([`lists`]) is the same for every rule ([`rules`]), so that rules differ by what they make of
 //! it. Ours is the engine's own code, and the law is held over each of its orders ([`law`]).
 //!
 //! - [`race`]: how often an attacker that reacts to a victim comes first, with f authorities helping;
 //! - [`delay`]: what waiting costs as jitter grows;
 //! - [`waiting`]: what clients can do to others' waiting;
+//! - [`localnet`], [`recorded`]: the race on orders that a real committee recorded, `fairlane-bench attack-localnet`;
 //! - [`report`], [`plot`]: tables, JSON, and pictures.
 //!
 //! Not simulated: faults of the network, what a rule costs in messages, and blindness. Every attacker here is taken to
@@ -16,9 +17,11 @@ pub mod chance;
 pub mod delay;
 pub mod law;
 pub mod lists;
+pub mod localnet;
 pub mod network;
 pub mod plot;
 pub mod race;
+pub mod recorded;
 pub mod report;
 pub mod rounds;
 pub mod rules;
@@ -49,9 +52,11 @@ pub struct AttackPlan {
 /// Panics where the law of the fair order is broken: that is a bug, and no figure would mean anything.
 pub fn run(plan: &AttackPlan, progress: &mut dyn FnMut(&str)) -> Report {
     let mut report = Report {
+        title: "fairlane-bench attack: simulated, the host's speed has no part in any figure",
         seed: plan.seed,
         pairs_a_gap: plan.pairs,
         seconds: plan.seconds,
+        networks: Profile::ALL.map(|at| (at.name(), at.words())).to_vec(),
         gaps_ms: in_ms(&GAPS),
         jitters_ms: in_ms(&JITTERS),
         races: Vec::new(),

@@ -1,8 +1,9 @@
 //! Benches of the engine's hot operations, and the fixtures that they measure on.
 //!
-//! What this crate must never know: what is private to the engine, what a node or a socket is, and what a good figure
-//! is. It measures and says what it saw; no figure and no bound on one stands in its code, for a figure is true of one
-//! host on one day only. The comparison that holds from host to host is a ratio between two figures of one run.
+//! What this crate must never know: what is private to the engine, how a node or a socket works, and what a good figure
+//! is. (One module runs the `fairlane` binary and reads its records as anybody may: [`attack::localnet`].) It measures
+//! and says what it saw; no figure and no bound on one stands in its code, for a figure is true of one host on one day
+//! only. The comparison that holds from host to host is a ratio between two figures of one run.
 //!
 //! Ids are `module::operation/key=value`; throughput counts what the operation is for (envelopes, points, pairs,
 //! vertices, entries). One bench is run with `cargo bench -p fairlane-bench --bench seal -- check`, all with

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use fairlane_bench::attack::network::Profile;
+use fairlane_bench::attack::localnet::{self, LocalnetPlan};
+use fairlane_bench::attack::report::Report;
 use fairlane_bench::attack::waiting::Attack;
 use fairlane_bench::attack::{self, AttackPlan, plot};
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Simulate attackers that react to a victim, and clients that hold others up, under this order and others.
     Attack(AttackArguments),
+    /// The race of attackers and victims on the orders that a real local network recorded, f of them bent afterwards.
+    AttackLocalnet(AttackLocalnetArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,9 +47,31 @@ struct AttackArguments {
     seed: u64,
 }
 
+#[derive(Debug, clap::Args)]
+struct AttackLocalnetArguments {
+    /// Folder for attack-localnet.txt, .json and the plot; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Authorities; the lists of the last floor((n - 1) / 3) are bent.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(4..=31))]
+    nodes: u8,
+    /// Pairs of a victim and its attacker for each of nine times between them; 100 take 23 seconds.
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pairs: u32,
+    /// Of the times at which envelopes are sent.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> ExitCode {
-    let Command::Attack(arguments) = Cli::parse().command;
-    match run_attack(&arguments) {
+    let done = match Cli::parse().command {
+        Command::Attack(arguments) => run_attack(&arguments),
+        Command::AttackLocalnet(arguments) => run_attack_localnet(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fairlane-bench: {error:#}");
@@ -73,19 +98,43 @@ fn run_attack(arguments: &AttackArguments) -> anyhow::Result<()> {
         seed: arguments.seed,
     };
     let report = attack::run(&plan, &mut |next| eprintln!("{next}"));
-    print!("{report}");
-    write(out, "attack.txt", &report.to_string())?;
-    write(
-        out,
-        "attack.json",
-        &(serde_json::to_string_pretty(&report)? + "\n"),
-    )?;
+    write_report(out, "attack", &report)?;
     for n in report.sizes() {
-        for network in Profile::ALL {
-            let name = format!("race-{}-n{n}.svg", network.name());
-            write(out, &name, &plot::race(&report, n, network)?)?;
-        }
         write(out, &format!("delay-n{n}.svg"), &plot::delay(&report, n)?)?;
+    }
+    Ok(())
+}
+
+fn run_attack_localnet(arguments: &AttackLocalnetArguments) -> anyhow::Result<()> {
+    let out = &arguments.out;
+    std::fs::create_dir_all(out)
+        .with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let fairlane = match &arguments.fairlane {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("fairlane"),
+    };
+    let plan = LocalnetPlan {
+        fairlane,
+        authorities: arguments.nodes.into(),
+        pairs: arguments.pairs as usize,
+        seed: arguments.seed,
+    };
+    let folder = tempfile::tempdir().context("cannot make a folder for the run")?;
+    let report = localnet::run(&plan, folder.path())?;
+    write_report(out, "attack-localnet", &report)
+}
+
+/// Prints the report, and writes it with its races' plots.
+fn write_report(out: &Path, name: &str, report: &Report) -> anyhow::Result<()> {
+    print!("{report}");
+    write(out, &format!("{name}.txt"), &report.to_string())?;
+    let json = serde_json::to_string_pretty(report)? + "\n";
+    write(out, &format!("{name}.json"), &json)?;
+    for n in report.sizes() {
+        for network in &report.networks {
+            let name = format!("race-{}-n{n}.svg", network.0);
+            write(out, &name, &plot::race(report, n, *network)?)?;
+        }
     }
     Ok(())
 }

@@ -33,8 +33,8 @@ pub struct Delays {
 impl Delays {
     /// Measures what `ordered` did to the honest envelopes sent before `until`.
     pub fn of(lists: &Lists, traffic: &Traffic, ordered: &Ordered, until: Ns) -> Self {
-        let mut ready = vec![None; lists.envelopes];
-        let mut tally = Tally::new(lists.envelopes);
+        let mut ready = vec![None; lists.envelopes()];
+        let mut tally = Tally::new(lists.envelopes());
         for at in 0..lists.cuts.len() {
             for envelope in tally.reached(lists, at, lists.quorum()) {
                 ready[envelope as usize] = Some(at);

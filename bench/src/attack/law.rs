@@ -39,7 +39,7 @@ impl Forced {
     /// Finds them in the lists of the correct.
     pub fn find(lists: &Lists) -> Self {
         let ranks = |list: &Vec<super::lists::Listing>| {
-            let mut rank = vec![None; lists.envelopes];
+            let mut rank = vec![None; lists.envelopes()];
             for (at, listing) in list.iter().enumerate() {
                 rank[listing.envelope as usize] = Some(at);
             }
@@ -47,8 +47,8 @@ impl Forced {
         };
         let ranks: Vec<Vec<Option<usize>>> = lists.correct().iter().map(ranks).collect();
         let mut pairs = Vec::new();
-        for x in 0..lists.envelopes {
-            for y in x + 1..lists.envelopes.min(x + WINDOW) {
+        for x in 0..lists.envelopes() {
+            for y in x + 1..lists.envelopes().min(x + WINDOW) {
                 let mut lead = 0i32;
                 for rank in &ranks {
                     // Listed by one only counts as no word on it: that is what the law promises least for.

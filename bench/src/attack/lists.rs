@@ -3,6 +3,7 @@
 //! The last f authorities are liars and help every attacker of a pair. A vertex of theirs tells only what it could: an
 //! envelope is in none that was made before they met it.
 
+use fairlane_engine::types::Digest;
 use serde::Serialize;
 
 use super::chance::Chance;
@@ -95,8 +96,8 @@ pub struct Lists {
     pub faulty: usize,
     /// How many of them lie: f, or none.
     pub liars: usize,
-    /// Envelopes are numbered below this.
-    pub envelopes: usize,
+    /// Digest of each envelope.
+    pub digests: Vec<Digest>,
     /// One list an authority; liars last.
     pub lists: Vec<Vec<Listing>>,
     /// Anchors in order.
@@ -107,6 +108,11 @@ impl Lists {
     /// How many authorities.
     pub const fn authorities(&self) -> usize {
         self.lists.len()
+    }
+
+    /// How many envelopes.
+    pub const fn envelopes(&self) -> usize {
+        self.digests.len()
     }
 
     /// n - f.
@@ -140,6 +146,13 @@ pub struct Conduct {
     pub learns: bool,
 }
 
+impl Conduct {
+    /// Whether this one of `n` lies: the last f do, if anybody does.
+    pub fn is_liar(&self, authority: usize, n: usize) -> bool {
+        authority >= n - self.faulty && self.lie != Lie::None
+    }
+}
+
 /// Lets the authorities list `traffic` and agree on the lists; the anchors go on for `drain` after the last envelope.
 pub fn publish(
     network: &Network,
@@ -149,7 +162,7 @@ pub fn publish(
     seed: u64,
 ) -> Lists {
     let n = traffic.authorities;
-    let is_liar = |authority: usize| authority >= n - conduct.faulty && conduct.lie != Lie::None;
+    let is_liar = |authority: usize| conduct.is_liar(authority, n);
     let hold = network.profile.hold_ns();
     let is_slow: Vec<bool> = (0..n)
         .map(|authority| is_liar(authority) && conduct.lie == Lie::Delay)
@@ -160,25 +173,34 @@ pub fn publish(
     if conduct.learns {
         learn(&mut arrival, network, &rounds, is_liar, seed);
     }
+    list(traffic, &arrival, &rounds, conduct, hold)
+}
+
+/// Lets the authorities list what reaches them at `arrival`, in vertices and under anchors that are known.
+pub fn list(
+    traffic: &Traffic,
+    arrival: &[Vec<Option<Ns>>],
+    rounds: &Rounds,
+    conduct: Conduct,
+    hold: Ns,
+) -> Lists {
+    let n = traffic.authorities;
     let partner = traffic.partners();
     let mut lists = Vec::with_capacity(n);
     let mut ends: Vec<Vec<usize>> = Vec::with_capacity(n);
     for authority in 0..n {
         let made = &rounds.made[authority];
-        let lie = match is_liar(authority) {
+        let lie = match conduct.is_liar(authority, n) {
             true => conduct.lie,
             false => Lie::None,
         };
-        let met = meet(traffic, &arrival, &partner, authority, lie, made, hold);
+        let met = meet(traffic, arrival, &partner, authority, lie, made, hold);
         let (list, end) = vertices(&met, made, lie, &partner, &traffic.role);
         lists.push(list);
         ends.push(end);
     }
     let cut = |anchor: &rounds::AnchorTime| {
         let covers = || anchor.covers.iter().enumerate();
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&seed.to_be_bytes());
-        key[8..].copy_from_slice(&(anchor.round as u64).to_be_bytes());
         Cut {
             commit: anchor.commit,
             leader: anchor.leader,
@@ -186,13 +208,15 @@ pub fn publish(
             told_until: covers()
                 .map(|(at, round)| rounds.made[at][*round])
                 .collect(),
-            seed: *blake3::hash(&key).as_bytes(),
+            seed: anchor.seed,
         }
     };
     Lists {
         faulty: conduct.faulty,
-        liars: (0..n).filter(|authority| is_liar(*authority)).count(),
-        envelopes: traffic.len(),
+        liars: (0..n)
+            .filter(|authority| conduct.is_liar(*authority, n))
+            .count(),
+        digests: traffic.digests.clone(),
         cuts: rounds.anchors.iter().map(cut).collect(),
         lists,
     }

@@ -5,12 +5,11 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::delay::Sweep;
-use super::network::Profile;
 use super::report::{Report, sweep_name};
 use super::rules::Rule;
 
 /// The share of attackers that come first, by gap: all correct at the left, f liars at the right.
-pub fn race(report: &Report, n: usize, network: Profile) -> anyhow::Result<String> {
+pub fn race(report: &Report, n: usize, (network, words): (&str, &str)) -> anyhow::Result<String> {
     let series = |at: usize| -> Vec<Series> {
         let of = |(place, rule): (usize, &Rule)| Series {
             name: rule.name().to_owned(),
@@ -34,10 +33,7 @@ pub fn race(report: &Report, n: usize, network: Profile) -> anyhow::Result<Strin
         (format!("all {n} authorities correct"), series(0)),
         (lied, series(1)),
     ];
-    let title = format!(
-        "Attacker ordered before its victim, % ({})",
-        network.words()
-    );
+    let title = format!("Attacker ordered before its victim, % ({})", words);
     drawn(&title, &axes, &panels)
 }
 
@@ -187,7 +183,7 @@ mod tests {
             seed: 1,
         };
         let report = run(&plan, &mut |_| {});
-        let race = race(&report, 4, Profile::Wan).expect("a picture");
+        let race = race(&report, 4, report.networks[1]).expect("a picture");
         for rule in Rule::ALL {
             // SVG writes an apostrophe as an entity.
             let name = rule.name().replace('\'', "&apos;");

@@ -30,8 +30,8 @@ pub struct Race {
     pub authorities: usize,
     /// f.
     pub faulty: usize,
-    /// Where everybody is.
-    pub network: Profile,
+    /// Name of the network.
+    pub network: &'static str,
     /// How f authorities help.
     pub lie: Lie,
     /// Who orders.
@@ -63,13 +63,21 @@ pub fn run(plan: &RacePlan) -> Vec<Race> {
         let forced = Forced::find(&lists);
         for rule in Rule::ALL {
             let (ordered, kept) = ordered_by(rule, &lists, &forced, &traffic);
-            races.push(judged(plan, lie, rule, &traffic, &ordered, kept));
+            let mut race = judged(lie, rule, &traffic, plan.gaps.len(), &ordered, kept);
+            race.network = plan.profile.name();
+            races.push(race);
         }
     }
     races
 }
 
-fn ordered_by(rule: Rule, lists: &Lists, forced: &Forced, traffic: &Traffic) -> (Ordered, Kept) {
+/// The order of `rule`, and what became of forced pairs under it. Panics where ours breaks the law.
+pub fn ordered_by(
+    rule: Rule,
+    lists: &Lists,
+    forced: &Forced,
+    traffic: &Traffic,
+) -> (Ordered, Kept) {
     if rule == Rule::Ours {
         let fair = ours::order(lists);
         let kept = forced.kept_by_ours(&fair);
@@ -80,30 +88,33 @@ fn ordered_by(rule: Rule, lists: &Lists, forced: &Forced, traffic: &Traffic) -> 
     (ordered, kept)
 }
 
-fn judged(
-    plan: &RacePlan,
+/// Counts who comes first in `ordered`, for each of so many gaps.
+pub fn judged(
     lie: Lie,
     rule: Rule,
     traffic: &Traffic,
+    gaps: usize,
     ordered: &Ordered,
     kept: Kept,
 ) -> Race {
-    let mut first = vec![0u32; plan.gaps.len()];
+    let mut first = vec![0u32; gaps];
+    let mut pairs = first.clone();
     let mut undecided = 0;
     for pair in &traffic.pairs {
+        pairs[pair.gap] += 1;
         match ordered.is_before(pair.attacker, pair.victim) {
             Some(is_first) => first[pair.gap] += u32::from(is_first),
             None => undecided += 1,
         }
     }
-    let share = |first: u32| f64::from(first) / plan.pairs as f64;
+    let share = |(first, pairs): (u32, u32)| f64::from(first) / f64::from(pairs.max(1));
     Race {
-        authorities: plan.authorities,
-        faulty: (plan.authorities - 1) / 3,
-        network: plan.profile,
+        authorities: traffic.authorities,
+        faulty: (traffic.authorities - 1) / 3,
+        network: "",
         lie,
         rule,
-        attacker_first: first.into_iter().map(share).collect(),
+        attacker_first: first.into_iter().zip(pairs).map(share).collect(),
         undecided,
         kept,
     }

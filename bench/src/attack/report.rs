@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::delay::{Delays, Sweep};
 use super::law::Kept;
 use super::lists::Lie;
-use super::network::Profile;
 use super::race::Race;
 use super::rules::Rule;
 use super::waiting::Wait;
@@ -15,12 +14,16 @@ use super::waiting::Wait;
 /// Everything that was simulated.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// What this is, in words.
+    pub title: &'static str,
     /// Of everything that was drawn.
     pub seed: u64,
     /// Pairs of victim and attacker for each gap.
     pub pairs_a_gap: usize,
     /// Simulated seconds of each sweep and wait.
     pub seconds: u64,
+    /// Names of the networks raced on, with what they are.
+    pub networks: Vec<(&'static str, &'static str)>,
     /// Times from the victim's sending to the attacker's.
     pub gaps_ms: Vec<f64>,
     /// Mean jitters of the sweeps.
@@ -42,7 +45,7 @@ impl Report {
     }
 
     /// The races of one rule in one place.
-    pub fn races_of(&self, n: usize, network: Profile, rule: Rule) -> impl Iterator<Item = &Race> {
+    pub fn races_of(&self, n: usize, network: &str, rule: Rule) -> impl Iterator<Item = &Race> {
         let is_it = move |race: &&Race| {
             race.authorities == n && race.network == network && race.rule == rule
         };
@@ -50,7 +53,7 @@ impl Report {
     }
 
     /// For each gap the attacker's share when all are correct, and with the lie that serves it best at that gap.
-    pub fn shares(&self, n: usize, network: Profile, rule: Rule) -> [Vec<f64>; 2] {
+    pub fn shares(&self, n: usize, network: &str, rule: Rule) -> [Vec<f64>; 2] {
         let none = vec![0.0; self.gaps_ms.len()];
         let mut shares = [none.clone(), none];
         for race in self.races_of(n, network, rule) {
@@ -63,20 +66,20 @@ impl Report {
     }
 
     /// What became of the forced pairs of all lies.
-    pub fn kept(&self, n: usize, network: Profile, rule: Rule) -> Kept {
+    pub fn kept(&self, n: usize, network: &str, rule: Rule) -> Kept {
         let mut all = Kept::default();
         self.races_of(n, network, rule)
             .for_each(|race| all.add(race.kept));
         all
     }
 
-    fn write_races(&self, f: &mut fmt::Formatter<'_>, n: usize, network: Profile) -> fmt::Result {
-        writeln!(
-            f,
-            "\nrace, n = {n}, f = {}, {}",
-            (n - 1) / 3,
-            network.words()
-        )?;
+    fn write_races(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        n: usize,
+        (network, words): (&str, &str),
+    ) -> fmt::Result {
+        writeln!(f, "\nrace, n = {n}, f = {}, {}", (n - 1) / 3, words)?;
         writeln!(
             f,
             "  attacker first, %, of {} pairs a gap",
@@ -214,17 +217,17 @@ pub fn sweep_name(sweep: &Sweep) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "fairlane-bench attack, seed {}: simulated; how fast the host is has no part in any figure",
-            self.seed
-        )?;
+        writeln!(f, "{}, seed {}", self.title, self.seed)?;
         for n in self.sizes() {
-            Profile::ALL
-                .iter()
-                .try_for_each(|network| self.write_races(f, n, *network))?;
-            self.write_sweeps(f, n)?;
-            self.write_waits(f, n)?;
+            for network in &self.networks {
+                self.write_races(f, n, *network)?;
+            }
+            if self.sweeps.iter().any(|sweep| sweep.authorities == n) {
+                self.write_sweeps(f, n)?;
+            }
+            if self.waits.iter().any(|wait| wait.authorities == n) {
+                self.write_waits(f, n)?;
+            }
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ pub struct AnchorTime {
     pub commit: Ns,
     /// For each authority the highest round whose vertex it commits.
     pub covers: Vec<usize>,
+    /// Keys hashes that decide an order.
+    pub seed: [u8; 32],
 }
 
 /// Runs the DAG from time 0 until all made vertices are past `end`; vertices of those in `is_slow` take `hold` longer.
@@ -48,6 +50,7 @@ pub fn run(
     let mut dag = Dag {
         network,
         n,
+        seed,
         quorum: n - faulty,
         late: is_slow.iter().map(late).collect(),
         chance: Chance::new(seed, "links"),
@@ -75,6 +78,7 @@ pub fn run(
 struct Dag<'a> {
     network: &'a Network,
     n: usize,
+    seed: u64,
     quorum: usize,
     /// How much longer the vertices of each author take.
     late: Vec<Ns>,
@@ -130,11 +134,15 @@ impl Dag<'_> {
         let certified = nth(&self.arrivals[round], self.n, 0, self.quorum);
         let before = self.rounds.anchors.last().map_or(0, |anchor| anchor.commit);
         let covers = self.covers[leader][led].iter();
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.seed.to_be_bytes());
+        key[8..].copy_from_slice(&(led as u64).to_be_bytes());
         self.rounds.anchors.push(AnchorTime {
             round: led,
             leader,
             commit: certified.max(before),
             covers: covers.map(|covered| covered.unwrap_or(0)).collect(),
+            seed: *blake3::hash(&key).as_bytes(),
         });
     }
 

@@ -147,6 +147,7 @@ pub(super) mod drawn {
     //! Lists drawn as words: "A2 B5" lists envelope 0 at time 2, then envelope 1 at time 5.
 
     use super::super::lists::{Cut, Listing, Lists};
+    use super::super::traffic::digest_of;
 
     /// `cuts` gives for each anchor its leader and how much of each list it commits.
     pub(crate) fn lists(faulty: usize, words: &[&str], cuts: &[(usize, &[usize])]) -> Lists {
@@ -171,7 +172,7 @@ pub(super) mod drawn {
         Lists {
             faulty,
             liars: faulty,
-            envelopes: envelopes.max().unwrap_or(0) as usize,
+            digests: (0..envelopes.max().unwrap_or(0)).map(digest_of).collect(),
             cuts: cuts.iter().enumerate().map(cut).collect(),
             lists,
         }

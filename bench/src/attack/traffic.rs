@@ -1,5 +1,7 @@
 //! Who sends what, when, and when each authority receives it.
 
+use fairlane_engine::types::Digest;
+
 use super::chance::Chance;
 use super::network::{MS, Network, Ns, Profile, REGIONS};
 
@@ -21,6 +23,8 @@ pub enum Role {
 pub struct Traffic {
     /// Authorities.
     pub authorities: usize,
+    /// Digest of each.
+    pub digests: Vec<Digest>,
     /// When each was sent.
     pub sent: Vec<Ns>,
     /// What each is for.
@@ -64,6 +68,11 @@ impl Traffic {
         }
         partner
     }
+}
+
+/// The digest of a simulated envelope.
+pub fn digest_of(envelope: u32) -> Digest {
+    Digest(*blake3::hash(&envelope.to_be_bytes()).as_bytes())
 }
 
 /// One envelope before it has a number.
@@ -185,6 +194,7 @@ impl<'a> Drafting<'a> {
                 _ => {}
             }
             traffic.end = traffic.end.max(draft.sent + MS);
+            traffic.digests.push(digest_of(number));
             traffic.sent.push(draft.sent);
             traffic.role.push(draft.role);
             traffic.arrival.push(draft.arrival);

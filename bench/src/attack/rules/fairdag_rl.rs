@@ -34,8 +34,8 @@ impl<'a> FairDagRl<'a> {
     fn new(lists: &'a Lists) -> Self {
         Self {
             lists,
-            ordered: Ordered::none(lists.envelopes),
-            ranks: vec![Vec::new(); lists.envelopes],
+            ordered: Ordered::none(lists.envelopes()),
+            ranks: vec![Vec::new(); lists.envelopes()],
             waiting: Vec::new(),
             graphs: VecDeque::new(),
         }

@@ -9,8 +9,8 @@ use crate::attack::traffic::Role;
 
 /// The order by hash, where each attacker of a pair sends `tries` envelopes at once, of which the best counts.
 pub fn order(lists: &Lists, role: &[Role], tries: u32) -> Ordered {
-    let mut ordered = Ordered::none(lists.envelopes);
-    let mut tally = Tally::new(lists.envelopes);
+    let mut ordered = Ordered::none(lists.envelopes());
+    let mut tally = Tally::new(lists.envelopes());
     for (at, cut) in lists.cuts.iter().enumerate() {
         let mut new = tally.reached(lists, at, lists.faulty + 1);
         let ticket = |envelope: u32, tried: u32| {

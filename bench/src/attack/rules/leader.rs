@@ -8,7 +8,7 @@ use crate::attack::lists::Lists;
 
 /// The order by leaders.
 pub fn order(lists: &Lists) -> Ordered {
-    let mut ordered = Ordered::none(lists.envelopes);
+    let mut ordered = Ordered::none(lists.envelopes());
     let mut done = vec![0; lists.authorities()];
     for (at, cut) in lists.cuts.iter().enumerate() {
         let (leader, upto) = (cut.leader, cut.upto[cut.leader]);

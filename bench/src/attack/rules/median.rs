@@ -18,7 +18,7 @@ use crate::attack::traffic::Role;
 
 /// The order of Pompe.
 pub fn pompe(lists: &Lists, role: &[Role]) -> Ordered {
-    let mut claims: Vec<Vec<Ns>> = vec![Vec::new(); lists.envelopes];
+    let mut claims: Vec<Vec<Ns>> = vec![Vec::new(); lists.envelopes()];
     let mut lies = claims.clone();
     let (correct, quorum) = (lists.correct().len(), lists.quorum());
     for (authority, list) in lists.lists.iter().enumerate() {
@@ -31,7 +31,7 @@ pub fn pompe(lists: &Lists, role: &[Role]) -> Ordered {
             of[listing.envelope as usize].push(listing.claimed);
         }
     }
-    let mut stamped: Vec<(Ns, u32)> = Vec::with_capacity(lists.envelopes);
+    let mut stamped: Vec<(Ns, u32)> = Vec::with_capacity(lists.envelopes());
     for (envelope, (mut claims, lies)) in (0..).zip(claims.into_iter().zip(lies)) {
         claims.sort_unstable();
         if role[envelope as usize] != Role::Attacker {
@@ -46,7 +46,7 @@ pub fn pompe(lists: &Lists, role: &[Role]) -> Ordered {
         }
     }
     stamped.sort_unstable();
-    let mut ordered = Ordered::none(lists.envelopes);
+    let mut ordered = Ordered::none(lists.envelopes());
     for (_, envelope) in stamped {
         ordered.push(envelope, None);
     }
@@ -55,8 +55,8 @@ pub fn pompe(lists: &Lists, role: &[Role]) -> Ordered {
 
 /// The order of FairDAG-AB.
 pub fn fairdag_ab(lists: &Lists) -> Ordered {
-    let mut ordered = Ordered::none(lists.envelopes);
-    let mut claims: Vec<Vec<Option<Ns>>> = vec![Vec::new(); lists.envelopes];
+    let mut ordered = Ordered::none(lists.envelopes());
+    let mut claims: Vec<Vec<Option<Ns>>> = vec![Vec::new(); lists.envelopes()];
     // Listed and not stamped yet; stamped and not ordered yet.
     let mut open = BTreeSet::new();
     let mut stamped: BTreeSet<(Ns, u32)> = BTreeSet::new();

@@ -1,10 +1,12 @@
 //! This project's rule: the engine's own fair order, as nodes run it.
 
+use std::collections::BTreeMap;
+
 use fairlane_engine::fair::{Anchor, FairOrder, FairParams};
 use fairlane_engine::types::{Digest, Entry, TimestampUs};
 
 use super::Ordered;
-use crate::attack::lists::Lists;
+use crate::attack::lists::{Listing, Lists};
 
 /// The order, and what the law makes exceptions for.
 #[derive(Clone, Debug, Default)]
@@ -35,21 +37,21 @@ pub fn order(lists: &Lists) -> Fair {
     .expect("n, f and the cap are this bench's own");
     let mut order = FairOrder::new(params);
     let mut fair = Fair {
-        ordered: Ordered::none(lists.envelopes),
-        group: vec![None; lists.envelopes],
-        after_cut: vec![false; lists.envelopes],
+        ordered: Ordered::none(lists.envelopes()),
+        group: vec![None; lists.envelopes()],
+        after_cut: vec![false; lists.envelopes()],
         ..Fair::default()
+    };
+    let number: BTreeMap<Digest, u32> = lists.digests.iter().copied().zip(0..).collect();
+    let entry = |listing: &Listing| Entry {
+        digest: lists.digests[listing.envelope as usize],
+        valid_until: TIME,
     };
     let mut groups = 0;
     for (at, cut) in lists.cuts.iter().enumerate() {
         let appends: Vec<Vec<Entry>> = lists
             .appends(at)
-            .map(|appended| {
-                appended
-                    .iter()
-                    .map(|listing| entry(listing.envelope))
-                    .collect()
-            })
+            .map(|appended| appended.iter().map(entry).collect())
             .collect();
         let emission = order.step(&Anchor {
             consensus_time: TIME,
@@ -64,7 +66,7 @@ pub fn order(lists: &Lists) -> Fair {
             fair.group_len_max = fair.group_len_max.max(len);
             fair.groups_tangled += u64::from(len > 1);
             for entry in group {
-                let envelope = number_of(entry);
+                let envelope = number[&entry.digest];
                 fair.ordered.push(envelope, Some(at));
                 fair.group[envelope as usize] = Some((groups, len));
                 fair.after_cut[envelope as usize] = after_cut;
@@ -73,23 +75,6 @@ pub fn order(lists: &Lists) -> Fair {
         }
     }
     fair
-}
-
-/// What stands for an envelope: its number, and a hash of it as a digest has.
-fn entry(envelope: u32) -> Entry {
-    let mut digest = *blake3::hash(&envelope.to_be_bytes()).as_bytes();
-    digest[..4].copy_from_slice(&envelope.to_be_bytes());
-    Entry {
-        digest: Digest(digest),
-        valid_until: TIME,
-    }
-}
-
-fn number_of(entry: &Entry) -> u32 {
-    let (number, _) = entry.digest.0.split_at(4);
-    number
-        .iter()
-        .fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
 /// The default of a committee.
