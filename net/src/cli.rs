@@ -3,6 +3,7 @@
 //! Exit 0: all holds. 1: it ran and something does not hold. 2: bad input or environment, said in one sentence. Reports go
 //! to standard output, progress and logs to standard error.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,14 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use fairlane_client::committee_file::Addresses;
+use fairlane_client::committee_file::{Addresses, CommitteeFile};
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{ChainId, RollupId};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use zeroize::Zeroizing;
 
 use crate::config::{self, BackendName, Timers};
 use crate::fair_order;
+use crate::founding::{self, Founder};
 use crate::journal::Durability;
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
@@ -43,15 +46,32 @@ enum Command {
     Localnet(LocalnetArguments),
     /// Make the keys and configuration files of a test network (whoever runs this sees every key: for tests only).
     Testnet(TestnetArguments),
+    /// Make one authority's own keys: authority.json, which the others are told, and secret.toml, which stays here.
+    Keygen {
+        /// Folder for both, absent or empty.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Put a committee together from public keys; it makes its sealing key itself when its nodes first run.
+    Committee(CommitteeArguments),
+    /// Make a node's configuration from its authority's own keys and the committee file.
+    Join {
+        /// The folder that `keygen` made; node.toml and settle-ROLLUP.toml are written into it.
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// The committee file.
+        #[arg(long, value_name = "FILE")]
+        committee: PathBuf,
+    },
     /// Run one authority, until SIGINT or SIGTERM.
     Node {
-        /// The authority's configuration: a node-I.toml that `testnet` wrote.
+        /// The authority's configuration: a node-I.toml that `testnet` wrote, or a node.toml that `join` wrote.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
     /// Run the settlement worker of one rollup beside a node; when the node goes away, wait until it is back.
     Settle {
-        /// The worker's configuration: a settle-1.toml that `testnet` wrote.
+        /// The worker's configuration: a settle-1.toml that `testnet` or `join` wrote.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
@@ -92,6 +112,9 @@ struct LocalnetArguments {
     /// Send open envelopes, which anybody can read, instead of sealed ones: what sealing costs is the difference.
     #[arg(long)]
     open: bool,
+    /// Let the committee make its sealing key itself before the load starts, instead of a dealer.
+    #[arg(long)]
+    dkg: bool,
     /// When an authority may send what it signed: once it is on disk, or once it is written (synced every second).
     #[arg(long, value_enum, default_value_t = Durability::Sync)]
     durability: Durability,
@@ -131,6 +154,22 @@ struct TestnetArguments {
     base_port: u16,
 }
 
+#[derive(Debug, clap::Args)]
+struct CommitteeArguments {
+    /// An authority: its authority.json, and where clients and authorities will reach it. Once for each, in order.
+    #[arg(long, value_name = "FILE,CLIENT,PEER", required = true, value_parser = founding::parse_founder)]
+    authority: Vec<Founder>,
+    /// The committee file to write; it must not be there.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The chain's id.
+    #[arg(long, default_value_t = 1, value_name = "ID")]
+    chain: u64,
+    /// The id of a rollup that is served, sealed envelopes only; may be given several times [default: 1].
+    #[arg(long, value_name = "ID")]
+    rollup: Vec<u64>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rate {
     Fixed(f64),
@@ -149,6 +188,9 @@ pub fn main() -> ExitCode {
     let done = match cli.command.unwrap_or_else(default) {
         Command::Localnet(arguments) => run_localnet(arguments),
         Command::Testnet(arguments) => make_testnet(&arguments).map(|()| true),
+        Command::Keygen { out } => make_keys(&out).map(|()| true),
+        Command::Committee(arguments) => found(arguments).map(|()| true),
+        Command::Join { keys, committee } => join(&keys, &committee).map(|()| true),
         Command::Node { config } => run_node(&config).map(|()| true),
         Command::Settle { config } => run_settle(&config).map(|()| true),
         Command::FairOrder { input, json } => {
@@ -233,6 +275,7 @@ impl LocalnetArguments {
             offered,
             payload_len: self.payload,
             open: self.open,
+            dkg: self.dkg,
             durability: self.durability,
             backend: self.backend,
             kills: self.kill,
@@ -294,6 +337,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         backend: BackendName::Auto,
         timers: Timers::default(),
         settle_node: 0,
+        dkg: false,
     };
     testnet::write(&plan, &arguments.out, &mut system_entropy)?;
     println!(
@@ -304,6 +348,51 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
     println!(
         "start each with: fairlane node --config {}/node-I.toml",
         arguments.out.display()
+    );
+    Ok(())
+}
+
+fn make_keys(out: &std::path::Path) -> anyhow::Result<()> {
+    localnet::check_absent_or_empty(out)?;
+    let entropy = [system_entropy()?, system_entropy()?].map(Zeroizing::new);
+    founding::make_keys(out, [&*entropy[0], &*entropy[1]])?;
+    println!(
+        "tell the others: {}",
+        out.join(founding::AUTHORITY_FILE).display()
+    );
+    println!(
+        "tell nobody:     {}",
+        out.join(founding::SECRET_FILE).display()
+    );
+    Ok(())
+}
+
+fn found(arguments: CommitteeArguments) -> anyhow::Result<()> {
+    let mut rollups = arguments.rollup;
+    if rollups.is_empty() {
+        rollups.push(1);
+    }
+    let rollups = rollups.into_iter().map(|id| Rollup {
+        id: RollupId(id),
+        policy: RollupPolicy::Sealed,
+    });
+    let chain_id = ChainId(arguments.chain);
+    let roster = founding::found(chain_id, clock(), rollups.collect(), &arguments.authority)?;
+    let path = arguments.out.display();
+    let mut file = std::fs::File::create_new(&arguments.out)
+        .map_err(|error| Unusable(format!("cannot write {path}: {error}")))?;
+    file.write_all(CommitteeFile::describe_roster(&roster).to_json().as_bytes())?;
+    println!("{} authorities: {path}", arguments.authority.len());
+    println!("each makes its configuration with: fairlane join --keys DIR --committee {path}");
+    Ok(())
+}
+
+fn join(keys: &std::path::Path, committee: &std::path::Path) -> anyhow::Result<()> {
+    let index = founding::join(keys, committee)?;
+    let config = keys.join(founding::NODE_FILE);
+    println!(
+        "authority {index}: fairlane node --config {}",
+        config.display()
     );
     Ok(())
 }

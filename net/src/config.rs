@@ -42,8 +42,12 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// Hex of the 32-byte Ed25519 secret key that signs vertices and share messages.
     pub signing_key: String,
-    /// Hex of this authority's 32-byte share of the committee's sealing key.
-    pub key_share: String,
+    /// Hex of this authority's share of the committee's sealing key, where a dealer made that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_share: Option<String>,
+    /// Hex of the 32-byte secret key that this authority receives its shares with, where the committee makes its key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decryption_key: Option<String>,
     /// See [`Durability`].
     #[serde(default)]
     pub durability: Durability,
@@ -200,7 +204,8 @@ mod tests {
             settle_socket: "node-3/settle.sock".into(),
             data: "node-3".into(),
             signing_key: "00".repeat(32),
-            key_share: "01".repeat(32),
+            key_share: Some("01".repeat(32)),
+            decryption_key: None,
             durability: Durability::Async,
             backend: BackendName::Mio,
             authorities_here: 5,

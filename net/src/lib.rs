@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod deframe;
 pub mod fair_order;
+pub mod founding;
 pub mod frame;
 pub mod journal;
 pub mod localnet;

@@ -6,6 +6,7 @@
 
 pub mod children;
 pub mod folder;
+pub mod keys;
 pub mod recheck;
 pub mod report;
 pub mod search;
@@ -52,6 +53,8 @@ pub struct LocalnetPlan {
     pub payload_len: usize,
     /// Open envelopes instead of sealed ones.
     pub open: bool,
+    /// The committee makes its sealing key itself before the load starts.
+    pub dkg: bool,
     /// For every node.
     pub durability: Durability,
     /// For every node.
@@ -180,6 +183,8 @@ struct Network {
     /// How often each was started.
     starts: Vec<u32>,
     worker: Process,
+    /// How long the committee took to make its key once every node was ready, seconds; none where a dealer made it.
+    key_made_s: Option<f64>,
     /// Processor time of this process when the load was over, before anything is rechecked.
     load_cpu_us: u64,
 }
@@ -205,9 +210,11 @@ impl Network {
             backend: plan.backend,
             timers: Timers::default(),
             settle_node: usize::from(settle_node),
+            dkg: plan.dkg,
         };
-        let directory = testnet::write(&testnet, data, &mut system_entropy)?;
-        load_config(plan, &directory, Box::new(Synthetic::new(1.0, 1, 0)?)).validate()?;
+        let roster = testnet::write(&testnet, data, &mut system_entropy)?;
+        validate(plan, &keys::dealt_or_stand_in(&roster)?)?;
+        let dealt = (!plan.dkg).then(|| roster.into_directory()).transpose()?;
         let mut nodes = Vec::new();
         for index in 0..plan.nodes {
             nodes.push(start_node(data, index, 1)?);
@@ -217,6 +224,16 @@ impl Network {
             // What it chose and why, and which stage runs on which core.
             eprint!("{}", node.log());
         }
+        let mut key_made_s = None;
+        let directory = match dealt {
+            Some(directory) => directory,
+            None => {
+                let start = Instant::now();
+                let directory = keys::wait_until_made(data, &mut nodes)?;
+                key_made_s = Some(start.elapsed().as_secs_f64());
+                directory
+            }
+        };
         let config = data.join(format!("settle-{}.toml", ROLLUP.0));
         let log = data.join(format!("settle-{}.log", ROLLUP.0));
         let name = "the settlement worker";
@@ -231,6 +248,7 @@ impl Network {
             killed,
             starts,
             worker,
+            key_made_s,
             load_cpu_us: 0,
         })
     }
@@ -452,7 +470,7 @@ impl Network {
             &settled,
             &recorded,
             node_reports,
-            processes,
+            (processes, self.key_made_s),
             failures,
         ))
     }
@@ -467,6 +485,12 @@ fn start_node(data: &Path, index: u8, start: u32) -> anyhow::Result<Process> {
         _ => data.join(format!("node-{index}-start-{start}.log")),
     };
     Process::start(&name, &["node", "--config"], &config, log)
+}
+
+/// Refuses a load that cannot be before anything waits for it.
+fn validate(plan: &LocalnetPlan, directory: &Directory) -> anyhow::Result<()> {
+    let workload = Box::new(Synthetic::new(1.0, 1, 0)?);
+    Ok(load_config(plan, directory, workload).validate()?)
 }
 
 fn load_config(

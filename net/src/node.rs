@@ -14,12 +14,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use ed25519_dalek::SigningKey;
-use fairlane_client::committee_file::Directory;
-use fairlane_engine::reveal::RevealKeys;
-use fairlane_engine::seal::{EnvelopeVerifier, KeyShare};
+use fairlane_client::committee_file::Roster;
+use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
+use fairlane_engine::keyring::{CommitteeKey, EngineKeys};
+use fairlane_engine::seal::{EnvelopeVerifier, KeyShare, SealingKey};
 use fairlane_engine::types::AuthorityIndex;
 use fairlane_tuning::CorePlan;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::config::{BackendName, NodeConfig, resolve};
@@ -30,6 +32,7 @@ use crate::recovery::{Recovery, Started};
 use crate::stage::core::{CorePorts, CoreReport, CoreStage};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
+use crate::stage::key_watch::{KeyIdCell, KeyWatch};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::stats::CoreSteps;
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell};
@@ -84,9 +87,9 @@ impl Node {
     /// Errors: one sentence on what is wrong with configuration, keys, data folder, host or ports.
     pub fn start(path: &Path) -> anyhow::Result<Self> {
         let config: NodeConfig = crate::config::read_toml(path)?;
-        let directory = Directory::load(&resolve(path, &config.committee))?;
+        let roster = Roster::load(&resolve(path, &config.committee))?;
         let own = AuthorityIndex(config.index);
-        let keys = read_keys(&config, &directory, own, path)?;
+        let keys = read_keys(&config, &roster, own, path)?;
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
@@ -96,7 +99,7 @@ impl Node {
         eprint!("{own}: {plan}");
         let setup = Setup {
             config,
-            directory,
+            roster,
             own,
             keys,
             data,
@@ -191,9 +194,9 @@ impl Stopper {
 /// Everything that was read and checked before anything is started.
 struct Setup {
     config: NodeConfig,
-    directory: Directory,
+    roster: Roster,
     own: AuthorityIndex,
-    keys: RevealKeys,
+    keys: EngineKeys,
     data: PathBuf,
     chosen: Chosen,
     plan: CorePlan,
@@ -209,15 +212,17 @@ impl Setup {
     fn start(self, path: &Path) -> anyhow::Result<Node> {
         let Self {
             config,
-            directory,
+            roster,
             own,
             keys,
             data,
             chosen,
             plan,
         } = self;
-        let committee = Arc::new(directory.committee);
-        let key_id = directory.sealing_key.key_id();
+        let committee = Arc::new(roster.committee.clone());
+        let key_id = KeyIdCell::default();
+        let made_file = data.join(MADE_COMMITTEE_FILE);
+        let made_file = committee.key_plan().map(|_| (roster.clone(), made_file));
         let stop = Arc::new(AtomicBool::new(false));
         let (fault_sender, faults) = mpsc::channel();
         let io_counters = Arc::new(Mutex::new(IoCounters::default()));
@@ -273,7 +278,9 @@ impl Setup {
 
         let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
-        let verifier = EnvelopeVerifier::new(directory.sealing_key, system_entropy()?);
+        let mut verifier = EnvelopeVerifier::without_keys(system_entropy()?);
+        let mut watch = KeyWatch::new(key_id.clone(), made_file);
+        watch.look(engine.0.keys(), &mut verifier)?;
         let core = CoreStage::new(
             engine,
             committee.clone(),
@@ -285,6 +292,7 @@ impl Setup {
                 journal: JournalPort::new(journal, committee.epoch),
                 loader,
                 settle,
+                keys: watch,
                 report: core_report.clone(),
             },
         );
@@ -297,7 +305,7 @@ impl Setup {
         let addresses = IoAddresses {
             client_listen: config.client_listen,
             peer_listen: config.peer_listen,
-            peers: directory
+            peers: roster
                 .addresses
                 .iter()
                 .map(|addresses| addresses.peer)
@@ -327,7 +335,7 @@ impl Setup {
                 chosen: chosen.kind,
                 committee: committee.clone(),
                 own,
-                key_id,
+                key_id: key_id.clone(),
                 addresses: addresses.clone(),
                 core_index: thread.core,
                 stop: stop.clone(),
@@ -383,7 +391,7 @@ struct Hosted {
     chosen: BackendKind,
     committee: Arc<fairlane_engine::committee::Committee>,
     own: AuthorityIndex,
-    key_id: fairlane_engine::types::KeyId,
+    key_id: KeyIdCell,
     addresses: IoAddresses,
     core_index: usize,
     stop: Arc<AtomicBool>,
@@ -471,41 +479,83 @@ fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
 
 fn read_keys(
     config: &NodeConfig,
-    directory: &Directory,
+    roster: &Roster,
     own: AuthorityIndex,
     path: &Path,
-) -> anyhow::Result<RevealKeys> {
+) -> anyhow::Result<EngineKeys> {
     let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
-    let committee = &directory.committee;
+    let committee = &roster.committee;
     anyhow::ensure!(
         committee.thresholds().has_member(own),
         wrong("index names no authority of the committee")
     );
-    let secret: [u8; 32] = hex::decode(&config.signing_key)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| wrong("signing_key is not 32 bytes in hexadecimal"))?;
+    let secret = secret_of("signing_key", &config.signing_key).map_err(|what| wrong(&what))?;
     let signing = SigningKey::from_bytes(&secret);
     anyhow::ensure!(
         signing.verifying_key() == committee.signing_keys()[own.as_usize()],
         wrong("signing_key is not the key of this authority in the committee file")
     );
-    let bytes =
-        hex::decode(&config.key_share).map_err(|_| wrong("key_share is not hexadecimal"))?;
-    let share = KeyShare::from_bytes(&directory.sealing_key, &bytes)
+    let (dealt, decryption) = match (committee.key_plan(), &roster.sealing_key) {
+        (None, Some(sealing)) => (Some(read_share(config, sealing, own, &wrong)?), None),
+        // The key in the file, if there is one, is for clients: the own share of it is in no file.
+        (Some(plan), _) => (None, Some(read_decryption_key(config, plan, own, &wrong)?)),
+        (None, None) => anyhow::bail!(wrong("the committee file has no key and makes none")),
+    };
+    Ok(EngineKeys {
+        dealt,
+        decryption,
+        signing,
+        process_secret: system_entropy()?,
+    })
+}
+
+fn secret_of(name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, String> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    match hex::decode_to_slice(text, &mut *bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(format!("{name} is not 32 bytes in hexadecimal")),
+    }
+}
+
+fn read_share(
+    config: &NodeConfig,
+    sealing: &SealingKey,
+    own: AuthorityIndex,
+    wrong: &impl Fn(&str) -> anyhow::Error,
+) -> anyhow::Result<CommitteeKey> {
+    let text = config.key_share.as_deref();
+    let text = text.ok_or_else(|| wrong("key_share is missing, and a dealer made the key"))?;
+    let bytes = hex::decode(text).map_err(|_| wrong("key_share is not hexadecimal"))?;
+    let share = KeyShare::from_bytes(sealing, &bytes)
         .map_err(|error| wrong(&format!("key_share: {error}")))?;
     anyhow::ensure!(
         share.author() == own,
         wrong("key_share is another authority's")
     );
-    let process_secret = system_entropy()?;
-    let sealing = Arc::new(directory.sealing_key.clone());
-    Ok(RevealKeys {
-        sealing,
-        share,
-        signing,
-        process_secret,
+    Ok(CommitteeKey {
+        sealing: sealing.clone(),
+        share: Some(share),
     })
+}
+
+fn read_decryption_key(
+    config: &NodeConfig,
+    plan: &KeyPlan,
+    own: AuthorityIndex,
+    wrong: &impl Fn(&str) -> anyhow::Error,
+) -> anyhow::Result<Arc<DecryptionKey>> {
+    let text = config.decryption_key.as_deref();
+    let text = text.ok_or_else(|| {
+        wrong("decryption_key is missing, and the committee makes its key itself")
+    })?;
+    let bytes = secret_of("decryption_key", text).map_err(|what| wrong(&what))?;
+    let key = DecryptionKey::from_bytes(&bytes);
+    let key = key.ok_or_else(|| wrong("decryption_key is not a valid key"))?;
+    anyhow::ensure!(
+        plan.encryption_keys.get(own.as_usize()) == Some(&key.public()),
+        wrong("decryption_key is not the key of this authority in the committee file")
+    );
+    Ok(Arc::new(key))
 }
 
 fn plan_cores(config: &NodeConfig) -> CorePlan {
@@ -551,6 +601,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+/// Name of the committee file with the key that the committee made, in a node's data folder.
+pub const MADE_COMMITTEE_FILE: &str = "committee.json";
 
 /// Name of the report in a node's data folder.
 pub const REPORT_FILE: &str = "report.json";

@@ -12,7 +12,7 @@ use fairlane_engine::committee::Committee;
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::Engine;
-use fairlane_engine::reveal::RevealKeys;
+use fairlane_engine::keyring::EngineKeys;
 use fairlane_engine::types::AuthorityIndex;
 
 use crate::journal::{FolderLock, JournalError, Kind, StoppedJournal};
@@ -22,7 +22,7 @@ use crate::stage::clock;
 pub(crate) struct Recovery {
     pub(crate) committee: Arc<Committee>,
     pub(crate) own: AuthorityIndex,
-    pub(crate) keys: RevealKeys,
+    pub(crate) keys: EngineKeys,
     pub(crate) timers: EngineConfig,
 }
 

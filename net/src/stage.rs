@@ -7,6 +7,7 @@
 pub mod core;
 pub mod io;
 pub mod journal_port;
+pub mod key_watch;
 pub mod links;
 pub mod messages;
 pub mod outbox;

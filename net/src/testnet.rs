@@ -1,4 +1,6 @@
-//! A committee made by one dealer, for test networks only: whoever deals knows every secret key.
+//! A committee made in one place, for test networks only: whoever makes it knows every secret key.
+//!
+//! Its sealing key comes from a dealer, or from the committee itself once its nodes run ([`TestnetPlan::dkg`]).
 //!
 //! Writes `committee.json` (public), `node-I.toml` (one authority's secrets, mode 0600) and `settle-ROLLUP.toml` into a
 //! folder. Paths inside are relative, so the folder can be moved.
@@ -10,8 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
-use fairlane_client::committee_file::{Addresses, CommitteeFile, Directory};
+use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
 use fairlane_engine::committee::{Committee, CommitteeError, Parameters, Rollup};
+use fairlane_engine::dkg::{DecryptionKey, KeyPlan, SessionError, WINDOW_ANCHORS};
 use fairlane_engine::seal::{KeyError, KeyShare, deal};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
@@ -39,6 +42,15 @@ pub struct TestnetPlan {
     pub timers: Timers,
     /// The node that settlement workers attach to.
     pub settle_node: usize,
+    /// Nobody deals: the committee makes its sealing key at its first start.
+    pub dkg: bool,
+}
+
+/// What one authority keeps secret.
+struct Secrets {
+    signing: SigningKey,
+    share: Option<KeyShare>,
+    decryption: Option<DecryptionKey>,
 }
 
 /// Makes keys and writes the files into `out`, which is made when it is not there.
@@ -48,27 +60,8 @@ pub fn write(
     plan: &TestnetPlan,
     out: &Path,
     entropy: &mut dyn FnMut() -> Result<[u8; 32], TestnetError>,
-) -> Result<Directory, TestnetError> {
-    let mut signing_keys = Vec::with_capacity(plan.addresses.len());
-    for _ in &plan.addresses {
-        signing_keys.push(SigningKey::from_bytes(&entropy()?));
-    }
-    let committee = Committee::new(
-        plan.chain_id,
-        Epoch(0),
-        plan.epoch_start,
-        plan.parameters,
-        plan.rollups.clone(),
-        signing_keys.iter().map(SigningKey::verifying_key).collect(),
-    )?;
-    let thresholds = committee.thresholds();
-    let (n, t) = (thresholds.authorities(), thresholds.quorum());
-    let (sealing_key, shares) = deal(plan.chain_id, Epoch(0), n, t, &entropy()?)?;
-    let directory = Directory {
-        committee,
-        sealing_key,
-        addresses: plan.addresses.clone(),
-    };
+) -> Result<Roster, TestnetError> {
+    let (roster, secrets) = make(plan, entropy)?;
 
     let io = |path: &Path| {
         let path = path.display().to_string();
@@ -76,10 +69,10 @@ pub fn write(
     };
     std::fs::create_dir_all(out).map_err(io(out))?;
     let committee_path = out.join(COMMITTEE_FILE);
-    let json = CommitteeFile::describe(&directory).to_json();
+    let json = CommitteeFile::describe_roster(&roster).to_json();
     std::fs::write(&committee_path, json).map_err(io(&committee_path))?;
-    for (index, (signing, share)) in signing_keys.iter().zip(&shares).enumerate() {
-        let config = node_config(plan, index, signing, share);
+    for (index, secrets) in secrets.iter().enumerate() {
+        let config = node_config(plan, index, secrets);
         let path = out.join(format!("node-{index}.toml"));
         write_secret(&path, &to_toml(&config)).map_err(io(&path))?;
     }
@@ -93,15 +86,63 @@ pub fn write(
         let path = out.join(format!("settle-{}.toml", rollup.id.0));
         write_secret(&path, &to_toml(&config)).map_err(io(&path))?;
     }
-    Ok(directory)
+    Ok(roster)
 }
 
-fn node_config(
+/// Draws all keys.
+fn make(
     plan: &TestnetPlan,
-    index: usize,
-    signing: &SigningKey,
-    share: &KeyShare,
-) -> NodeConfig {
+    entropy: &mut dyn FnMut() -> Result<[u8; 32], TestnetError>,
+) -> Result<(Roster, Vec<Secrets>), TestnetError> {
+    let mut secrets = Vec::with_capacity(plan.addresses.len());
+    for _ in &plan.addresses {
+        secrets.push(Secrets {
+            signing: SigningKey::from_bytes(&entropy()?),
+            share: None,
+            decryption: None,
+        });
+    }
+    let signing_keys = secrets.iter().map(|of| of.signing.verifying_key());
+    let mut committee = Committee::new(
+        plan.chain_id,
+        Epoch(0),
+        plan.epoch_start,
+        plan.parameters,
+        plan.rollups.clone(),
+        signing_keys.collect(),
+    )?;
+    let thresholds = committee.thresholds();
+    let (n, t) = (thresholds.authorities(), thresholds.quorum());
+    let mut sealing_key = None;
+    if plan.dkg {
+        let mut encryption_keys = Vec::with_capacity(secrets.len());
+        for of in &mut secrets {
+            let key = of.decryption.insert(DecryptionKey::generate(&entropy()?));
+            encryption_keys.push(key.public());
+        }
+        committee = committee.with_key_plan(KeyPlan {
+            encryption_keys,
+            threshold: t,
+            window_anchors: WINDOW_ANCHORS,
+            renew_us: None,
+        })?;
+    } else {
+        let (dealt, shares) = deal(plan.chain_id, Epoch(0), n, t, &entropy()?)?;
+        sealing_key = Some(dealt);
+        for (of, share) in secrets.iter_mut().zip(shares) {
+            of.share = Some(share);
+        }
+    }
+    let roster = Roster {
+        committee,
+        sealing_key,
+        addresses: plan.addresses.clone(),
+    };
+    Ok((roster, secrets))
+}
+
+fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfig {
+    let (share, decryption) = (&secrets.share, &secrets.decryption);
     let Addresses { client, peer } = plan.addresses[index];
     NodeConfig {
         index: index as u8,
@@ -110,8 +151,13 @@ fn node_config(
         peer_listen: peer,
         settle_socket: settle_socket(index),
         data: PathBuf::from(format!("node-{index}")),
-        signing_key: hex::encode(signing.to_bytes()),
-        key_share: hex::encode(share.to_bytes().as_slice()),
+        signing_key: hex::encode(secrets.signing.to_bytes()),
+        key_share: share
+            .as_ref()
+            .map(|share| hex::encode(share.to_bytes().as_slice())),
+        decryption_key: decryption
+            .as_ref()
+            .map(|key| hex::encode(key.to_bytes().as_slice())),
         durability: plan.durability,
         backend: plan.backend,
         authorities_here: if is_local(plan) {
@@ -139,11 +185,11 @@ fn settle_socket(node: usize) -> PathBuf {
     PathBuf::from(format!("node-{node}.sock"))
 }
 
-fn to_toml<T: serde::Serialize>(config: &T) -> String {
+pub(crate) fn to_toml<T: serde::Serialize>(config: &T) -> String {
     toml::to_string(config).expect("a configuration of plain values is TOML")
 }
 
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -164,6 +210,9 @@ pub enum TestnetError {
     /// Its key cannot be.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// It cannot make its key.
+    #[error(transparent)]
+    Generation(#[from] SessionError),
     /// A file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {
@@ -188,6 +237,7 @@ pub fn system_entropy() -> Result<[u8; 32], TestnetError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use fairlane_client::committee_file::Directory;
     use fairlane_engine::committee::RollupPolicy;
     use fairlane_engine::types::RollupId;
 
@@ -214,6 +264,7 @@ mod tests {
             backend: BackendName::Auto,
             timers: Timers::default(),
             settle_node: 0,
+            dkg: false,
         }
     }
 
@@ -222,7 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let written = write(&plan(4), folder.path(), &mut system_entropy).unwrap();
         let loaded = Directory::load(&folder.path().join(COMMITTEE_FILE)).unwrap();
-        assert_eq!(loaded.sealing_key.key_id(), written.sealing_key.key_id());
+        let written = written.sealing_key.unwrap();
+        assert_eq!(loaded.sealing_key.key_id(), written.key_id());
         for index in 0..4 {
             let path = folder.path().join(format!("node-{index}.toml"));
             assert_eq!(
@@ -230,12 +282,34 @@ mod tests {
                 0o600
             );
             let config: NodeConfig = read_toml(&path).unwrap();
-            let bytes = hex::decode(config.key_share).unwrap();
+            assert!(config.decryption_key.is_none());
+            let bytes = hex::decode(config.key_share.unwrap()).unwrap();
             let share = KeyShare::from_bytes(&loaded.sealing_key, &bytes).unwrap();
             assert_eq!(share.author().as_usize(), index);
         }
         let settle: SettleConfig = read_toml(&folder.path().join("settle-1.toml")).unwrap();
         assert_eq!(settle.rollup, 1);
+    }
+
+    #[test]
+    fn without_a_dealer_each_has_the_decryption_key_that_others_encrypt_to_and_no_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = TestnetPlan {
+            dkg: true,
+            ..plan(4)
+        };
+        write(&plan, folder.path(), &mut system_entropy).unwrap();
+        let roster = Roster::load(&folder.path().join(COMMITTEE_FILE)).unwrap();
+        assert!(roster.sealing_key.is_none());
+        let public = &roster.committee.key_plan().unwrap().encryption_keys;
+        for (index, public) in public.iter().enumerate() {
+            let path = folder.path().join(format!("node-{index}.toml"));
+            let config: NodeConfig = read_toml(&path).unwrap();
+            assert!(config.key_share.is_none());
+            let secret = hex::decode(config.decryption_key.unwrap()).unwrap();
+            let key = DecryptionKey::from_bytes(&secret.try_into().unwrap()).unwrap();
+            assert_eq!(key.public(), *public);
+        }
     }
 
     #[test]

@@ -2,8 +2,13 @@
 //!
 //! One JSON object, public, the same for clients, nodes and workers:
 //! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max,
-//! leader_return_anchors, checkpoint_interval_rounds}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}], authorities: [{index, signing_key,
-//! verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
+//! leader_return_anchors, checkpoint_interval_rounds}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}],
+//! authorities: [{index, signing_key, verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal,
+//! addresses as `ip:port`.
+//!
+//! A committee that makes its key itself has `key_generation: {window_anchors}` and an `encryption_key` for each authority. Its
+//! file has no `committee_key`, `key_id` and `verification_share` before the key is made, and these and `key_epoch` after;
+//! nodes start from either, clients need the latter.
 //!
 //! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
 //! the key id is theirs, indices count from 0, no key, rollup or address stands twice. Unknown fields are refused: a
@@ -14,8 +19,9 @@ use std::path::Path;
 
 use ed25519_dalek::VerifyingKey;
 use fairlane_engine::committee::{Committee, CommitteeError, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::dkg::{EncryptionKey, KeyPlan, SessionError};
 use fairlane_engine::seal::{KeyError, SealingKey};
-use fairlane_engine::types::{ChainId, Epoch, RollupId, TimestampUs};
+use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
 use serde::{Deserialize, Serialize};
 
 /// The file as it is written; [`CommitteeFile::resolve`] checks it.
@@ -34,10 +40,18 @@ pub struct CommitteeFile {
     pub parameters: ParametersPart,
     /// How many authorities open envelopes together.
     pub reveal_threshold: u32,
-    /// X, 32 bytes in hexadecimal.
-    pub committee_key: String,
+    /// X, 32 bytes in hexadecimal; none before the committee has made its key, like the two that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committee_key: Option<String>,
     /// Name of X, 16 bytes in hexadecimal.
-    pub key_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The epoch that X is for, where it is not `epoch`: a committee makes its first key for the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_epoch: Option<u32>,
+    /// The committee makes its key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_generation: Option<KeyGenerationPart>,
     /// The rollups served.
     pub rollups: Vec<RollupPart>,
     /// The authorities, by index.
@@ -60,6 +74,14 @@ pub struct ParametersPart {
     pub checkpoint_interval_rounds: u64,
 }
 
+/// How the committee makes its key; see [`KeyPlan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyGenerationPart {
+    /// W, from 1.
+    pub window_anchors: u64,
+}
+
 /// One rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +101,11 @@ pub struct AuthorityPart {
     /// Ed25519 key, 32 bytes in hexadecimal.
     pub signing_key: String,
     /// X_i, 32 bytes in hexadecimal.
-    pub verification_share: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification_share: Option<String>,
+    /// E_i, 32 bytes in hexadecimal, where the committee makes its key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_key: Option<String>,
     /// Where clients reach it.
     pub client_address: String,
     /// Where the other authorities reach it.
@@ -106,20 +132,67 @@ pub struct Directory {
     pub addresses: Vec<Addresses>,
 }
 
-impl Directory {
+/// A committee file that was checked and may lack a key: what a node starts from.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// Members, thresholds, parameters, rollups, and how keys are made.
+    pub committee: Committee,
+    /// What envelopes are sealed to, once there is one.
+    pub sealing_key: Option<SealingKey>,
+    /// Where the authorities listen, by index.
+    pub addresses: Vec<Addresses>,
+}
+
+impl Roster {
     /// Reads and checks the file at `path`. Errors: one sentence that names file and field.
     pub fn load(path: &Path) -> Result<Self, CommitteeFileError> {
-        let name = path.display().to_string();
-        let read = std::fs::read_to_string(path).map_err(|error| CommitteeFileError::Read {
-            path: name.clone(),
-            reason: error.to_string(),
-        })?;
-        CommitteeFile::parse(&read)
-            .and_then(|file| file.resolve())
-            .map_err(|error| CommitteeFileError::InFile {
-                path: name,
-                error: Box::new(error),
-            })
+        load(path, CommitteeFile::roster)
+    }
+
+    /// The directory that clients need. Errors: there is no key yet.
+    pub fn into_directory(self) -> Result<Directory, CommitteeFileError> {
+        let missing = "is missing; a committee makes its key at its first start, and each node then \
+                       writes a committee file with it into its data folder";
+        let sealing_key = self.sealing_key;
+        Ok(Directory {
+            committee: self.committee,
+            sealing_key: sealing_key.ok_or_else(|| field_error("committee_key", missing.into()))?,
+            addresses: self.addresses,
+        })
+    }
+}
+
+impl From<Directory> for Roster {
+    fn from(directory: Directory) -> Self {
+        Self {
+            committee: directory.committee,
+            sealing_key: Some(directory.sealing_key),
+            addresses: directory.addresses,
+        }
+    }
+}
+
+fn load<T>(
+    path: &Path,
+    resolve: impl FnOnce(&CommitteeFile) -> Result<T, CommitteeFileError>,
+) -> Result<T, CommitteeFileError> {
+    let name = path.display().to_string();
+    let read = std::fs::read_to_string(path).map_err(|error| CommitteeFileError::Read {
+        path: name.clone(),
+        reason: error.to_string(),
+    })?;
+    CommitteeFile::parse(&read)
+        .and_then(|file| resolve(&file))
+        .map_err(|error| CommitteeFileError::InFile {
+            path: name,
+            error: Box::new(error),
+        })
+}
+
+impl Directory {
+    /// Reads and checks the file at `path`. Errors: one sentence that names file and field; a file without a key is one.
+    pub fn load(path: &Path) -> Result<Self, CommitteeFileError> {
+        load(path, CommitteeFile::resolve)
     }
 
     /// Where clients reach the authorities, by index.
@@ -148,14 +221,24 @@ impl CommitteeFile {
 
     /// The file of `directory`: what [`CommitteeFile::resolve`] turns back into it.
     pub fn describe(directory: &Directory) -> Self {
-        let (committee, key) = (&directory.committee, &directory.sealing_key);
+        Self::describe_roster(&directory.clone().into())
+    }
+
+    /// The file of `roster`: what [`CommitteeFile::roster`] turns back into it.
+    pub fn describe_roster(roster: &Roster) -> Self {
+        let (committee, key) = (&roster.committee, roster.sealing_key.as_ref());
+        let plan = committee.key_plan();
+        let threshold = key.map(SealingKey::threshold);
+        let threshold = threshold.or(plan.map(|plan| plan.threshold));
+        let share_of = |author| Some(hex::encode(key?.verification_share(author)?.bytes()));
+        let encryption_key_of =
+            |author: AuthorityIndex| plan?.encryption_keys.get(author.as_usize());
         let parameters = &committee.parameters;
         let authorities = committee
             .thresholds()
             .members()
             .zip(committee.signing_keys())
-            .zip(key.verification_shares())
-            .zip(&directory.addresses);
+            .zip(&roster.addresses);
         Self {
             version: FILE_VERSION,
             chain_id: committee.chain_id.0,
@@ -168,9 +251,15 @@ impl CommitteeFile {
                 leader_return_anchors: parameters.leader_return_anchors,
                 checkpoint_interval_rounds: parameters.checkpoint_interval_rounds,
             },
-            reveal_threshold: key.threshold(),
-            committee_key: hex::encode(key.committee_key().bytes()),
-            key_id: hex::encode(key.key_id().0),
+            reveal_threshold: threshold.unwrap_or(committee.thresholds().quorum()),
+            committee_key: key.map(|key| hex::encode(key.committee_key().bytes())),
+            key_id: key.map(|key| hex::encode(key.key_id().0)),
+            key_epoch: key
+                .map(|key| key.epoch().0)
+                .filter(|epoch| *epoch != committee.epoch.0),
+            key_generation: plan.map(|plan| KeyGenerationPart {
+                window_anchors: plan.window_anchors,
+            }),
             rollups: committee
                 .rollups
                 .iter()
@@ -180,10 +269,11 @@ impl CommitteeFile {
                 })
                 .collect(),
             authorities: authorities
-                .map(|(((index, signing_key), share), addresses)| AuthorityPart {
+                .map(|((index, signing_key), addresses)| AuthorityPart {
                     index: index.0,
                     signing_key: hex::encode(signing_key.to_bytes()),
-                    verification_share: hex::encode(share.bytes()),
+                    verification_share: share_of(index),
+                    encryption_key: encryption_key_of(index).map(|key| hex::encode(key.bytes())),
                     client_address: addresses.client.to_string(),
                     peer_address: addresses.peer.to_string(),
                 })
@@ -199,8 +289,13 @@ impl CommitteeFile {
         json
     }
 
-    /// Checks everything. Errors: the first field that does not hold, and why.
+    /// Checks everything, for a client. Errors: the first field that does not hold, and why; no key is one.
     pub fn resolve(&self) -> Result<Directory, CommitteeFileError> {
+        self.roster()?.into_directory()
+    }
+
+    /// Checks everything, for a node. Errors: the first field that does not hold, and why.
+    pub fn roster(&self) -> Result<Roster, CommitteeFileError> {
         if self.version != FILE_VERSION {
             let reason = format!(
                 "is {}, but this build knows version {FILE_VERSION}",
@@ -209,12 +304,47 @@ impl CommitteeFile {
             return Err(field_error("version", reason));
         }
         let committee = self.committee()?;
-        let sealing_key = self.sealing_key()?;
+        let committee = match self.key_generation {
+            Some(part) => self.with_key_plan(committee, part)?,
+            None => committee,
+        };
+        // A committee that makes its key itself has none at first; all other files lack something without one.
+        let is_made = self.key_generation.is_none() || self.committee_key.is_some();
+        let sealing_key = is_made.then(|| self.sealing_key()).transpose()?;
         let addresses = self.addresses()?;
-        Ok(Directory {
+        Ok(Roster {
             committee,
             sealing_key,
             addresses,
+        })
+    }
+
+    fn with_key_plan(
+        &self,
+        committee: Committee,
+        part: KeyGenerationPart,
+    ) -> Result<Committee, CommitteeFileError> {
+        let mut encryption_keys = Vec::new();
+        for (place, authority) in self.authorities.iter().enumerate() {
+            let field = in_authority(place, "encryption_key");
+            let bytes = from_hex(&field, there(&field, &authority.encryption_key)?)?;
+            let key = EncryptionKey::decode(&bytes);
+            encryption_keys
+                .push(key.ok_or_else(|| field_error(&field, "is not a valid point".to_owned()))?);
+        }
+        let plan = KeyPlan {
+            encryption_keys,
+            threshold: self.reveal_threshold,
+            window_anchors: part.window_anchors,
+            renew_us: None,
+        };
+        committee.with_key_plan(plan).map_err(|error| {
+            let field = match error {
+                SessionError::Key(_) => "reveal_threshold",
+                SessionError::Window => "key_generation.window_anchors",
+                SessionError::DuplicateKey | SessionError::Count { .. } => "authorities",
+            };
+            field_error(field, error.to_string())
         })
     }
 
@@ -266,15 +396,21 @@ impl CommitteeFile {
         let mut shares = Vec::new();
         for (place, authority) in self.authorities.iter().enumerate() {
             let field = in_authority(place, "verification_share");
-            shares.push(from_hex(&field, &authority.verification_share)?);
+            shares.push(from_hex(
+                &field,
+                there(&field, &authority.verification_share)?,
+            )?);
         }
         let key = SealingKey::from_parts(
             ChainId(self.chain_id),
-            Epoch(self.epoch),
+            Epoch(self.key_epoch.unwrap_or(self.epoch)),
             // `committee` has bounded the list.
             u32::try_from(shares.len()).unwrap_or(u32::MAX),
             self.reveal_threshold,
-            from_hex("committee_key", &self.committee_key)?,
+            from_hex(
+                "committee_key",
+                there("committee_key", &self.committee_key)?,
+            )?,
             &shares,
         )
         .map_err(|error| {
@@ -287,7 +423,7 @@ impl CommitteeFile {
             };
             field_error(&field, error.to_string())
         })?;
-        if from_hex("key_id", &self.key_id)? != key.key_id().0 {
+        if from_hex("key_id", there("key_id", &self.key_id)?)? != key.key_id().0 {
             let reason = format!(
                 "is not that of the committee key, which is {}",
                 key.key_id()
@@ -358,6 +494,11 @@ fn field_error(field: &str, reason: String) -> CommitteeFileError {
         field: field.to_owned(),
         reason,
     }
+}
+
+fn there<'a>(field: &str, text: &'a Option<String>) -> Result<&'a str, CommitteeFileError> {
+    let text = text.as_deref();
+    text.ok_or_else(|| field_error(field, "is missing".to_owned()))
 }
 
 fn in_authority(place: usize, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! A file round trip, and one refusal for each thing that can be wrong.
 
 use ed25519_dalek::SigningKey;
+use fairlane_engine::dkg::DecryptionKey;
 use fairlane_engine::seal::deal;
 
 use super::*;
@@ -178,4 +179,87 @@ fn a_file_that_is_not_there_is_named() {
         message.contains("cannot read the committee file /nonexistent.json"),
         "{message}"
     );
+}
+
+/// The file of a committee that has not made its key yet.
+fn undealt() -> CommitteeFile {
+    let directory = directory();
+    let key = |index: u8| DecryptionKey::generate(&[index; 32]).public();
+    let plan = KeyPlan {
+        encryption_keys: (0..4).map(key).collect(),
+        threshold: 3,
+        window_anchors: 64,
+        renew_us: None,
+    };
+    CommitteeFile::describe_roster(&Roster {
+        committee: directory.committee.with_key_plan(plan).unwrap(),
+        sealing_key: None,
+        addresses: directory.addresses,
+    })
+}
+
+#[test]
+fn a_committee_without_a_key_is_a_roster_and_no_directory_until_it_has_made_one() {
+    let file = undealt();
+    assert!(!file.to_json().contains("verification_share"));
+    let mut roster = CommitteeFile::parse(&file.to_json())
+        .unwrap()
+        .roster()
+        .unwrap();
+    let plan = roster.committee.key_plan().unwrap();
+    assert_eq!((plan.threshold, plan.window_anchors), (3, 64));
+    assert_eq!(CommitteeFile::describe_roster(&roster), file);
+    let refused = file.resolve().map(|_| ()).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("committee_key: is missing; a committee makes"),
+        "{refused}"
+    );
+
+    let (made, _) = deal(ChainId(7), Epoch(3), 4, 3, &[1; 32]).unwrap();
+    roster.sealing_key = Some(made.clone());
+    let with_key = CommitteeFile::describe_roster(&roster);
+    assert_eq!(with_key.key_epoch, Some(3));
+    let read = CommitteeFile::parse(&with_key.to_json()).unwrap();
+    assert_eq!(read.resolve().unwrap().sealing_key, made);
+    assert_eq!(
+        CommitteeFile::describe_roster(&read.roster().unwrap()),
+        with_key
+    );
+}
+
+#[test]
+fn what_a_key_generation_needs_and_lacks_is_named() {
+    type Change = fn(&mut CommitteeFile);
+    let cases: Vec<(&str, Change)> = vec![
+        ("authorities[0].verification_share: is missing", |file| {
+            file.key_generation = None;
+        }),
+        ("authorities[2].encryption_key: is missing", |file| {
+            file.authorities[2].encryption_key = None;
+        }),
+        (
+            "authorities[2].encryption_key: is not a valid point",
+            |file| {
+                file.authorities[2].encryption_key = Some("00".repeat(32));
+            },
+        ),
+        (
+            "authorities: two authorities have the same encryption key",
+            |file| {
+                file.authorities[2].encryption_key = file.authorities[1].encryption_key.clone();
+            },
+        ),
+        ("reveal_threshold: a reveal threshold of 4", |file| {
+            file.reveal_threshold = 4
+        }),
+        ("key_generation.window_anchors: a window of no", |file| {
+            file.key_generation = Some(KeyGenerationPart { window_anchors: 0 });
+        }),
+    ];
+    for (expected, change) in cases {
+        let mut file = undealt();
+        change(&mut file);
+        let refused = file.roster().map(|_| ()).unwrap_err().to_string();
+        assert!(refused.starts_with(expected), "{expected}: {refused}");
+    }
 }

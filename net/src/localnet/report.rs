@@ -33,6 +33,10 @@ pub struct Report {
     pub kernel: String,
     /// Whether envelopes were sealed.
     pub sealed: bool,
+    /// How long the committee took to make its sealing key, from when every node was ready, seconds; none where a dealer
+    /// made it.
+    #[serde(default)]
+    pub key_made_s: Option<f64>,
     /// Bytes of payload in each.
     pub payload_len: usize,
     /// Envelopes planned and sent.
@@ -108,7 +112,7 @@ impl Report {
         settled: &Settled,
         recorded: &[Recorded],
         node_reports: Vec<NodeReport>,
-        processes: Vec<ProcessFigures>,
+        (processes, key_made_s): (Vec<ProcessFigures>, Option<f64>),
         failures: Vec<String>,
     ) -> Self {
         let verdicts = recheck::compare(settled, recorded);
@@ -139,6 +143,7 @@ impl Report {
             cores: host.cores,
             kernel: host.kernel,
             sealed: !plan.open,
+            key_made_s,
             payload_len: plan.payload_len,
             offered: outcome.tally.offered,
             accepted: outcome.tally.accepted,
@@ -229,6 +234,13 @@ impl fmt::Display for Report {
             "  {} authorities, durability {}, backend {}, {kind} envelopes of {} bytes",
             self.nodes, self.durability, self.backend, self.payload_len
         )?;
+        if let Some(made_s) = self.key_made_s {
+            let ms = made_s * 1e3;
+            writeln!(
+                f,
+                "  sealing key made by the committee itself in {ms:.0} ms, before the load"
+            )?;
+        }
         if !self.search.is_empty() {
             writeln!(f, "\nrates tried")?;
             for step in &self.search {

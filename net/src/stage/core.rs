@@ -26,6 +26,7 @@ use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
 
 use super::journal_port::JournalPort;
+use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
 use super::outbox::Outbox;
 use super::settle_port::SettlePort;
@@ -75,6 +76,8 @@ pub struct CorePorts {
     pub loader: BatchLoader,
     /// The settlement worker.
     pub settle: SettlePort,
+    /// Follows the keys.
+    pub keys: KeyWatch,
     /// Where figures are published for reports.
     pub report: Arc<Mutex<CoreReport>>,
 }
@@ -224,6 +227,8 @@ impl CoreStage {
     }
 
     fn carry_out(&mut self) -> Result<(), Fatal> {
+        let keys = &mut self.ports.keys;
+        keys.look(self.engine.keys(), &mut self.verifier)?;
         if self.effects.is_empty() {
             return Ok(());
         }

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use fairlane_client::protocol;
 use fairlane_engine::committee::Committee;
-use fairlane_engine::types::{AuthorityIndex, KeyId, TimestampUs};
+use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
+use super::key_watch::KeyIdCell;
 use super::links::{Links, Op};
 use super::messages::{FromCore, ToCore};
 use super::{Fatal, Waiter, WakeCell, clock};
@@ -119,7 +120,7 @@ impl IoStage {
         mut backend: Box<dyn Backend>,
         committee: Arc<Committee>,
         own: AuthorityIndex,
-        key_id: KeyId,
+        key_id: KeyIdCell,
         addresses: &IoAddresses,
         ports: IoPorts,
     ) -> Result<Self, Fatal> {

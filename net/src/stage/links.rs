@@ -13,10 +13,11 @@ use fairlane_client::protocol::{
 use fairlane_engine::committee::Committee;
 use fairlane_engine::dag::vertex::vertex_len_max;
 use fairlane_engine::seal::share::{SHARE_MESSAGE_OVERHEAD, SHARES_MAX};
-use fairlane_engine::types::{AuthorityIndex, KeyId};
+use fairlane_engine::types::AuthorityIndex;
 use fairlane_engine::wire::{Reader, Writer};
 
 use super::io::{CLIENTS, IoCounters};
+use super::key_watch::KeyIdCell;
 use super::messages::{NoticeFlags, ToCore};
 use crate::backend::{ConnId, Event};
 use crate::deframe::Deframer;
@@ -48,7 +49,7 @@ pub enum Op {
 pub struct Links {
     committee: Arc<Committee>,
     own: AuthorityIndex,
-    key_id: KeyId,
+    key_id: KeyIdCell,
     /// The link to each authority, once both said hello.
     peer_links: Vec<Option<ConnId>>,
     conns: Vec<Option<Conn>>,
@@ -101,7 +102,7 @@ impl Links {
     pub fn new(
         committee: Arc<Committee>,
         own: AuthorityIndex,
-        key_id: KeyId,
+        key_id: KeyIdCell,
         to_core: rtrb::Producer<ToCore>,
     ) -> Self {
         let peers = committee.thresholds().authorities() as usize;
@@ -312,7 +313,7 @@ impl Links {
                 authority: self.own,
                 chain_id: self.committee.chain_id,
                 epoch: self.committee.epoch,
-                key_id: self.key_id,
+                key_id: self.key_id.load(),
             },
         );
         self.ops.push(Op::Send(id, bytes));

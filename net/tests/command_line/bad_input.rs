@@ -51,6 +51,26 @@ fn a_command_line_that_means_nothing_is_refused() {
         (vec!["localnet", "--backend", "carrier-pigeon"], vec!["mio"]),
         (vec!["localnet", "--base-port", "0"], vec!["--base-port"]),
         (vec!["testnet", "--nodes", "4"], vec!["--out"]),
+        (vec!["keygen"], vec!["--out"]),
+        (vec!["committee", "--out", "c.json"], vec!["--authority"]),
+        (
+            vec!["committee", "--authority", "x", "--out", "c.json"],
+            vec!["--authority", "FILE,CLIENT,PEER"],
+        ),
+        (
+            vec![
+                "committee",
+                "--authority",
+                "absent.json,127.0.0.1:1,127.0.0.1:2",
+                "--out",
+                "c.json",
+            ],
+            vec!["absent.json", "No such file"],
+        ),
+        (
+            vec!["join", "--keys", "absent", "--committee", "c.json"],
+            vec!["absent"],
+        ),
         (vec!["node"], vec!["--config"]),
         (vec!["settle"], vec!["--config"]),
     ] {
@@ -72,6 +92,8 @@ fn a_payload_that_fits_no_record_or_no_envelope_is_refused() {
         let words = ["payload has 56 to 16112 bytes", len];
         assert_refused(&sandbox, &["localnet", "--payload", len], &words);
     }
+    let undealt = ["localnet", "--dkg", "--payload", "55"];
+    assert_refused(&sandbox, &undealt, &["56 to 16112"]);
     let open = ["localnet", "--open", "--payload", "16321"];
     assert_refused(&sandbox, &open, &["56 to 16320"]);
 }

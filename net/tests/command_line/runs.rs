@@ -279,3 +279,121 @@ fn start_long_run(sandbox: &Sandbox) -> (std::process::Child, Pid) {
     let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
     (child, pid)
 }
+
+#[test]
+fn a_committee_makes_its_key_itself_before_the_load_starts() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let flags = [
+        "--dkg",
+        "--duration",
+        "2s",
+        "--rate",
+        "100",
+        "--data",
+        "data",
+    ];
+    let (ran, report) = run_localnet(&sandbox, &flags);
+    assert!(report["key_made_s"].as_f64().unwrap() > 0.0);
+    assert!(
+        ran.stdout
+            .contains("sealing key made by the committee itself")
+    );
+    let read = |path: &str| -> Value {
+        let json = std::fs::read(sandbox.path(path)).unwrap();
+        serde_json::from_slice(&json).unwrap()
+    };
+    assert!(
+        read("data/committee.json").get("committee_key").is_none(),
+        "nobody dealt"
+    );
+    let made = read("data/node-0/committee.json");
+    assert_eq!(made["key_epoch"], 1);
+    for index in 0..4 {
+        assert_eq!(read(&format!("data/node-{index}/committee.json")), made);
+        let config = std::fs::read_to_string(sandbox.path(&format!("data/node-{index}.toml")));
+        let config = config.unwrap();
+        assert!(config.contains("decryption_key") && !config.contains("key_share"));
+    }
+    let counted = |name: &str| -> Vec<u64> {
+        let nodes = report["node_reports"].as_array().unwrap();
+        let of = |node: &Value| node["engine"][name].as_u64().unwrap();
+        nodes.iter().map(of).collect()
+    };
+    assert_eq!(counted("keys_made"), [1; 4]);
+    assert_eq!(counted("keys_without_share"), [0; 4]);
+}
+
+#[test]
+fn an_authority_that_is_killed_finds_its_share_of_the_made_key_in_its_journal() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let kill = ["--kill", "1@500ms", "--restart", "1@1s"];
+    let flags = ["--dkg", "--duration", "3s", "--rate", "100"];
+    let (_, report) = run_localnet(&sandbox, &[&flags[..], &kill[..]].concat());
+    let node = &report["node_reports"][1]["engine"];
+    assert!(node["records_recovered"].as_u64().unwrap() > 0);
+    assert_eq!(node["keys_without_share"], 0);
+}
+
+#[test]
+fn a_committee_founded_from_public_keys_makes_its_key_and_every_node_writes_it_down() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let run = |arguments: &[&str]| {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+    };
+    let ports = free_ports(8);
+    let mut committee = vec![
+        "committee".to_owned(),
+        "--out".into(),
+        "committee.json".into(),
+    ];
+    for (index, ports) in ports.chunks(2).enumerate() {
+        let keys = format!("authority-{index}");
+        run(&["keygen", "--out", &keys]);
+        assert!(is_private(&sandbox.path(&format!("{keys}/secret.toml"))));
+        let [client, peer] = [ports[0], ports[1]].map(|port| format!("127.0.0.1:{port}"));
+        committee.push("--authority".into());
+        committee.push(format!("{keys}/authority.json,{client},{peer}"));
+    }
+    run(&committee.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut nodes = Vec::new();
+    for index in 0..4 {
+        let keys = format!("authority-{index}");
+        run(&["join", "--keys", &keys, "--committee", "committee.json"]);
+        let config = format!("{keys}/node.toml");
+        nodes.push(sandbox.start(&["node", "--config", &config]));
+    }
+    let made = |index: usize| sandbox.path(&format!("authority-{index}/node/committee.json"));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !(0..4).all(|index| made(index).exists()) {
+        assert!(
+            Instant::now() < until,
+            "no key in a minute: {:?}",
+            sandbox.ran(None)
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let first = std::fs::read_to_string(made(0)).unwrap();
+    assert!(first.contains("committee_key"));
+    for index in 1..4 {
+        assert_eq!(std::fs::read_to_string(made(index)).unwrap(), first);
+    }
+    for node in &mut nodes {
+        let pid = Pid::from_raw(node.id().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        assert_eq!(wait(node), Some(0));
+    }
+    sandbox.assert_nothing_runs();
+}
+
+/// Ports of this host that nobody uses just now.
+fn free_ports(count: usize) -> Vec<u16> {
+    let bind = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let held: Vec<std::net::TcpListener> = (0..count).map(bind).collect();
+    held.iter()
+        .map(|port| port.local_addr().unwrap().port())
+        .collect()
+}

@@ -1,0 +1,295 @@
+//! A committee that nobody deals to: each authority makes its own keys, the public halves make the committee file, and each
+//! makes its node's configuration from that file and its secrets.
+//!
+//! No secret leaves the machine that it was made on. The sealing key is made by the nodes at their first start.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
+use fairlane_engine::committee::{Committee, Parameters, Rollup};
+use fairlane_engine::dkg::{DecryptionKey, EncryptionKey, KeyPlan, WINDOW_ANCHORS};
+use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{BackendName, NodeConfig, SettleConfig, Timers, read_toml};
+use crate::journal::Durability;
+use crate::testnet::{to_toml, write_secret};
+
+/// `authority.json`: what an authority tells the others of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityFile {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// Ed25519 key, 32 bytes in hexadecimal.
+    pub signing_key: String,
+    /// E_i, 32 bytes in hexadecimal.
+    pub encryption_key: String,
+}
+
+/// `secret.toml`: what it tells nobody.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretFile {
+    signing_key: String,
+    decryption_key: String,
+}
+
+/// An authority as it joins a committee: its public file and where it will listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founder {
+    /// Its `authority.json`.
+    pub file: PathBuf,
+    /// Where clients and authorities will reach it.
+    pub addresses: Addresses,
+}
+
+/// Reads `FILE,CLIENT_ADDRESS,PEER_ADDRESS`. Errors: what is wrong with it.
+pub fn parse_founder(text: &str) -> Result<Founder, String> {
+    let wrong = || {
+        "an authority is FILE,CLIENT,PEER, like a/authority.json,10.0.0.1:7000,10.0.0.1:7001"
+            .to_owned()
+    };
+    let mut parts = text.rsplitn(3, ',');
+    let mut address = || -> Option<SocketAddr> { parts.next()?.parse().ok() };
+    let (peer, client) = (address().ok_or_else(wrong)?, address().ok_or_else(wrong)?);
+    let file = parts.next().filter(|file| !file.is_empty());
+    Ok(Founder {
+        file: PathBuf::from(file.ok_or_else(wrong)?),
+        addresses: Addresses { client, peer },
+    })
+}
+
+/// Makes one authority's own keys in `out`: `authority.json`, and `secret.toml` for its owner only.
+///
+/// `entropy` are 32 uniformly random bytes for each key. Errors: the file system; nothing is written over.
+pub fn make_keys(out: &Path, [signing, decryption]: [&[u8; 32]; 2]) -> anyhow::Result<()> {
+    let (signing, decryption) = (
+        SigningKey::from_bytes(signing),
+        DecryptionKey::generate(decryption),
+    );
+    let public = AuthorityFile {
+        version: FILE_VERSION,
+        signing_key: hex::encode(signing.verifying_key().to_bytes()),
+        encryption_key: hex::encode(decryption.public().bytes()),
+    };
+    let secret = SecretFile {
+        signing_key: hex::encode(signing.to_bytes()),
+        decryption_key: hex::encode(decryption.to_bytes().as_slice()),
+    };
+    std::fs::create_dir_all(out)?;
+    let secret_path = out.join(SECRET_FILE);
+    write_secret(&secret_path, &to_toml(&secret))
+        .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", secret_path.display()))?;
+    let json = serde_json::to_string_pretty(&public)? + "\n";
+    std::fs::write(out.join(AUTHORITY_FILE), json)?;
+    Ok(())
+}
+
+/// Puts a committee together from public keys, in the order in which they are given.
+///
+/// Errors: a file that is none, or a committee that cannot be.
+pub fn found(
+    chain_id: ChainId,
+    epoch_start: TimestampUs,
+    rollups: Vec<Rollup>,
+    founders: &[Founder],
+) -> anyhow::Result<Roster> {
+    let (mut signing_keys, mut encryption_keys) = (Vec::new(), Vec::new());
+    for founder in founders {
+        let (signing, encryption) = read_authority(&founder.file)?;
+        signing_keys.push(signing);
+        encryption_keys.push(encryption);
+    }
+    let parameters = Parameters::default();
+    let committee = Committee::new(
+        chain_id,
+        Epoch(0),
+        epoch_start,
+        parameters,
+        rollups,
+        signing_keys,
+    )?;
+    let plan = KeyPlan {
+        encryption_keys,
+        threshold: committee.thresholds().quorum(),
+        window_anchors: WINDOW_ANCHORS,
+        renew_us: None,
+    };
+    let roster = Roster {
+        committee: committee.with_key_plan(plan)?,
+        sealing_key: None,
+        addresses: founders.iter().map(|founder| founder.addresses).collect(),
+    };
+    // What is wrong with the addresses, the file's own check says.
+    Ok(CommitteeFile::describe_roster(&roster).roster()?)
+}
+
+fn read_authority(path: &Path) -> anyhow::Result<(VerifyingKey, EncryptionKey)> {
+    let wrong = |what: String| anyhow::anyhow!("{}: {what}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let file: AuthorityFile =
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    anyhow::ensure!(
+        file.version == FILE_VERSION,
+        wrong(format!("version {} is unknown", file.version))
+    );
+    let bytes = |text: &str| {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(bytes)
+    };
+    let signing = bytes(&file.signing_key).and_then(|key| VerifyingKey::from_bytes(&key).ok());
+    let encryption = bytes(&file.encryption_key).and_then(|key| EncryptionKey::decode(&key));
+    Ok((
+        signing.ok_or_else(|| wrong("signing_key is not an Ed25519 key".into()))?,
+        encryption.ok_or_else(|| wrong("encryption_key is not a valid point".into()))?,
+    ))
+}
+
+/// Writes `node.toml`, and `settle-ROLLUP.toml` for each rollup, beside the secrets in `keys`; gives the authority's index.
+///
+/// Errors: the authority is not in the committee file, or the file system; nothing is written over.
+pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
+    let secret: SecretFile = read_toml(&keys.join(SECRET_FILE))?;
+    let (signing, _) = read_authority(&keys.join(AUTHORITY_FILE))?;
+    let roster = Roster::load(committee)?;
+    let mut members = roster.committee.signing_keys().iter();
+    let place = members.position(|key| *key == signing);
+    let place = place
+        .ok_or_else(|| anyhow::anyhow!("{} is not in {}", keys.display(), committee.display()))?;
+    let index = u8::try_from(place)?;
+    let Addresses { client, peer } = roster.addresses[place];
+    let socket = PathBuf::from("node.sock");
+    let config = NodeConfig {
+        index,
+        committee: committee.canonicalize()?,
+        client_listen: client,
+        peer_listen: peer,
+        settle_socket: socket.clone(),
+        data: PathBuf::from("node"),
+        signing_key: secret.signing_key,
+        key_share: None,
+        decryption_key: Some(secret.decryption_key),
+        durability: Durability::Sync,
+        backend: BackendName::Auto,
+        authorities_here: 1,
+        settle_ring_bytes: 64 << 20,
+        timers: Timers::default(),
+    };
+    write_secret(&keys.join(NODE_FILE), &to_toml(&config))?;
+    for rollup in &roster.committee.rollups {
+        let rollup = rollup.id.0;
+        let config = SettleConfig {
+            chain_id: roster.committee.chain_id.0,
+            rollup,
+            socket: socket.clone(),
+            data: PathBuf::from(format!("settle-{rollup}")),
+        };
+        let path = keys.join(format!("settle-{rollup}.toml"));
+        write_secret(&path, &to_toml(&config))?;
+    }
+    Ok(index)
+}
+
+/// The public half, in the folder that `keygen` makes.
+pub const AUTHORITY_FILE: &str = "authority.json";
+/// The secret half.
+pub const SECRET_FILE: &str = "secret.toml";
+/// The node's configuration, secrets in it.
+pub const NODE_FILE: &str = "node.toml";
+
+const FILE_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use fairlane_engine::committee::RollupPolicy;
+    use fairlane_engine::types::RollupId;
+
+    use super::*;
+
+    fn founders(folder: &Path, n: u8) -> Vec<Founder> {
+        (0..n)
+            .map(|index| {
+                let out = folder.join(format!("authority-{index}"));
+                make_keys(&out, [&[index; 32], &[index + 100; 32]]).unwrap();
+                let file = out.join(AUTHORITY_FILE);
+                let port = 7000 + 2 * u16::from(index);
+                let text = format!("{},127.0.0.1:{port},127.0.0.1:{}", file.display(), port + 1);
+                parse_founder(&text).unwrap()
+            })
+            .collect()
+    }
+
+    fn found_here(founders: &[Founder]) -> anyhow::Result<Roster> {
+        let rollup = Rollup {
+            id: RollupId(1),
+            policy: RollupPolicy::Sealed,
+        };
+        found(ChainId(9), TimestampUs(5), vec![rollup], founders)
+    }
+
+    #[test]
+    fn a_committee_of_public_keys_takes_each_of_its_authorities_in_at_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let founders = founders(folder.path(), 4);
+        let roster = found_here(&founders).unwrap();
+        let committee = folder.path().join("committee.json");
+        let json = CommitteeFile::describe_roster(&roster).to_json();
+        std::fs::write(&committee, &json).unwrap();
+        for index in 0..4u8 {
+            let keys = folder.path().join(format!("authority-{index}"));
+            assert_eq!(join(&keys, &committee).unwrap(), index);
+            for secret in [SECRET_FILE, NODE_FILE, "settle-1.toml"] {
+                let mode = std::fs::metadata(keys.join(secret)).unwrap();
+                assert_eq!(mode.permissions().mode() & 0o777, 0o600, "{secret}");
+            }
+            let config: NodeConfig = read_toml(&keys.join(NODE_FILE)).unwrap();
+            assert_eq!(config.index, index);
+            assert_eq!(config.client_listen.port(), 7000 + 2 * u16::from(index));
+            let secret = config.decryption_key.unwrap();
+            assert!(!json.contains(&secret) && !json.contains(&config.signing_key));
+            assert!(join(&keys, &committee).is_err(), "nothing is written over");
+        }
+    }
+
+    #[test]
+    fn who_is_no_member_or_a_member_twice_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut founders = founders(folder.path(), 4);
+        let three = found_here(&founders[..3]).unwrap();
+        let committee = folder.path().join("committee.json");
+        let json = CommitteeFile::describe_roster(&three).to_json();
+        std::fs::write(&committee, json).unwrap();
+        let refused = join(&folder.path().join("authority-3"), &committee);
+        assert!(refused.unwrap_err().to_string().contains("is not in"));
+
+        founders[1].file = founders[0].file.clone();
+        assert!(found_here(&founders).is_err(), "one key twice");
+        founders.truncate(1);
+        founders.push(founders[0].clone());
+        assert!(found_here(&founders).is_err());
+        let again = make_keys(&folder.path().join("authority-0"), [&[1; 32], &[2; 32]]);
+        assert!(again.is_err(), "keys are not written over");
+    }
+
+    #[test]
+    fn an_authority_reads_as_written_and_else_is_refused() {
+        let read = parse_founder("a,b/authority.json,10.0.0.1:7000,[::1]:7001").unwrap();
+        assert_eq!(read.file, PathBuf::from("a,b/authority.json"));
+        assert_eq!(read.addresses.peer.port(), 7001);
+        for text in [
+            "",
+            "x",
+            "x,10.0.0.1:1",
+            ",10.0.0.1:1,10.0.0.1:2",
+            "x,here,10.0.0.1:2",
+        ] {
+            assert!(parse_founder(text).is_err(), "{text:?}");
+        }
+    }
+}
