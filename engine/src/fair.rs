@@ -23,7 +23,11 @@
 //! whose interval of ranks meets its own (`ranks`): near linear where lists agree but for a jitter, whatever f of them do;
 //! r^2 / 64 such comparisons where more than that is shuffled. A ready pair is related anew at each anchor that it waits.
 //! Memory: about 100 + 8 n bytes a pending pair, r^2 / 4 bytes at worst while a step lasts. A step without a ready pair
-//! allocates nothing once grown, one that emits a fixed number of buffers and what it gives.
+//! allocates nothing once grown; one that emits, some thirty buffers and what it gives, and some more where there are cycles.
+//!
+//! Measured on one AVX-512 core, n = 5, jitter of 20 positions, all m emitted at once: 0.6 us a pair from digests at
+//! m = 20 to 4,096 and 0.7 at 16,384, also when f reverse or shuffle; ten pairs beside 10,000 unready ones 7 us, beside none
+//! 6. When all lists are shuffled and 1,024 pairs are one cycle, 4.8 ms. n = 16: 1.0 us a pair, n = 50: 2.4.
 
 mod bits;
 mod compare;
@@ -384,6 +388,8 @@ impl FairOrder {
     }
 }
 
+#[cfg(test)]
+mod ranks_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]

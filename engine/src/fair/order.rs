@@ -78,13 +78,19 @@ pub(super) fn places<'a>(
     let mut nodes: Vec<u64> = emitted.iter().map(by_rank).collect();
     nodes.sort_unstable();
     let node = |ranked: u64| ranked as u32 as usize;
+    let mut keyed = Vec::new();
     for tied in nodes.chunk_by_mut(|left, right| left >> 32 == right >> 32) {
         if tied.len() > 1 {
-            tied.sort_by_cached_key(|ranked| {
+            keyed.clear();
+            keyed.extend(tied.iter().map(|ranked| {
                 let entry = entry(node(*ranked));
                 let hash = blake3::keyed_hash(tie_seed, &entry.digest.0);
-                (*hash.as_bytes(), entry.valid_until)
-            });
+                (*hash.as_bytes(), entry.valid_until, *ranked)
+            }));
+            keyed.sort_unstable();
+            for (ranked, (_, _, of)) in tied.iter_mut().zip(&keyed) {
+                *ranked = *of;
+            }
         }
     }
     let mut places = vec![0; ranks.blocks() * 64];
