@@ -105,11 +105,18 @@ pub fn engine_of(
 
 /// The share of the sealing key that an authority has.
 pub fn key_share(author: u8) -> KeyShare {
-    dealt().1.swap_remove(usize::from(author))
+    let (key, shares) = dealt();
+    let bytes = shares[usize::from(author)].to_bytes();
+    KeyShare::from_bytes(key, &bytes).expect("a share survives its bytes")
 }
 
-fn dealt() -> (SealingKey, Vec<KeyShare>) {
-    deal(ChainId(1), Epoch(0), u32::from(AUTHORITIES), 3, &[9; 32]).expect("3 of 4 is in range")
+/// Dealt once: that costs milliseconds.
+fn dealt() -> &'static (SealingKey, Vec<KeyShare>) {
+    static DEALT: OnceLock<(SealingKey, Vec<KeyShare>)> = OnceLock::new();
+    DEALT.get_or_init(|| {
+        let dealt = deal(ChainId(1), Epoch(0), u32::from(AUTHORITIES), 3, &[9; 32]);
+        dealt.expect("3 of 4 is in range")
+    })
 }
 
 fn record() -> Recording {
@@ -134,7 +141,7 @@ fn record() -> Recording {
         keys.collect(),
     );
     let committee = Arc::new(committee.expect("distinct keys, parameters in range"));
-    let key = Arc::new(dealt().0);
+    let key = Arc::new(dealt().0.clone());
     let envelopes = (0..ENVELOPES).map(|id| envelope(&key, id)).collect();
     let mut run = Run {
         nodes: (0..AUTHORITIES)
