@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::Roster;
@@ -38,6 +39,8 @@ use crate::stage::stats::CoreSteps;
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell};
 use crate::testnet::system_entropy;
 
+/// How long an address may be in use before a node gives up.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages between the IO and the core stage, each way.
 const STAGE_RING_DEPTH: usize = 16_384;
 
@@ -462,17 +465,22 @@ fn recover_and_start(
 }
 
 /// Finds out before a journal is read and begun whether both addresses are free.
+///
+/// The kernel may close the sockets of a node that was killed a moment after it is gone: that is waited for.
 fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
     let addresses = [
         ("client", config.client_listen),
         ("peer", config.peer_listen),
     ];
+    let until = Instant::now() + ADDRESS_TIMEOUT;
     for (what, address) in addresses {
-        std::net::TcpListener::bind(address).map_err(|error| {
-            anyhow::anyhow!(
+        while let Err(error) = std::net::TcpListener::bind(address) {
+            anyhow::ensure!(
+                error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until,
                 "cannot listen on the {what} address {address}: {error}; free the port or choose another"
-            )
-        })?;
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
     Ok(())
 }
