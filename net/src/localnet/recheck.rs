@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fairlane_engine::commit::sequence::Committer;
 use fairlane_engine::committee::Committee;
@@ -71,6 +72,8 @@ pub struct Recorded {
     pub vertices: u64,
     /// Anchors that came out.
     pub anchors: u64,
+    /// Time that the fair order took for all of them, nanoseconds.
+    pub fair_ns: u64,
 }
 
 impl Recorded {
@@ -126,12 +129,14 @@ impl Recheck {
         while std::mem::take(&mut more) {
             for sub_dag in self.committer.advance(&self.dag) {
                 self.recorded.anchors += 1;
-                let emission = self.fair.step(&Anchor {
+                let start = Instant::now();
+                let ordered = self.fair.step_ordered(&Anchor {
                     consensus_time: sub_dag.consensus_time,
                     tie_seed: tie_seed(&sub_dag),
                     appends: &sub_dag.appends,
                 });
-                let entries = emission.groups.iter().flatten();
+                self.recorded.fair_ns += start.elapsed().as_nanos() as u64;
+                let entries = ordered.entries.iter();
                 self.recorded
                     .digests
                     .extend(entries.map(|entry| entry.digest));

@@ -71,6 +71,16 @@ pub struct Report {
     pub group_wait_cut: u64,
     /// Groups of more than one entry (Condorcet cycles) at one node.
     pub cycles: u64,
+    /// Time of the fair order for one anchor, mean of all anchors and nodes, microseconds: timed while the recorded lists are
+    /// ordered again.
+    #[serde(default)]
+    pub fair_order_us_per_anchor: f64,
+    /// Entries that were ready and waited for others by the rule, and for how many anchors on average, at one node.
+    #[serde(default)]
+    pub deferred: u64,
+    /// See `deferred`.
+    #[serde(default)]
+    pub deferred_anchors_mean: f64,
     /// Surviving nodes hold the settled header hash at each seq.
     pub agreement: bool,
     /// The order recomputed from each surviving node's vertices is the settled one.
@@ -129,6 +139,10 @@ impl Report {
             .collect();
         let backend = backends.into_iter().collect::<Vec<_>>().join("+");
         let counter = |node: &NodeReport, name: &str| node.engine.get(name).copied().unwrap_or(0);
+        let highest = |name: &str| {
+            let counts = node_reports.iter().map(|node| counter(node, name));
+            counts.max().unwrap_or(0)
+        };
         let host = Host::read();
         Self {
             nodes: plan.nodes,
@@ -164,11 +178,13 @@ impl Report {
                 .unwrap_or(0),
             deferral_cap_fired: settled.cap_fired,
             group_wait_cut: settled.group_wait_cut,
-            cycles: node_reports
-                .iter()
-                .map(|node| counter(node, "cycles"))
-                .max()
-                .unwrap_or(0),
+            cycles: highest("cycles"),
+            fair_order_us_per_anchor: ratio(
+                recorded.iter().map(|node| node.fair_ns).sum::<u64>() as f64 / 1e3,
+                recorded.iter().map(|node| node.anchors).sum(),
+            ),
+            deferred: highest("deferred"),
+            deferred_anchors_mean: ratio(highest("deferred_anchors") as f64, highest("deferred")),
             agreement: verdicts.agreement && outcome.order_disagreements == 0,
             order_rechecked: verdicts.order_rechecked,
             failures,
@@ -311,6 +327,15 @@ impl fmt::Display for Report {
             self.group_wait_cut,
             self.deferral_cap_fired
         )?;
+        let settled_us = self.latency_us.settled.p50.max(1) as f64;
+        writeln!(
+            f,
+            "  fair order: {:.1} us an anchor, {:.2} % of the settled p50; {} of the entries waited for others, {:.1} anchors on average",
+            self.fair_order_us_per_anchor,
+            100.0 * self.fair_order_us_per_anchor / settled_us,
+            self.deferred,
+            self.deferred_anchors_mean
+        )?;
         write_steps(f, &self.steps(), self.node_reports.len())?;
         writeln!(f, "\nprocessor seconds in {:.1} s", self.wall_s)?;
         for process in &self.processes {
@@ -338,6 +363,11 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// 0 where there is nothing to divide by.
+fn ratio(sum: f64, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { sum / count as f64 }
 }
 
 fn write_distribution(
