@@ -128,6 +128,8 @@ counters! {
     sync_gap_too_long,
     /// States taken over from peers.
     states_taken,
+    /// Checkpoints among planned batches that did not open, up to which batches were fetched instead.
+    planned_fetched,
     /// Settled batches fetched from peers.
     batches_fetched,
     /// Sealing keys that the committee made.

@@ -42,7 +42,7 @@ use crate::seal::group::EncodedPoint;
 use crate::seal::key::SealingKey;
 use crate::seal::share::{ShareError, ShareMessage, VerifiedShare};
 use crate::types::{
-    AuthorityIndex, AuthoritySet, BatchSeq, Digest, KeyId, Sha256Hash, TimestampUs,
+    AuthorityIndex, AuthoritySet, BatchSeq, Digest, KeyId, Round, Sha256Hash, TimestampUs,
 };
 
 pub use kept::{SHARES_KEPT_BYTES_MAX, SHARES_KEPT_MAX};
@@ -281,6 +281,21 @@ impl Reveal {
             self.early_count[first.key().1.as_usize()] -= 1;
             first.remove();
         }
+    }
+
+    /// Goes on opening at `next`, at most the next seq, behind batches that come from others; plans from there on stay.
+    pub fn pass(&mut self, next: BatchSeq, previous_hash: Sha256Hash) {
+        let above = self.active.split_off(&next);
+        for (_, passed) in std::mem::replace(&mut self.active, above) {
+            self.active_bytes -= passed.plan.envelopes_len();
+        }
+        (self.open_next_seq, self.previous_hash) = (next, previous_hash);
+    }
+
+    /// The round of the anchor that emits the lowest batch that is not opened.
+    pub fn lowest_anchor(&self) -> Option<Round> {
+        let (_, lowest) = self.active.first_key_value()?;
+        Some(lowest.plan.anchor_round)
     }
 
     /// The own shares; none where this node has no share of the key.

@@ -13,6 +13,8 @@
 //! [`crate::reveal::SHARES_KEPT_MAX`] batches are kept, which is more than a full node and a window of rounds need. A
 //! quorum that goes on without this node and forgets them has settled further: its checkpoints are vouched for, and this
 //! node, when nothing has opened for a while, takes one over, drops the plans that it covers and fetches their batches.
+//! Nor do those give a share who took over a state that covers that batch. The checkpoint of that state lies at or above the
+//! batch and is vouched for; where this node has plans beyond it, it needs no state and only fetches the batches up to it.
 //!
 //! I1: an emission is taken in whole; so what is held may exceed the bounds by one anchor's. I2: while full, no vertex
 //! above twice that window is taken in; it is fetched once commits go on.

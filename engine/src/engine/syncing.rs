@@ -142,7 +142,10 @@ impl Engine {
         let is_early = self.syncing.proof_at.is_some_and(|at| now < at);
         if !is_early && !self.is_asking_for_checkpoint() {
             self.syncing.proof_at = None;
-            let above = self.committer.last_anchor();
+            // A checkpoint among the batches that are planned and do not open helps a stuck node, too.
+            let last = self.committer.last_anchor();
+            let stuck_at = self.reveal.lowest_anchor().filter(|_| self.is_stuck(now));
+            let above = stuck_at.map_or(last, |emits| last.min(emits.minus(1)));
             self.syncing.downloads.start(Item::Proof(above), now);
         }
     }
@@ -240,7 +243,17 @@ impl Engine {
             return false;
         };
         let header = *proof.header();
-        if header.anchor_round <= above || header.seq < self.reveal.next_seq() {
+        if header.anchor_round <= above || header.seq.0 < self.settled().0 {
+            return false;
+        }
+        if header.seq < self.reveal.next_seq() {
+            self.fetch_planned(&header);
+            // Not at once again, while those batches come.
+            let wait_us = PLANNED_FETCHED_RETRIES * self.config.fetch_retry_us;
+            self.syncing.proof_at = Some(now.plus_us(wait_us));
+            return true;
+        }
+        if header.anchor_round <= self.committer.last_anchor() {
             return false;
         }
         if header.seq.0 - self.settled().0 > GAP_MAX {
@@ -250,6 +263,26 @@ impl Engine {
         self.syncing.proof = Some(proof);
         // One that is gone at the peers meanwhile is asked for in vain; then the next proof is.
         self.syncing.downloads.start(Item::State(header.seq), now)
+    }
+
+    /// Fetches the planned batches up to a checkpoint that others have settled, instead of opening them.
+    ///
+    /// Whoever took a state over gives no shares for what that covers, so where f withhold theirs, too, those batches open
+    /// nowhere any more; but f + 1 have opened them. Plans above stay.
+    fn fetch_planned(&mut self, header: &BatchHeader) {
+        let (settled, previous) = self.settled();
+        if header.seq.0 < self.reveal.settled().0 {
+            return;
+        }
+        self.syncing.gap = Some(match self.syncing.gap.take() {
+            Some(gap) => gap.up_to(header),
+            None => Gap::new(BatchSeq(settled), previous, header),
+        });
+        let is_of_gap = |item: &Item| matches!(item, Item::Headers(_) | Item::Batch(_));
+        self.syncing.downloads.stop(is_of_gap);
+        self.reveal.pass(header.seq.next(), header.hash());
+        self.are_share_wants_stale = true;
+        self.counters.planned_fetched += 1;
     }
 
     fn take_state(&mut self, now: TimestampUs, bytes: &[u8], effects: &mut Vec<Effect>) -> bool {
@@ -400,6 +433,8 @@ impl Engine {
 const CATCH_UP_LAG_ROUNDS: u64 = 8;
 /// The wait for the next proof doubles at most this often.
 const STATES_MISSED_DOUBLINGS_MAX: u32 = 5;
+/// How many waits for an answer pass before a stuck node asks for another checkpoint among its plans.
+const PLANNED_FETCHED_RETRIES: u64 = 4;
 /// Batches fetched at one time.
 const GAP_DOWNLOADS: usize = 4;
 /// Bytes of a state in one record at most.
