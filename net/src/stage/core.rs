@@ -40,7 +40,7 @@ use crate::recovery::to_journal;
 const PORTION_MAX: usize = 256;
 /// Batches that wait for room in the settlement ring; with more the worker is served from the journal.
 pub const UNSETTLED_MAX: usize = 64;
-// A slow worker is let go of before the engine holds back its commits.
+// A slow worker is turned over to the journal before the engine holds back its commits.
 const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
 /// Bound of a frame to another authority: no message of ours comes near it.
 const FRAME_LEN_MAX: u32 = 16 << 20;
