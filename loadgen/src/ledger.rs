@@ -12,12 +12,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::latencies::{Latencies, Stage};
+use crate::outcome::Tally;
 use fairlane_client::Event;
 use fairlane_client::protocol::AckCode;
 use fairlane_engine::types::{AuthorityIndex, AuthoritySet, BatchSeq, Entry};
-use hdrhistogram::Histogram;
-
-use crate::outcome::Tally;
 
 /// One envelope.
 #[derive(Clone, Copy, Debug)]
@@ -68,15 +67,6 @@ pub(crate) struct Counts {
     pub(crate) refusals: [u64; AckCode::ALL.len()],
 }
 
-/// Microseconds from the planned time to the first notice of each kind.
-#[derive(Debug)]
-pub(crate) struct Latencies {
-    pub(crate) ack: Histogram<u64>,
-    pub(crate) receipt: Histogram<u64>,
-    pub(crate) ordered: Histogram<u64>,
-    pub(crate) settled: Histogram<u64>,
-}
-
 impl Ledger {
     pub(crate) fn new() -> Self {
         Self {
@@ -88,12 +78,7 @@ impl Ledger {
             last_change_us: 0,
             last_settled_us: 0,
             counts: Counts::default(),
-            latencies: Latencies {
-                ack: histogram(),
-                receipt: histogram(),
-                ordered: histogram(),
-                settled: histogram(),
-            },
+            latencies: Latencies::new(),
         }
     }
 
@@ -144,9 +129,11 @@ impl Ledger {
                 if self.unreceipted.remove(tag).is_some() {
                     let planned_us = self.records[*tag as usize].planned_us;
                     self.counts.receipted += 1;
-                    self.latencies
-                        .receipt
-                        .saturating_record(now_us.saturating_sub(planned_us));
+                    self.latencies.record(
+                        Stage::Receipt,
+                        now_us,
+                        now_us.saturating_sub(planned_us),
+                    );
                 }
             }
             Event::ReceiptRefused { .. } => self.counts.receipts_refused += 1,
@@ -172,8 +159,7 @@ impl Ledger {
             if record.accepted.is_empty() {
                 self.counts.acked += 1;
                 self.latencies
-                    .ack
-                    .saturating_record(now_us.saturating_sub(record.planned_us));
+                    .record(Stage::Ack, now_us, now_us.saturating_sub(record.planned_us));
             }
             record.accepted.insert(authority);
         } else {
@@ -201,9 +187,11 @@ impl Ledger {
         record.place = Some(place);
         self.last_change_us = now_us;
         self.counts.ordered += 1;
-        self.latencies
-            .ordered
-            .saturating_record(now_us.saturating_sub(record.planned_us));
+        self.latencies.record(
+            Stage::Ordered,
+            now_us,
+            now_us.saturating_sub(record.planned_us),
+        );
         let BatchSeq(seq) = place.0;
         if seq < self.batches_settled {
             self.settle(now_us, tag);
@@ -232,9 +220,11 @@ impl Ledger {
         self.last_change_us = now_us;
         self.last_settled_us = now_us;
         self.counts.settled += 1;
-        self.latencies
-            .settled
-            .saturating_record(now_us.saturating_sub(record.planned_us));
+        self.latencies.record(
+            Stage::Settled,
+            now_us,
+            now_us.saturating_sub(record.planned_us),
+        );
     }
 
     /// How many envelopes may still change, were `killed` not to answer any more. Amortised O(1) an envelope.
@@ -314,12 +304,6 @@ fn without(mut set: AuthoritySet, killed: AuthoritySet) -> AuthoritySet {
         }
     }
     set
-}
-
-/// From 1 us to 10 minutes at three significant digits, some 200 KiB.
-pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 600_000_000, 3)
-        .expect("bounds in order and a precision of 0 to 5")
 }
 
 #[cfg(test)]

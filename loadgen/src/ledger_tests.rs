@@ -78,14 +78,14 @@ fn latencies_count_once_and_from_the_planned_time() {
     ledger.settled_up_to(6_000, 1);
     ledger.settled_up_to(7_000, 1);
     let latencies = &ledger.latencies;
-    let only = |histogram: &Histogram<u64>| {
+    let only = |histogram: &hdrhistogram::Histogram<u64>| {
         assert_eq!(histogram.len(), 1);
         histogram.max()
     };
     // Histograms round up within a tenth of a percent.
-    assert!((700..=701).contains(&only(&latencies.ack)));
-    assert!((2_000..=2_002).contains(&only(&latencies.ordered)));
-    assert!((5_000..=5_005).contains(&only(&latencies.settled)));
+    assert!((700..=701).contains(&only(latencies.total(Stage::Ack))));
+    assert!((2_000..=2_002).contains(&only(latencies.total(Stage::Ordered))));
+    assert!((5_000..=5_005).contains(&only(latencies.total(Stage::Settled))));
     assert_eq!(ledger.last_settled_us(), 6_000);
     assert_eq!(summary(&ledger.tally(set(&[]))), [2, 1, 0, 1, 1, 0]);
 }
@@ -227,7 +227,7 @@ fn only_the_first_receipt_is_wanted_and_a_refused_one_leaves_it_wanted() {
         (ledger.counts.receipted, ledger.counts.receipts_refused),
         (1, 1)
     );
-    assert_eq!(ledger.latencies.receipt.max(), 500);
+    assert_eq!(ledger.latencies.total(Stage::Receipt).max(), 500);
     assert_eq!(ledger.receipt_wanted(0), Some(ENTRY));
     assert_eq!(ledger.receipt_wanted(99), None);
 }

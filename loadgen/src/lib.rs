@@ -8,6 +8,7 @@
 //! - `feed`: seals ahead of time on a thread of its own;
 //! - [`run`](mod@run): sends at the planned times and listens;
 //! - `ledger`: the state of every envelope;
+//! - [`latencies`], [`hlog`]: how long things took, second by second, and the log of it;
 //! - [`outcome`]: the report.
 
 #![forbid(unsafe_code)]
@@ -15,6 +16,8 @@
 pub mod config;
 pub mod control;
 mod feed;
+pub mod hlog;
+pub mod latencies;
 mod ledger;
 pub mod outcome;
 pub mod record;

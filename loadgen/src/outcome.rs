@@ -6,6 +6,8 @@ use fairlane_client::LinkCounts;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::latencies::Interval;
+
 /// Every envelope in one class: offered = accepted + refused + unanswered, accepted = settled + lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
@@ -126,6 +128,11 @@ pub struct LoadOutcome {
     pub throughput_tps: f64,
     /// Latencies.
     pub latency_us: LatencySummary,
+    /// The same second by second; not in the JSON, see [`crate::hlog`].
+    #[serde(skip)]
+    pub intervals: Vec<Interval>,
+    /// When the run began, microseconds since the Unix epoch.
+    pub start_us: u64,
     /// Planned against offered.
     pub offering: Offering,
     /// Envelopes neither settled nor refused when the last one had been sent.

@@ -16,7 +16,8 @@ use hdrhistogram::Histogram;
 use crate::config::{LoadConfig, LoadError};
 use crate::control::{Control, Phase, Progress};
 use crate::feed::{Fed, Feed, FeedPlan, Prepared};
-use crate::ledger::{Ledger, histogram};
+use crate::latencies::{Stage, histogram};
+use crate::ledger::Ledger;
 use crate::outcome::{Distribution, LatencySummary, LoadOutcome, Offering};
 
 /// Runs to its end and says what became of every envelope.
@@ -57,6 +58,7 @@ pub fn run(
     let backlog = run.listener.ledger.open_count(control.killed());
     let is_drained = run.drain(config.drain_timeout, progress, control)?;
     let mut outcome = run.outcome(control.killed());
+    outcome.start_us = start_time.0;
     outcome.backlog = backlog;
     outcome.backlog_s = ratio(backlog as f64, outcome.offering.planned_tps);
     outcome.is_drained = is_drained;
@@ -288,7 +290,7 @@ impl Run {
 
     fn progress(&self, phase: Phase) -> Progress {
         let ledger = &self.listener.ledger;
-        let settled = &ledger.latencies.settled;
+        let settled = ledger.latencies.total(Stage::Settled);
         Progress {
             phase,
             elapsed_us: self.listener.now_us(),
@@ -315,16 +317,17 @@ impl Run {
             tally: ledger.tally(killed),
             throughput_tps: ratio(counts.settled as f64, seconds(ledger.last_settled_us())),
             latency_us: LatencySummary {
-                ack: Distribution::of(&latencies.ack),
-                receipt: Distribution::of(&latencies.receipt),
-                ordered: Distribution::of(&latencies.ordered),
-                settled: Distribution::of(&latencies.settled),
+                ack: Distribution::of(latencies.total(Stage::Ack)),
+                receipt: Distribution::of(latencies.total(Stage::Receipt)),
+                ordered: Distribution::of(latencies.total(Stage::Ordered)),
+                settled: Distribution::of(latencies.total(Stage::Settled)),
             },
             offering: self.offering(),
             refusals_by_code: refusals
                 .filter(|(_, count)| *count > 0)
                 .map(|(code, count)| (code.name().to_owned(), count))
                 .collect(),
+            intervals: latencies.intervals(),
             receipts: counts.receipted,
             receipts_refused: counts.receipts_refused,
             order_disagreements: counts.order_disagreements,

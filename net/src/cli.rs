@@ -139,6 +139,12 @@ struct LocalnetArguments {
     /// Write the report to FILE as JSON, too; its folder must be there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the latencies, second by second, to FILE as an HdrHistogram log; its folder must be there.
+    #[arg(long, value_name = "FILE")]
+    hlog: Option<PathBuf>,
+    /// Least time between two vertices of a node: longer costs latency and spares processor time [default: 2ms].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    round_interval: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -270,6 +276,10 @@ impl LocalnetArguments {
                 "--restart {index}@{at:?}: authority {index} runs at that time; kill it before, with --kill {index}@..."
             )));
         }
+        let mut timers = Timers::default();
+        if let Some(interval) = self.round_interval {
+            timers.round_interval_us_min = interval.as_micros() as u64;
+        }
         Ok(LocalnetPlan {
             nodes: self.nodes,
             offered,
@@ -284,6 +294,8 @@ impl LocalnetArguments {
             base_port: self.base_port,
             data: self.data,
             json: self.json,
+            hlog: self.hlog,
+            timers,
         })
     }
 }
@@ -474,14 +486,15 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit {
+        "us" => 0.000_001,
         "ms" => 0.001,
         "s" | "" => 1.0,
         "m" => 60.0,
-        _ => return Err("a time is a number with ms, s or m, like 10s".into()),
+        _ => return Err("a time is a number with us, ms, s or m, like 10s".into()),
     };
     let number: f64 = number
         .parse()
-        .map_err(|_| "a time is a number with ms, s or m, like 10s".to_owned())?;
+        .map_err(|_| "a time is a number with us, ms, s or m, like 10s".to_owned())?;
     let duration = Duration::try_from_secs_f64(number * seconds);
     let duration = duration.map_err(|_| "a time is above 0 and at most a day".to_owned())?;
     if duration.is_zero() || duration > Duration::from_secs(86_400) {

@@ -12,10 +12,12 @@ pub mod report;
 pub mod search;
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use fairlane_client::committee_file::{Addresses, Directory};
@@ -24,7 +26,7 @@ use fairlane_engine::types::{AuthorityIndex, ChainId, RollupId};
 use fairlane_loadgen::workload::replay::Replay;
 use fairlane_loadgen::workload::synthetic::Synthetic;
 use fairlane_loadgen::workload::{Pace, Workload};
-use fairlane_loadgen::{Control, LoadConfig, LoadOutcome, Phase, Progress};
+use fairlane_loadgen::{Control, LoadConfig, LoadOutcome, Phase, Progress, hlog};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -71,6 +73,10 @@ pub struct LocalnetPlan {
     pub data: Option<PathBuf>,
     /// Where to write the report as JSON.
     pub json: Option<PathBuf>,
+    /// Where to write the latencies as an HdrHistogram log.
+    pub hlog: Option<PathBuf>,
+    /// For every node.
+    pub timers: Timers,
 }
 
 /// What happens to a node during the load.
@@ -126,6 +132,7 @@ pub enum Offered {
 pub fn run(plan: LocalnetPlan) -> anyhow::Result<bool> {
     check_offered(&plan.offered)?;
     check_json(plan.json.as_deref())?;
+    check_output("--hlog", plan.hlog.as_deref())?;
     let mut folder = DataFolder::make(plan.data.as_deref())?;
     folder.check_room(u64::from(plan.nodes))?;
     let control = Control::new();
@@ -140,6 +147,10 @@ pub fn run(plan: LocalnetPlan) -> anyhow::Result<bool> {
     let offered = offered?;
     network.settle_down();
     let stopped = network.stop();
+    if let Some(path) = &plan.hlog {
+        write_hlog(path, &offered.outcome)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let report = network.report(&plan, offered, stopped)?;
     print!("{report}");
     if let Some(path) = &plan.json {
@@ -208,7 +219,7 @@ impl Network {
             addresses,
             durability: plan.durability,
             backend: plan.backend,
-            timers: Timers::default(),
+            timers: plan.timers,
             settle_node: usize::from(settle_node),
             dkg: plan.dkg,
         };
@@ -513,11 +524,24 @@ fn check_offered(offered: &Offered) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn write_hlog(path: &Path, outcome: &LoadOutcome) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let start = UNIX_EPOCH + Duration::from_micros(outcome.start_us);
+    let comment = format!("fairlane localnet, commit {}", env!("FAIRLANE_COMMIT"));
+    hlog::write(&mut file, start, &[comment], &outcome.intervals)?;
+    file.flush()
+}
+
 pub(crate) fn check_json(path: Option<&Path>) -> anyhow::Result<()> {
+    check_output("--json", path)
+}
+
+/// Refuses a file that could not be written, before anything runs for it.
+fn check_output(flag: &str, path: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     anyhow::ensure!(
         !path.is_dir(),
-        "--json {}: that is a folder, name a file",
+        "{flag} {}: that is a folder, name a file",
         path.display()
     );
     let folder = path
@@ -526,7 +550,7 @@ pub(crate) fn check_json(path: Option<&Path>) -> anyhow::Result<()> {
     if let Some(folder) = folder {
         anyhow::ensure!(
             folder.is_dir(),
-            "--json {}: there is no folder {}",
+            "{flag} {}: there is no folder {}",
             path.display(),
             folder.display()
         );

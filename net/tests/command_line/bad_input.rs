@@ -183,11 +183,13 @@ fn folders_made_for_a_run_that_is_refused_are_removed_again() {
 #[test]
 fn a_report_that_cannot_be_written_is_refused_before_the_run() {
     let sandbox = Sandbox::new();
-    let refuse = |json: &str, words: &[&str]| {
-        assert_refused(&sandbox, &["localnet", "--json", json], words);
-    };
-    refuse("nowhere/report.json", &["--json", "no folder nowhere"]);
-    refuse("tmp", &["--json tmp", "a folder"]);
+    for flag in ["--json", "--hlog"] {
+        let refuse = |file: &str, words: &[&str]| {
+            assert_refused(&sandbox, &["localnet", flag, file], words);
+        };
+        refuse("nowhere/report", &[flag, "no folder nowhere"]);
+        refuse("tmp", &[flag, "tmp", "a folder"]);
+    }
 }
 
 #[test]

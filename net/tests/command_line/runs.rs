@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fairlane_loadgen::hlog;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -125,10 +126,20 @@ fn epoll_open_envelopes_and_asynchronous_durability_are_said_in_the_report() {
     let before = sandbox.listing();
     let load = ["--duration", "2s", "--rate", "100", "--open"];
     let kind = ["--backend", "mio", "--durability", "async"];
-    let (_, report) = run_localnet(&sandbox, &[&load[..], &kind[..]].concat());
+    let log = ["--hlog", "latencies.hlog"];
+    let (_, report) = run_localnet(&sandbox, &[&load[..], &kind[..], &log[..]].concat());
     assert_eq!(report["backend"], "mio");
     assert_eq!(report["durability"], "async");
     assert_eq!(report["sealed"], false);
+
+    let log = std::fs::read(sandbox.path("latencies.hlog")).unwrap();
+    for tag in ["ack", "receipt", "ordered", "settled"] {
+        let lines = hlog::read(&log).unwrap();
+        let tagged = lines.iter().filter(|line| line.tag.as_deref() == Some(tag));
+        let counts = tagged.map(|line| line.histogram.len());
+        assert_eq!(Some(counts.sum()), report["offered"].as_u64(), "{tag}");
+    }
+    std::fs::remove_file(sandbox.path("latencies.hlog")).unwrap();
     std::fs::remove_file(sandbox.path("report.json")).unwrap();
     assert_eq!(
         sandbox.listing(),
