@@ -11,6 +11,9 @@ use fairlane_bench::attack::localnet::{self, LocalnetPlan};
 use fairlane_bench::attack::report::Report;
 use fairlane_bench::attack::waiting::Attack;
 use fairlane_bench::attack::{self, AttackPlan, plot};
+use fairlane_bench::e2e::{self, Cell, E2ePlan, Program};
+use fairlane_bench::gate::limit::Limit;
+use fairlane_bench::gate::{self, GatePlan};
 
 /// Measurements of Fairlane that are runs of their own.
 #[derive(Debug, Parser)]
@@ -26,6 +29,97 @@ enum Command {
     Attack(AttackArguments),
     /// The race of attackers and victims on the orders that a real local network recorded, f of them bent afterwards.
     AttackLocalnet(AttackLocalnetArguments),
+    /// Run a local network several times for each cell of a matrix of settings, two versions in turns where asked.
+    #[command(after_help = EXIT_STATUS)]
+    E2e(E2eArguments),
+    /// Judge whether latencies got worse, from HdrHistogram logs of several runs of each side.
+    #[command(after_help = EXIT_STATUS)]
+    Gate(GateArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct E2eArguments {
+    /// Folder for e2e.json, e2e.html and the logs, current/CELL/ROUND.hlog; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The fairlane binary to measure [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Another fairlane binary, run in turns with the first; its logs go to baseline/CELL/ROUND.hlog.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Runs of each cell and version.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=999))]
+    repeat: u32,
+    /// How long each run sends: 10s, 500ms, 2m.
+    #[arg(long, default_value = "10s", value_name = "TIME")]
+    duration: String,
+    /// Authorities: one number or several, like 4,5,7.
+    #[arg(long, default_value = "5", value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=64))]
+    nodes: Vec<u8>,
+    /// Envelopes a second; one number or several.
+    #[arg(long, default_value = "500", value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Vec<u32>,
+    /// Bytes of payload in each; one number or several.
+    #[arg(
+        long,
+        default_value = "128",
+        value_name = "BYTES,...",
+        value_delimiter = ','
+    )]
+    payload: Vec<u32>,
+    /// sync, async, or both.
+    #[arg(long, default_value = "sync", value_name = "NAME,...", value_delimiter = ',', value_parser = ["sync", "async"])]
+    durability: Vec<String>,
+    /// auto, uring, mio, or several.
+    #[arg(long, default_value = "auto", value_name = "NAME,...", value_delimiter = ',', value_parser = ["auto", "uring", "mio"])]
+    backend: Vec<String>,
+    /// Further flags of `fairlane localnet` for the measured version only, in one argument.
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "FLAGS",
+        allow_hyphen_values = true
+    )]
+    flags: String,
+    /// The same for the version that it is held against.
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "FLAGS",
+        allow_hyphen_values = true
+    )]
+    against_flags: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct GateArguments {
+    /// Log of a run that is the yardstick, or a folder of such logs; may be given several times.
+    #[arg(long, required = true, value_name = "FILE|DIR")]
+    baseline: Vec<PathBuf>,
+    /// Log of a run that is judged, or a folder; run i of both sides are held against each other.
+    #[arg(long, required = true, value_name = "FILE|DIR")]
+    current: Vec<PathBuf>,
+    /// By how much a figure may grow: pNN, mean, or shift (all of the distribution).
+    #[arg(
+        long,
+        default_value = "p50=10%,p99=15%,shift=10%",
+        value_name = "FIGURE=N%,...",
+        value_delimiter = ','
+    )]
+    max_regress: Vec<Limit>,
+    /// Which lines of the logs.
+    #[arg(long, default_value = "settled", value_name = "TAG")]
+    tag: String,
+    /// Confidence of the one-sided intervals, per cent.
+    #[arg(long, default_value_t = 95.0, value_name = "PERCENT", value_parser = parse_confidence)]
+    confidence: f64,
+    /// Fail as well when the runs cannot tell.
+    #[arg(long)]
+    strict: bool,
+    /// Write the figures to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,11 +162,14 @@ struct AttackLocalnetArguments {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Attack(arguments) => run_attack(&arguments),
-        Command::AttackLocalnet(arguments) => run_attack_localnet(&arguments),
+        Command::Attack(arguments) => run_attack(&arguments).map(|()| true),
+        Command::AttackLocalnet(arguments) => run_attack_localnet(&arguments).map(|()| true),
+        Command::E2e(arguments) => run_e2e(arguments),
+        Command::Gate(arguments) => run_gate(arguments),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("fairlane-bench: {error:#}");
             ExitCode::from(2)
@@ -109,12 +206,8 @@ fn run_attack_localnet(arguments: &AttackLocalnetArguments) -> anyhow::Result<()
     let out = &arguments.out;
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let fairlane = match &arguments.fairlane {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("fairlane"),
-    };
     let plan = LocalnetPlan {
-        fairlane,
+        fairlane: fairlane_binary(arguments.fairlane.clone())?,
         authorities: arguments.nodes.into(),
         pairs: arguments.pairs as usize,
         seed: arguments.seed,
@@ -122,6 +215,86 @@ fn run_attack_localnet(arguments: &AttackLocalnetArguments) -> anyhow::Result<()
     let folder = tempfile::tempdir().context("cannot make a folder for the run")?;
     let report = localnet::run(&plan, folder.path())?;
     write_report(out, "attack-localnet", &report)
+}
+
+/// The given binary, or the one beside this one.
+fn fairlane_binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    match given {
+        Some(path) => Ok(path),
+        None => Ok(std::env::current_exe()?.with_file_name("fairlane")),
+    }
+}
+
+/// Whether every check of every run holds.
+fn run_e2e(arguments: E2eArguments) -> anyhow::Result<bool> {
+    let flags = |flags: &str| flags.split_whitespace().map(str::to_owned).collect();
+    let path = fairlane_binary(arguments.fairlane)?;
+    let against = match (arguments.against, arguments.against_flags.is_empty()) {
+        (None, true) => None,
+        // Other flags of the same binary are another version, too.
+        (None, false) => Some(path.clone()),
+        (given, _) => given,
+    };
+    let mut cells = Vec::new();
+    for nodes in &arguments.nodes {
+        for rate in &arguments.rate {
+            for payload in &arguments.payload {
+                for durability in &arguments.durability {
+                    for backend in &arguments.backend {
+                        cells.push(Cell {
+                            nodes: *nodes,
+                            rate: *rate,
+                            payload: *payload,
+                            durability: durability.clone(),
+                            backend: backend.clone(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    let plan = E2ePlan {
+        out: arguments.out,
+        current: Program {
+            path,
+            flags: flags(&arguments.flags),
+        },
+        baseline: against.map(|path| Program {
+            path,
+            flags: flags(&arguments.against_flags),
+        }),
+        cells,
+        repeat: arguments.repeat,
+        duration: arguments.duration,
+    };
+    let all = e2e::run(&plan, &mut |next| eprintln!("{next}"))?;
+    print!("{all}");
+    Ok(all.holds())
+}
+
+/// Whether nothing is worse than allowed.
+fn run_gate(arguments: GateArguments) -> anyhow::Result<bool> {
+    let gated = gate::run(&GatePlan {
+        baseline: arguments.baseline,
+        current: arguments.current,
+        tag: arguments.tag,
+        limits: arguments.max_regress,
+        confidence: arguments.confidence / 100.0,
+    })?;
+    print!("{gated}");
+    if let Some(path) = arguments.json {
+        let json = serde_json::to_string_pretty(&gated)? + "\n";
+        std::fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let fails = gated.is_worse() || (arguments.strict && gated.is_unclear());
+    Ok(!fails)
+}
+
+fn parse_confidence(text: &str) -> Result<f64, String> {
+    let percent = text.parse::<f64>().ok();
+    percent
+        .filter(|percent| *percent > 50.0 && *percent < 100.0)
+        .ok_or_else(|| "a confidence lies between 50 and 100, like 95".to_owned())
 }
 
 /// Prints the report, and writes it with its races' plots.
@@ -144,5 +317,7 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+const EXIT_STATUS: &str = "Exit status: 0 all holds; 1 a run does not hold, or something is worse than allowed; \
+                           2 unusable input, said in one sentence.";
 /// One liar, and three.
 const SIZES_DEFAULT: [usize; 2] = [5, 10];
