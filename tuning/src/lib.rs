@@ -7,7 +7,18 @@
 //! its own; with fewer, ingress, peers, admission, core and reveal share one thread, so that a message crosses no
 //! thread on its way, and the journal, which blocks in the kernel, keeps its own. Every thread is pinned: threads
 //! that talk to each other and are left to the scheduler end up packed on one core. Nothing spins.
+//!
+//! The node needs [`plan`] only and takes this crate without its default feature `command`.
 
+#[cfg(feature = "command")]
+pub mod cli;
+pub mod cpu_list;
+pub mod network;
+pub mod placement;
 pub mod plan;
+#[cfg(feature = "command")]
+mod text;
+pub mod topology;
+pub mod tree;
 
 pub use plan::{CorePlan, Stage, ThreadPlan, plan};

@@ -1,9 +1,15 @@
-//! The core plan: a pure function of cores and authorities.
+//! The core plan: a pure function of cores and authorities, which the node follows.
+//!
+//! The node hands over the processors that it may run on, ascending, so whoever starts it chooses the cores by its
+//! affinity (`taskset`, `CPUAffinity=`); which choice is best on a machine is what [`crate::placement`] answers.
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// A step of an authority's pipeline that can be given a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Client and peer sockets.
     Io,
@@ -24,7 +30,7 @@ impl fmt::Display for Stage {
 }
 
 /// One thread: what it runs and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ThreadPlan {
     /// Stages, polled in this order.
     pub stages: Vec<Stage>,
@@ -33,7 +39,7 @@ pub struct ThreadPlan {
 }
 
 /// The threads of one authority.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CorePlan {
     /// In order of the pipeline.
     pub threads: Vec<ThreadPlan>,
@@ -69,7 +75,12 @@ pub fn plan(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
         );
         return CorePlan { threads, reason };
     }
-    let core = |offset: usize| cores[(place + offset) % cores.len()];
+    // Two cores each: a pair of its own. Fewer: they go round over all.
+    let (own, start) = match share {
+        2 => (&cores[(place % authorities) * 2..][..2], 0),
+        _ => (cores, place),
+    };
+    let core = |offset: usize| own[(start + offset) % own.len()];
     let threads = vec![
         ThreadPlan {
             stages: vec![Stage::Io, Stage::Core],
@@ -129,6 +140,16 @@ mod tests {
         }
         used.dedup();
         assert_eq!(used.len(), 15, "no core is used twice");
+    }
+
+    #[test]
+    fn two_cores_each_are_a_pair_of_ones_own() {
+        let cores = [0, 1, 2, 3];
+        let used: Vec<usize> = (0..2)
+            .flat_map(|place| plan(&cores, place, 2).threads)
+            .map(|thread| thread.core)
+            .collect();
+        assert_eq!(used, [0, 1, 2, 3]);
     }
 
     #[test]
