@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::config::{self, BackendName, Timers};
 use crate::fair_order;
 use crate::founding::{self, Founder};
+use crate::inspect::{self, JournalCommand};
 use crate::journal::Durability;
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
@@ -85,6 +86,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Look into the journal of a node or of a settlement worker; nothing is changed, and it may be running.
+    #[command(subcommand, after_help = JOURNAL_STATUS)]
+    Journal(JournalCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -202,6 +206,7 @@ pub fn main() -> ExitCode {
         Command::FairOrder { input, json } => {
             fair_order::run(&input, json.as_deref()).map(|()| true)
         }
+        Command::Journal(command) => inspect::run(&command),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -473,6 +478,9 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
 
 const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \
 2 bad input, or the machine lacks something, said in one sentence.";
+
+const JOURNAL_STATUS: &str = "Exit status: 0 the journal is whole (a tail that a crash tore is: the next start cuts it); \
+1 it is not; 2 there is none, or it cannot be read or judged.";
 
 /// Pause of a settlement worker before it looks whether its node is back.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);

@@ -31,6 +31,7 @@ mod lock;
 mod reader;
 mod record;
 mod segment;
+mod survey;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub use lock::FolderLock;
 pub use reader::{JournalEnd, JournalReader, JournalRecord, Torn};
 pub use record::{Kind, Record};
 pub(crate) use segment::{draw_salt, sync_folder};
+pub use survey::{JournalSurvey, KindFigures, Range, SegmentFigures};
 pub use writer::{Journal, JournalStats, Refused, StoppedJournal};
 
 /// When a record counts as durable.
@@ -74,6 +76,12 @@ pub struct JournalIdentity {
     pub chain_id: ChainId,
     /// The authority whose node writes.
     pub authority: AuthorityIndex,
+}
+
+impl std::fmt::Display for JournalIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of chain {}", self.authority, self.chain_id.0)
+    }
 }
 
 /// How a journal is kept.
@@ -130,10 +138,17 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The folder belongs to another chain or authority.
-    #[error("{} holds the journal of another chain or authority: choose another data folder", path.display())]
+    #[error(
+        "{} says at byte 0 that it is of {found}, and it should be of {expected}: choose another data folder",
+        path.display()
+    )]
     Foreign {
         /// The segment that says so.
         path: PathBuf,
+        /// Whose it is.
+        found: JournalIdentity,
+        /// Whose it should be.
+        expected: JournalIdentity,
     },
     /// A durable record is damaged: nothing behind it may be used without it.
     #[error(
@@ -149,12 +164,28 @@ pub enum JournalError {
         reason: &'static str,
     },
     /// A header record does not decode though its checksum holds: another version wrote it.
-    #[error("{}: its header does not decode ({source}): another version wrote it", path.display())]
+    #[error(
+        "{} begins at byte 0 with a header of another format ({source}): use the version of fairlane that wrote it",
+        path.display()
+    )]
     Header {
         /// The segment.
         path: PathBuf,
         /// Why.
         source: DecodeError,
+    },
+    /// A whole record is of a kind that is not known.
+    #[error(
+        "{} holds at byte {offset} a record of kind {code}, which this version does not know: use the version of fairlane that wrote it",
+        path.display()
+    )]
+    UnknownKind {
+        /// The segment.
+        path: PathBuf,
+        /// Offset of the record, bytes.
+        offset: u64,
+        /// Its kind's code.
+        code: u8,
     },
     /// The configured segment is too short.
     #[error("segments of {0} bytes are too short: at least {SEGMENT_LEN_MIN}")]

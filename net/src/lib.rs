@@ -9,6 +9,7 @@ pub mod deframe;
 pub mod fair_order;
 pub mod founding;
 pub mod frame;
+pub mod inspect;
 pub mod journal;
 pub mod localnet;
 pub mod node;

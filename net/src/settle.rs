@@ -21,12 +21,14 @@ mod journal_sink;
 mod reader;
 mod server;
 mod sink_format;
+mod survey;
 mod worker;
 
 use std::path::PathBuf;
 
 use fairlane_engine::batch::{BatchError, BatchHeader, BatchView};
-use fairlane_engine::types::BatchSeq;
+use fairlane_engine::types::{BatchSeq, ChainId, RollupId};
+use fairlane_engine::wire::DecodeError;
 
 use crate::journal::JournalError;
 use crate::ring::RingError;
@@ -35,6 +37,7 @@ pub use journal_sink::JournalSink;
 pub use reader::{SettleReader, SettledBatch};
 pub use server::{ServerConfig, SettleServer};
 pub use sink_format::Finality;
+pub use survey::SettleSurvey;
 pub use worker::{Ended, SettleConfig, SettleReport, run, run_with};
 
 /// Where settled batches go: a journal now; a chain's inbox later.
@@ -97,11 +100,29 @@ pub enum SettleError {
         /// What does not fit.
         reason: &'static str,
     },
-    /// The sink's file belongs to another chain or rollup, or is of another version.
-    #[error("{} does not belong to this chain and rollup: choose another folder", path.display())]
+    /// The sink's file belongs to another chain or rollup.
+    #[error(
+        "{} says at byte 16 that it is of rollup {} of chain {}, and this worker settles rollup {} of chain {}: choose another folder",
+        path.display(), found.1.0, found.0.0, expected.1.0, expected.0.0
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
+        /// Chain and rollup that it is of.
+        found: (ChainId, RollupId),
+        /// Those that it should be of.
+        expected: (ChainId, RollupId),
+    },
+    /// The sink's file does not begin as such files do, or another version wrote it.
+    #[error(
+        "{} does not begin at byte 0 as a settlement journal does ({source}): restore it, or use the version of fairlane that wrote it",
+        path.display()
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DecodeError,
     },
 }
 

@@ -11,6 +11,8 @@
 mod bad_input;
 #[path = "command_line/fair_order.rs"]
 mod fair_order;
+#[path = "command_line/journal.rs"]
+mod journal;
 #[path = "command_line/runs.rs"]
 mod runs;
 #[path = "command_line/sandbox.rs"]

@@ -74,9 +74,14 @@ fn a_row_states_a_bound_only_with_its_very_value() {
 #[test]
 fn every_flag_of_localnet_and_testnet_stands_in_the_command_reference() {
     let readme = readme();
-    for command in ["localnet", "testnet", "node", "settle"] {
+    let of_journal = ["journal inspect", "journal check"];
+    for command in ["localnet", "testnet", "node", "settle"]
+        .iter()
+        .chain(&of_journal)
+    {
         let fairlane = env!("CARGO_BIN_EXE_fairlane");
-        let output = Command::new(fairlane).args([command, "--help"]).output();
+        let words = command.split(' ').chain(["--help"]);
+        let output = Command::new(fairlane).args(words).output();
         let help = String::from_utf8(output.unwrap().stdout).unwrap();
         let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let flags: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();

@@ -93,7 +93,7 @@ impl BatchReader {
         }
         Ok(match parse(&frame) {
             Parsed::Frame { body, .. } => archive_of_batch(body).map(Arc::from),
-            Parsed::End | Parsed::Bad(_) => None,
+            Parsed::End | Parsed::Bad(_) | Parsed::Unknown(_) => None,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -22,12 +23,32 @@ impl FolderLock {
         std::fs::create_dir_all(folder).map_err(JournalError::io("making the folder", folder))?;
         let path = folder.join(Self::NAME);
         let file = File::create(&path).map_err(JournalError::io("making", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked {
-                path: folder.to_path_buf(),
-            }),
-            Err(errno) => Err(JournalError::io("locking", &path)(errno)),
+        let until = Instant::now() + TAKE_TIMEOUT;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _file: file }),
+                // Whoever only looks holds it for an instant.
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                    std::thread::sleep(TAKE_TIMEOUT / 20);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let path = folder.to_path_buf();
+                    return Err(JournalError::Locked { path });
+                }
+                Err(errno) => return Err(JournalError::io("locking", &path)(errno)),
+            }
         }
     }
+
+    /// Whether a process holds `folder`; nothing is made or kept.
+    pub fn is_held(folder: &Path) -> bool {
+        let Ok(file) = File::open(folder.join(Self::NAME)) else {
+            return false;
+        };
+        let shared = flock(&file, FlockOperation::NonBlockingLockShared);
+        shared == Err(rustix::io::Errno::WOULDBLOCK)
+    }
 }
+
+/// How long another process may hold a folder before it counts as in use.
+const TAKE_TIMEOUT: Duration = Duration::from_millis(200);

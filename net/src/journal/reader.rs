@@ -46,6 +46,8 @@ pub struct Torn {
 }
 
 /// Reads the records of a folder, a segment at a time in memory.
+///
+/// May read while the journal is being written: it then ends where the whole records ended when it came there.
 #[derive(Debug)]
 pub struct JournalReader {
     folder: PathBuf,
@@ -57,6 +59,8 @@ pub struct JournalReader {
     identity: Option<JournalIdentity>,
     records: u64,
     end: Option<JournalEnd>,
+    /// Segment and offset of the flaw for which the segment was read a second time.
+    looked_again: Option<(u64, usize)>,
 }
 
 #[derive(Debug)]
@@ -92,6 +96,7 @@ impl JournalReader {
             identity: None,
             records: 0,
             end: None,
+            looked_again: None,
         })
     }
 
@@ -172,6 +177,13 @@ impl JournalReader {
                 }
                 Parsed::End => self.end_segment(None)?,
                 Parsed::Bad(reason) => self.end_segment(Some(reason))?,
+                Parsed::Unknown(code) => {
+                    return Err(JournalError::UnknownKind {
+                        path: segment.path.clone(),
+                        offset: segment.at as u64,
+                        code,
+                    });
+                }
             }
         }
     }
@@ -187,7 +199,7 @@ impl JournalReader {
             return Ok(());
         };
         let path = segment_path(&self.folder, index);
-        let bytes = std::fs::read(&path).map_err(JournalError::io("reading", &path))?;
+        let bytes = read_segment(&path)?;
         let mut segment = Segment {
             index,
             path,
@@ -209,7 +221,9 @@ impl JournalReader {
                     })?;
                 (header, frame_len(body.len()))
             }
-            Parsed::Frame { .. } => return Err(segment.corrupt("it does not begin with a header")),
+            Parsed::Frame { .. } | Parsed::Unknown(_) => {
+                return Err(segment.corrupt("it does not begin with a header"));
+            }
             Parsed::End | Parsed::Bad(_) => {
                 self.current = Some(segment);
                 return self.end_segment(Some("its header was never written"));
@@ -217,7 +231,11 @@ impl JournalReader {
         };
         match self.identity.or(self.expected) {
             Some(identity) if identity != header.identity => {
-                return Err(JournalError::Foreign { path: segment.path });
+                return Err(JournalError::Foreign {
+                    path: segment.path,
+                    found: header.identity,
+                    expected: identity,
+                });
             }
             _ => {}
         }
@@ -252,7 +270,7 @@ impl JournalReader {
             None => rest.iter().skip(HEADER_FRAME_LEN).any(|byte| *byte != 0),
         };
         if was_durable {
-            return Err(segment.corrupt(flaw.unwrap_or("zeros where records were")));
+            return self.look_again(segment, flaw.unwrap_or("zeros where records were"));
         }
         let stray = rest
             .iter()
@@ -272,6 +290,30 @@ impl JournalReader {
         });
         Ok(())
     }
+
+    /// Reads a segment again before it is called corrupt: beside a writer the bytes at a place may have been read before
+    /// they were written, and the mark behind them after. What vouches was written later than what it vouches for, so a
+    /// second reading settles it.
+    fn look_again(
+        &mut self,
+        mut segment: Segment,
+        reason: &'static str,
+    ) -> Result<(), JournalError> {
+        let place = (segment.index, segment.at);
+        if self.looked_again.replace(place) == Some(place) {
+            return Err(segment.corrupt(reason));
+        }
+        if segment.salt.is_none() {
+            self.ahead.push(segment.index);
+            return Ok(());
+        }
+        segment.bytes = read_segment(&segment.path)?;
+        if segment.bytes.len() < segment.at {
+            return Err(segment.corrupt("it was cut while it was read"));
+        }
+        self.current = Some(segment);
+        Ok(())
+    }
 }
 
 impl Segment {
@@ -282,4 +324,8 @@ impl Segment {
             reason,
         }
     }
+}
+
+fn read_segment(path: &Path) -> Result<Vec<u8>, JournalError> {
+    std::fs::read(path).map_err(JournalError::io("reading", path))
 }

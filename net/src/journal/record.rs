@@ -80,6 +80,8 @@ pub(super) enum Parsed<'a> {
     End,
     /// Something that is no record.
     Bad(&'static str),
+    /// A whole record of a kind that this program does not know: a newer one wrote it.
+    Unknown(u8),
 }
 
 /// Appends the frame of a record to `out`.
@@ -120,7 +122,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
             epoch: Epoch(epoch),
             body,
         },
-        None => Parsed::Bad("its kind is unknown"),
+        None => Parsed::Unknown(code),
     }
 }
 
@@ -233,7 +235,7 @@ pub(super) fn durable_claim_max(bytes: &[u8], salt: u64) -> u64 {
 }
 
 /// Version of the format, in every segment's header.
-const FORMAT_VERSION: u8 = 1;
+pub(super) const FORMAT_VERSION: u8 = 1;
 const CRC_AT: usize = 9;
 pub(super) const FRAME_HEADER_LEN: usize = CRC_AT + 4;
 /// Bytes of the frame that opens a segment.
@@ -284,6 +286,16 @@ mod tests {
         }
         assert_eq!(Kind::from_code(0), None);
         assert_eq!(Kind::from_code(11), None);
+    }
+
+    #[test]
+    fn a_whole_record_of_an_unknown_kind_is_told_from_a_flaw() {
+        let mut frame = Vec::new();
+        push_frame(&mut frame, Kind::Batch, Epoch(1), b"some bytes");
+        frame[4] = 0xFE;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&frame[..CRC_AT]), b"some bytes");
+        frame[CRC_AT..FRAME_HEADER_LEN].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(parse(&frame), Parsed::Unknown(0xFE));
     }
 
     #[test]

@@ -59,8 +59,13 @@ impl JournalSink {
             rollup_id,
             salt,
         });
-        if (head.chain_id, head.rollup_id) != (chain_id, rollup_id) {
-            return Err(SettleError::Foreign { path });
+        let (found, expected) = ((head.chain_id, head.rollup_id), (chain_id, rollup_id));
+        if found != expected {
+            return Err(SettleError::Foreign {
+                path,
+                found,
+                expected,
+            });
         }
         while reader.try_next()?.is_some() {}
 

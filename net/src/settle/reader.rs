@@ -13,7 +13,8 @@ use rkyv::util::AlignedVec;
 
 use super::SettleError;
 use super::sink_format::{
-    ALIGN, FILE_HEAD_LEN, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len,
+    ALIGN, FILE_HEAD_LEN, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, SALT_AT,
+    record_len,
 };
 use crate::journal::JournalError;
 
@@ -88,9 +89,15 @@ impl SettleReader {
         }
         match FileHead::decode(&head) {
             Ok(head) => reader.head = Some(head),
-            Err(_) => return Err(SettleError::Foreign { path: reader.path }),
+            Err(source) => {
+                return Err(SettleError::Format {
+                    path: reader.path,
+                    source,
+                });
+            }
         }
         reader.at = FILE_HEAD_LEN as u64;
+        reader.check_salt()?;
         Ok(reader)
     }
 
@@ -101,15 +108,25 @@ impl SettleReader {
         let Some(FileHead { salt, .. }) = self.head else {
             return Ok(None);
         };
-        match self.read_record(salt)? {
+        let mut record = self.read_record(salt)?;
+        if let Err(reason) = record
+            && self.is_vouched_for(salt)?
+        {
+            // Beside a sink this place may have been read before it was written, and the record that vouches for it after:
+            // what vouches was written later than what it vouches for, so a second reading settles it.
+            record = self.read_record(salt)?;
+            if record.is_err() {
+                return Err(self.corrupt(self.at, reason));
+            }
+        }
+        match record {
             Ok(Some(batch)) => {
                 self.last = Some(batch.header);
                 self.at += record_len(batch.archive.len()) as u64;
                 Ok(Some(batch))
             }
             Ok(None) => Ok(None),
-            Err(reason) => {
-                self.check_nothing_vouches(salt, reason)?;
+            Err(_) => {
                 self.torn = true;
                 Ok(None)
             }
@@ -179,8 +196,8 @@ impl SettleReader {
         header.map_err(|source: BatchError| SettleError::Batch { seq, source })
     }
 
-    /// A flaw at the current place is a torn tail unless a later record was written when this place was synced.
-    fn check_nothing_vouches(&self, salt: u64, reason: &'static str) -> Result<(), SettleError> {
+    /// Whether a later record was written when the current place was synced: else a flaw here is a torn tail.
+    fn is_vouched_for(&self, salt: u64) -> Result<bool, SettleError> {
         const STEP: usize = 1 << 20;
         let mut window = vec![0; STEP + RECORD_HEAD_LEN];
         let mut at = self.at + ALIGN as u64;
@@ -190,20 +207,36 @@ impl SettleReader {
             let vouched = heads
                 .filter_map(|offset| RecordHead::decode(&window[offset..len], salt))
                 .any(|head| head.synced_len > self.at);
-            if vouched {
-                let (path, offset) = (self.path.clone(), self.at);
-                return Err(JournalError::Corrupt {
-                    path,
-                    offset,
-                    reason,
-                }
-                .into());
-            }
-            if len < window.len() {
-                return Ok(());
+            if vouched || len < window.len() {
+                return Ok(vouched);
             }
             at += STEP as u64;
         }
+    }
+
+    /// Holds the salt of the file's head against the first record's: by the salt all records are known, so with a damaged
+    /// one every record would look torn. The head is synced before any record is written.
+    fn check_salt(&self) -> Result<(), SettleError> {
+        let mut first = [0; RECORD_HEAD_LEN];
+        let read = self.read_up_to(&mut first, self.at)?;
+        let is_whole = |salt| read == RECORD_HEAD_LEN && RecordHead::decode(&first, salt).is_some();
+        let (Some(head), Some(salt)) = (self.head, RecordHead::salt_of(&first)) else {
+            return Ok(());
+        };
+        if salt != head.salt && is_whole(salt) {
+            return Err(self.corrupt(SALT_AT, "its salt is not that of its records"));
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, offset: u64, reason: &'static str) -> SettleError {
+        let path = self.path.clone();
+        let corrupt = JournalError::Corrupt {
+            path,
+            offset,
+            reason,
+        };
+        corrupt.into()
     }
 
     fn read_up_to(&self, into: &mut [u8], at: u64) -> Result<usize, SettleError> {

@@ -106,6 +106,11 @@ impl RecordHead {
         out
     }
 
+    /// The salt that the first bytes name, whether they are a head or not.
+    pub(super) fn salt_of(bytes: &[u8; RECORD_HEAD_LEN]) -> Option<u64> {
+        Reader::new(bytes).u64().ok()
+    }
+
     /// The head in the first bytes, none if they are no head of the file with this salt.
     pub(super) fn decode(bytes: &[u8], salt: u64) -> Option<Self> {
         let bytes = bytes.get(..RECORD_HEAD_LEN)?;
@@ -139,7 +144,10 @@ pub(super) const fn record_len(archive_len: usize) -> usize {
 }
 
 const FILE_MAGIC: &[u8; 8] = b"FLSETTLE";
-const FORMAT_VERSION: u8 = 1;
+/// Version of the format, in the file's head.
+pub(super) const FORMAT_VERSION: u8 = 1;
+/// Where the salt stands in the file's head.
+pub(super) const SALT_AT: u64 = 32;
 /// Bytes before the first record.
 pub(super) const FILE_HEAD_LEN: usize = 48;
 /// Bytes before each archive.

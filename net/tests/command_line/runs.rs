@@ -14,13 +14,13 @@ use crate::sandbox::{Ran, Sandbox, is_private, wait};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     // A test that failed in its turn leaves nothing half done here.
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a committee of four for two seconds with these flags; gives what it said and its report.
-fn run_localnet(sandbox: &Sandbox, flags: &[&str]) -> (Ran, Value) {
+pub(crate) fn run_localnet(sandbox: &Sandbox, flags: &[&str]) -> (Ran, Value) {
     let fixed = ["localnet", "--nodes", "4", "--json", "report.json"];
     let ran = sandbox.run(&[&fixed, flags].concat());
     assert_eq!(ran.status, Some(0), "{ran:?}");

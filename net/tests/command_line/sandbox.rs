@@ -79,6 +79,19 @@ impl Sandbox {
             .expect("the binary starts")
     }
 
+    /// Starts the binary beside others of this sandbox; what it says is not kept.
+    pub(crate) fn start_apart<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_fairlane"))
+            .args(arguments)
+            .env("TMPDIR", self.path("tmp"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts")
+    }
+
     pub(crate) fn ran(&self, status: Option<i32>) -> Ran {
         let read = |name: &str| {
             let bytes = std::fs::read(self.path(name)).expect("what it said");
