@@ -26,6 +26,7 @@
 //! 8 MiB ahead of the writer in steps of 256 KiB while it is idle.
 
 mod batches;
+mod device;
 mod loader;
 mod lock;
 mod reader;

@@ -1,11 +1,11 @@
 //! Segment files: names, pre-allocation, appending, rolling over.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, fdatasync, fsync};
+use rustix::fs::fsync;
 
+use super::device::{Device, Files};
 use super::record::SegmentHeader;
 use super::{JournalError, JournalIdentity};
 
@@ -27,13 +27,14 @@ pub(super) trait Store: Send + 'static {
 
 /// The segments of a folder, of which the last is written.
 #[derive(Debug)]
-pub(super) struct Segments {
+pub(super) struct Segments<D: Device = Files> {
+    device: D,
     folder: PathBuf,
     identity: JournalIdentity,
     segment_len: u64,
     index: u64,
     path: PathBuf,
-    file: File,
+    file: D::File,
     salt: u64,
     /// Bytes written so far.
     used: u64,
@@ -41,17 +42,20 @@ pub(super) struct Segments {
     zeroed: u64,
 }
 
-impl Segments {
+impl<D: Device> Segments<D> {
     /// Begins segment `index` of `folder` and zeroes its start.
     pub(super) fn begin(
+        mut device: D,
         folder: &Path,
         identity: JournalIdentity,
         segment_len: u64,
         index: u64,
         first_record: u64,
     ) -> Result<Self, JournalError> {
-        let (path, file) = make(folder, index, segment_len)?;
+        let path = segment_path(folder, index);
+        let file = device.make(&path, segment_len)?;
         let mut segments = Self {
+            device,
             folder: folder.to_path_buf(),
             identity,
             segment_len,
@@ -78,6 +82,7 @@ impl Segments {
         self.append(&header.to_frame())?;
         self.sync()
     }
+
     /// Zeroes up to `len` more bytes behind what is zeroed; false when the segment ends there.
     fn zero_ahead(&mut self, len: u64) -> Result<bool, JournalError> {
         let from = self.zeroed.max(self.used);
@@ -85,8 +90,8 @@ impl Segments {
         let mut at = from;
         while at < to {
             let step = (to - at).min(ZEROS.len() as u64);
-            self.file
-                .write_all_at(&ZEROS[..step as usize], at)
+            self.device
+                .write(&self.file, &ZEROS[..step as usize], at)
                 .map_err(JournalError::io("zeroing", &self.path))?;
             at += step;
         }
@@ -95,7 +100,7 @@ impl Segments {
     }
 }
 
-impl Store for Segments {
+impl<D: Device> Store for Segments<D> {
     fn salt(&self) -> u64 {
         self.salt
     }
@@ -105,20 +110,23 @@ impl Store for Segments {
     }
 
     fn append(&mut self, frames: &[u8]) -> Result<(), JournalError> {
-        self.file
-            .write_all_at(frames, self.used)
+        self.device
+            .write(&self.file, frames, self.used)
             .map_err(JournalError::io("writing", &self.path))?;
         self.used += frames.len() as u64;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
-        fdatasync(&self.file).map_err(JournalError::io("syncing", &self.path))
+        self.device
+            .sync(&self.file)
+            .map_err(JournalError::io("syncing", &self.path))
     }
 
     fn roll(&mut self, first_record: u64) -> Result<(), JournalError> {
         self.index += 1;
-        (self.path, self.file) = make(&self.folder, self.index, self.segment_len)?;
+        self.path = segment_path(&self.folder, self.index);
+        self.file = self.device.make(&self.path, self.segment_len)?;
         self.used = 0;
         self.zeroed = 0;
         self.write_header(first_record)
@@ -131,27 +139,6 @@ impl Store for Segments {
         self.sync()?;
         Ok(true)
     }
-}
-
-/// Makes the file of segment `index` with its space reserved, and makes its name durable.
-fn make(folder: &Path, index: u64, len: u64) -> Result<(PathBuf, File), JournalError> {
-    let path = segment_path(folder, index);
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(JournalError::io("making", &path))?;
-    match fallocate(&file, FallocateFlags::empty(), 0, len) {
-        Ok(()) => {}
-        // The file system cannot reserve: the journal works, a full disk is then met later.
-        Err(rustix::io::Errno::OPNOTSUPP) => {
-            file.set_len(len)
-                .map_err(JournalError::io("sizing", &path))?;
-        }
-        Err(errno) => return Err(JournalError::io("reserving space for", &path)(errno)),
-    }
-    sync_folder(folder)?;
-    Ok((path, file))
 }
 
 /// Makes the names in `folder` durable.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::device::Files;
 use super::lock::FolderLock;
 use super::reader::{JournalEnd, JournalReader, JournalRecord};
 use super::record::{MARK_FRAME_LEN, Record, frame_len, push_durable_mark, push_frame};
@@ -234,6 +235,7 @@ impl StoppedJournal {
         while self.try_next()?.is_some() {}
         let (index, records) = cut_torn_tail(&self.config.folder, self.reader.into_end()?)?;
         let store = Segments::begin(
+            Files,
             &self.config.folder,
             self.config.identity,
             self.config.segment_len,
@@ -438,3 +440,7 @@ fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
 
 /// With [`Durability::Async`], what is written is synced within this time.
 const ASYNC_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[path = "power_tests.rs"]
+mod power_tests;

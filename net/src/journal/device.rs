@@ -1,0 +1,58 @@
+//! What the journal asks of files: to make one, to write at a place, to make it durable. Tests have one that loses power.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+
+use super::JournalError;
+use super::segment::sync_folder;
+
+/// Where segments are kept.
+pub(super) trait Device: Send + 'static {
+    /// An open segment.
+    type File: Send;
+    /// Makes a file with room for `len` bytes, and makes its name durable.
+    fn make(&mut self, path: &Path, len: u64) -> Result<Self::File, JournalError>;
+    /// Writes all of `bytes` at `at`.
+    fn write(&mut self, file: &Self::File, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Returns when all that was written to `file` is durable.
+    fn sync(&mut self, file: &Self::File) -> io::Result<()>;
+}
+
+/// The system's files.
+#[derive(Debug)]
+pub(super) struct Files;
+
+impl Device for Files {
+    type File = File;
+
+    fn make(&mut self, path: &Path, len: u64) -> Result<File, JournalError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(JournalError::io("making", path))?;
+        match fallocate(&file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => {}
+            // The file system cannot reserve: the journal works, a full disk is then met later.
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                file.set_len(len)
+                    .map_err(JournalError::io("sizing", path))?;
+            }
+            Err(errno) => return Err(JournalError::io("reserving space for", path)(errno)),
+        }
+        sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+        Ok(file)
+    }
+
+    fn write(&mut self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        file.write_all_at(bytes, at)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        Ok(fdatasync(file)?)
+    }
+}
