@@ -51,7 +51,7 @@ use crate::evidence::{Evidence, EvidenceBook, EvidenceKind};
 use crate::fair::{Anchor, FairOrder};
 use crate::fetch::Wants;
 use crate::input::{ClientTag, Input};
-use crate::keyring::{EngineKeys, KeyEvent, Keyring};
+use crate::keyring::{EngineKeys, KeyEvent, Keyring, statement};
 use crate::merkle;
 use crate::message::{PeerMessage, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
 use crate::mutant::{self, Mutant};
@@ -490,6 +490,14 @@ impl Engine {
     /// version, to be looked at after every input.
     pub const fn keys(&self) -> &Keyring {
         &self.keys
+    }
+
+    /// This authority's signed word on the newest sealing key: a statement's bytes and the signature. See
+    /// [`Keyring::statement`] for when there is none. One signature a call.
+    pub fn vouch_for_key(&self) -> Option<(Vec<u8>, ed25519_dalek::Signature)> {
+        let bytes = self.keys.statement()?.encode();
+        let signature = statement::sign_statement(&bytes, &self.signing);
+        Some((bytes, signature))
     }
 
     /// Whether everything accepted here has been opened.

@@ -13,6 +13,8 @@
 //! canonical state ([`Keyring::encode_state`]). I2: at most [`KEYS_HELD_MAX`] keys; at that bound no generation begins.
 //! I3: own shares and random bytes are no part of the state: shares follow from the deals in it.
 
+pub mod statement;
+
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -21,6 +23,7 @@ use crate::admit::label_rules::PEER_TIME_AHEAD_US_MAX;
 use crate::committee::Committee;
 use crate::dkg::plan::KeyPlan;
 use crate::dkg::{DecryptionKey, Failure, Generated, Generation, Outcome, Session};
+use crate::keyring::statement::KeyStatement;
 use crate::reveal::RevealKeys;
 use crate::seal::deal::KeyShare;
 use crate::seal::group::Transcript;
@@ -98,6 +101,8 @@ pub(crate) struct Agreed {
 #[derive(Clone, Debug)]
 struct Held {
     epoch: Epoch,
+    /// Consensus time of the anchor that made it; the start of the epoch for a dealer's.
+    since: TimestampUs,
     /// No envelope outlives this; none while it is the newest key.
     until: Option<TimestampUs>,
     /// The first anchor whose consensus time is past that.
@@ -149,6 +154,7 @@ impl Keyring {
         let start = committee.epoch_start;
         let held = dealt.iter().map(|key| Held {
             epoch: key.sealing.epoch(),
+            since: start,
             until: None,
             past: None,
             made_by: None,
@@ -185,6 +191,18 @@ impl Keyring {
     /// The key to seal to, once there is one.
     pub fn newest(&self) -> Option<&Arc<CommitteeKey>> {
         self.keys.last()
+    }
+
+    /// What this node may sign of the newest key; none before there is one, and for a committee without a plan: the only
+    /// key stands in its committee file.
+    pub fn statement(&self) -> Option<KeyStatement> {
+        self.committee.key_plan.as_ref()?;
+        let key = self.newest()?.sealing.clone();
+        let held = self.agreed.held.last()?;
+        (held.epoch == key.epoch()).then(|| KeyStatement {
+            since: held.since,
+            key,
+        })
     }
 
     /// Grows with each change of [`Self::keys`]: whoever verifies envelopes compares it with the version that it knows.
@@ -290,6 +308,7 @@ impl Keyring {
                 }
                 self.agreed.held.push(Held {
                     epoch,
+                    since: now,
                     until: None,
                     past: None,
                     made_by: Some(made_by.into()),
@@ -347,7 +366,7 @@ impl Keyring {
 
     /// Appends what was agreed on to the canonical state; nothing for a committee without a plan.
     ///
-    /// Epoch u32, due u64, keys u8, of each: epoch u32, until u64, past u64, length of the generation that made it u32 (0: a
+    /// Epoch u32, due u64, keys u8, of each: epoch u32, since u64, until u64, past u64, length of the generation that made it u32 (0: a
     /// dealer), that generation; then whether a generation is under way u8, and it. 2^64 - 1 stands for none.
     pub(crate) fn encode_state(&self, out: &mut Vec<u8>) {
         if self.committee.key_plan.is_some() {
@@ -407,6 +426,7 @@ impl Agreed {
             let made_by = held.made_by.as_deref().unwrap_or_default();
             Writer::new(out)
                 .u32(held.epoch.0)
+                .u64(held.since.0)
                 .u64(time(held.until))
                 .u64(held.past.unwrap_or(NONE))
                 .count_u32(made_by.len())
@@ -463,6 +483,7 @@ impl Held {
     fn decode(committee: &Committee, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let refused = DecodeError::NotCanonical("key");
         let epoch = Epoch(reader.u32()?);
+        let since = TimestampUs(reader.u64()?);
         let until = some(reader.u64()?).map(TimestampUs);
         let past = some(reader.u64()?);
         let most = reader.left().try_into().unwrap_or(u32::MAX);
@@ -470,6 +491,7 @@ impl Held {
         let bytes = reader.bytes(len)?;
         let mut held = Self {
             epoch,
+            since,
             until,
             past,
             made_by: None,

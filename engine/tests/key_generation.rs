@@ -13,8 +13,9 @@ use common::World;
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::dkg::{Failure, WINDOW_ANCHORS};
+use fairlane_engine::keyring::statement::{KeyStatement, is_signed_by};
 use fairlane_engine::keyring::{CommitteeKey, KEYS_HELD_MAX};
-use fairlane_engine::types::Epoch;
+use fairlane_engine::types::{AuthorityIndex, Epoch};
 
 const SECOND: u64 = 1_000_000;
 const WINDOW: u64 = 40;
@@ -45,7 +46,23 @@ fn run_to_key(world: &mut World, nodes: &[usize], epoch: u32) {
         assert_eq!(newest(world, *at).sealing, key);
         assert!(newest(world, *at).share.is_some(), "{at} holds a share");
     }
+    assert_vouched(world, nodes);
     world.key = Arc::new(key);
+}
+
+/// All of `nodes` sign the same bytes, each with its own key, and these name the key that they hold.
+fn assert_vouched(world: &World, nodes: &[usize]) {
+    let said = |at: usize| world.nodes[at].engine.vouch_for_key().expect("a key");
+    let (bytes, _) = said(nodes[0]);
+    let statement = KeyStatement::decode(&bytes).unwrap();
+    assert_eq!(statement.key, newest(world, nodes[0]).sealing);
+    assert!(statement.since <= world.nodes[nodes[0]].engine.consensus_time());
+    for at in nodes {
+        let (same, signature) = said(*at);
+        assert_eq!(same, bytes, "{at} states the same");
+        let author = AuthorityIndex(*at as u8);
+        assert!(is_signed_by(&same, &world.committee, author, &signature));
+    }
 }
 
 /// Submits sealed envelopes `ids` to `nodes`, one every millisecond.
