@@ -15,6 +15,7 @@ pub mod localnet;
 pub mod node;
 mod recovery;
 pub mod ring;
+pub mod session;
 pub mod settle;
 pub mod stage;
 pub mod testnet;
