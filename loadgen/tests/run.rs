@@ -55,6 +55,7 @@ fn directory(addresses: &[SocketAddr]) -> Directory {
         committee: committee.unwrap(),
         sealing_key: key(),
         addresses: addresses.collect(),
+        link_keys: (0..4u8).map(|index| [index; 32]).collect(),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// Hex of the 32-byte Ed25519 secret key that signs vertices and share messages.
     pub signing_key: String,
+    /// Hex of the 32-byte X25519 secret key of the links to the other authorities.
+    pub link_key: String,
     /// Hex of this authority's share of the committee's sealing key, where a dealer made that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_share: Option<String>,
@@ -204,6 +206,7 @@ mod tests {
             settle_socket: "node-3/settle.sock".into(),
             data: "node-3".into(),
             signing_key: "00".repeat(32),
+            link_key: "02".repeat(32),
             key_share: Some("01".repeat(32)),
             decryption_key: None,
             durability: Durability::Async,
@@ -228,6 +231,14 @@ mod tests {
         assert!(
             missing.contains("node.toml") && !missing.contains('\n'),
             "{missing}"
+        );
+        let text = toml::to_string(&sample()).unwrap();
+        let text = text.replace(&format!("link_key = \"{}\"\n", sample().link_key), "");
+        std::fs::write(&path, text).unwrap();
+        let without = read_toml::<NodeConfig>(&path).unwrap_err().to_string();
+        assert!(
+            without.contains("missing field `link_key`") && !without.contains('\n'),
+            "{without}"
         );
         let text = format!("indx = 3\n{}", toml::to_string(&sample()).unwrap());
         std::fs::write(&path, text).unwrap();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{BackendName, NodeConfig, SettleConfig, Timers, read_toml};
 use crate::journal::Durability;
+use crate::session::keys::{LINK_KEY_LEN, LinkSecret};
 use crate::testnet::{to_toml, write_secret};
 
 /// `authority.json`: what an authority tells the others of itself.
@@ -25,6 +26,8 @@ pub struct AuthorityFile {
     pub version: u32,
     /// Ed25519 key, 32 bytes in hexadecimal.
     pub signing_key: String,
+    /// X25519 key of links, 32 bytes in hexadecimal.
+    pub link_key: String,
     /// E_i, 32 bytes in hexadecimal.
     pub encryption_key: String,
 }
@@ -34,6 +37,7 @@ pub struct AuthorityFile {
 #[serde(deny_unknown_fields)]
 struct SecretFile {
     signing_key: String,
+    link_key: String,
     decryption_key: String,
 }
 
@@ -65,18 +69,21 @@ pub fn parse_founder(text: &str) -> Result<Founder, String> {
 /// Makes one authority's own keys in `out`: `authority.json`, and `secret.toml` for its owner only.
 ///
 /// `entropy` are 32 uniformly random bytes for each key. Errors: the file system; nothing is written over.
-pub fn make_keys(out: &Path, [signing, decryption]: [&[u8; 32]; 2]) -> anyhow::Result<()> {
-    let (signing, decryption) = (
+pub fn make_keys(out: &Path, [signing, link, decryption]: [&[u8; 32]; 3]) -> anyhow::Result<()> {
+    let (signing, link, decryption) = (
         SigningKey::from_bytes(signing),
+        LinkSecret::from_bytes(link),
         DecryptionKey::generate(decryption),
     );
     let public = AuthorityFile {
         version: FILE_VERSION,
         signing_key: hex::encode(signing.verifying_key().to_bytes()),
+        link_key: hex::encode(link.public()),
         encryption_key: hex::encode(decryption.public().bytes()),
     };
     let secret = SecretFile {
         signing_key: hex::encode(signing.to_bytes()),
+        link_key: hex::encode(link.bytes()),
         decryption_key: hex::encode(decryption.to_bytes().as_slice()),
     };
     std::fs::create_dir_all(out)?;
@@ -97,11 +104,13 @@ pub fn found(
     rollups: Vec<Rollup>,
     founders: &[Founder],
 ) -> anyhow::Result<Roster> {
-    let (mut signing_keys, mut encryption_keys) = (Vec::new(), Vec::new());
+    let (mut signing_keys, mut link_keys) = (Vec::new(), Vec::new());
+    let mut encryption_keys = Vec::new();
     for founder in founders {
-        let (signing, encryption) = read_authority(&founder.file)?;
-        signing_keys.push(signing);
-        encryption_keys.push(encryption);
+        let public = read_authority(&founder.file)?;
+        signing_keys.push(public.signing);
+        link_keys.push(public.link);
+        encryption_keys.push(public.encryption);
     }
     let parameters = Parameters::default();
     let committee = Committee::new(
@@ -122,12 +131,20 @@ pub fn found(
         committee: committee.with_key_plan(plan)?,
         sealing_key: None,
         addresses: founders.iter().map(|founder| founder.addresses).collect(),
+        link_keys,
     };
-    // What is wrong with the addresses, the file's own check says.
+    // What is wrong with addresses and link keys, the file's own check says.
     Ok(CommitteeFile::describe_roster(&roster).roster()?)
 }
 
-fn read_authority(path: &Path) -> anyhow::Result<(VerifyingKey, EncryptionKey)> {
+/// The keys in an `authority.json`.
+struct PublicKeys {
+    signing: VerifyingKey,
+    link: [u8; LINK_KEY_LEN],
+    encryption: EncryptionKey,
+}
+
+fn read_authority(path: &Path) -> anyhow::Result<PublicKeys> {
     let wrong = |what: String| anyhow::anyhow!("{}: {what}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let file: AuthorityFile =
@@ -142,11 +159,14 @@ fn read_authority(path: &Path) -> anyhow::Result<(VerifyingKey, EncryptionKey)> 
         Some(bytes)
     };
     let signing = bytes(&file.signing_key).and_then(|key| VerifyingKey::from_bytes(&key).ok());
+    let link = bytes(&file.link_key);
     let encryption = bytes(&file.encryption_key).and_then(|key| EncryptionKey::decode(&key));
-    Ok((
-        signing.ok_or_else(|| wrong("signing_key is not an Ed25519 key".into()))?,
-        encryption.ok_or_else(|| wrong("encryption_key is not a valid point".into()))?,
-    ))
+    Ok(PublicKeys {
+        signing: signing.ok_or_else(|| wrong("signing_key is not an Ed25519 key".into()))?,
+        link: link.ok_or_else(|| wrong("link_key is not 32 bytes in hexadecimal".into()))?,
+        encryption: encryption
+            .ok_or_else(|| wrong("encryption_key is not a valid point".into()))?,
+    })
 }
 
 /// Writes `node.toml`, and `settle-ROLLUP.toml` for each rollup, beside the secrets in `keys`; gives the authority's index.
@@ -154,7 +174,7 @@ fn read_authority(path: &Path) -> anyhow::Result<(VerifyingKey, EncryptionKey)> 
 /// Errors: the authority is not in the committee file, or the file system; nothing is written over.
 pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
     let secret: SecretFile = read_toml(&keys.join(SECRET_FILE))?;
-    let (signing, _) = read_authority(&keys.join(AUTHORITY_FILE))?;
+    let PublicKeys { signing, .. } = read_authority(&keys.join(AUTHORITY_FILE))?;
     let roster = Roster::load(committee)?;
     let mut members = roster.committee.signing_keys().iter();
     let place = members.position(|key| *key == signing);
@@ -171,6 +191,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         settle_socket: socket.clone(),
         data: PathBuf::from("node"),
         signing_key: secret.signing_key,
+        link_key: secret.link_key,
         key_share: None,
         decryption_key: Some(secret.decryption_key),
         durability: Durability::Sync,
@@ -216,7 +237,7 @@ mod tests {
         (0..n)
             .map(|index| {
                 let out = folder.join(format!("authority-{index}"));
-                make_keys(&out, [&[index; 32], &[index + 100; 32]]).unwrap();
+                make_keys(&out, [&[index; 32], &[index + 50; 32], &[index + 100; 32]]).unwrap();
                 let file = out.join(AUTHORITY_FILE);
                 let port = 7000 + 2 * u16::from(index);
                 let text = format!("{},127.0.0.1:{port},127.0.0.1:{}", file.display(), port + 1);
@@ -251,8 +272,12 @@ mod tests {
             let config: NodeConfig = read_toml(&keys.join(NODE_FILE)).unwrap();
             assert_eq!(config.index, index);
             assert_eq!(config.client_listen.port(), 7000 + 2 * u16::from(index));
-            let secret = config.decryption_key.unwrap();
-            assert!(!json.contains(&secret) && !json.contains(&config.signing_key));
+            let secrets = [config.decryption_key.unwrap(), config.signing_key];
+            assert!(secrets.iter().all(|secret| !json.contains(secret)));
+            assert!(!json.contains(&config.link_key));
+            let link = hex::decode(config.link_key).unwrap().try_into().unwrap();
+            let public = LinkSecret::from_bytes(&link).public();
+            assert_eq!(roster.link_keys[usize::from(index)], public);
             assert!(join(&keys, &committee).is_err(), "nothing is written over");
         }
     }
@@ -273,7 +298,10 @@ mod tests {
         founders.truncate(1);
         founders.push(founders[0].clone());
         assert!(found_here(&founders).is_err());
-        let again = make_keys(&folder.path().join("authority-0"), [&[1; 32], &[2; 32]]);
+        let again = make_keys(
+            &folder.path().join("authority-0"),
+            [&[1; 32], &[2; 32], &[3; 32]],
+        );
         assert!(again.is_err(), "keys are not written over");
     }
 

@@ -30,6 +30,7 @@ use crate::journal::{
     BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, StoppedJournal,
 };
 use crate::recovery::{Recovery, Started};
+use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::core::{CorePorts, CoreReport, CoreStage};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
@@ -93,6 +94,7 @@ impl Node {
         let roster = Roster::load(&resolve(path, &config.committee))?;
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &roster, own, path)?;
+        read_link_keys(&config, &roster, own, path)?;
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
@@ -515,6 +517,18 @@ fn read_keys(
         signing,
         process_secret: system_entropy()?,
     })
+}
+
+fn read_link_keys(
+    config: &NodeConfig,
+    roster: &Roster,
+    own: AuthorityIndex,
+    path: &Path,
+) -> anyhow::Result<Arc<LinkKeys>> {
+    let wrong = |what: String| anyhow::anyhow!("{}: {what}", path.display());
+    let secret = LinkSecret::from_bytes(&*secret_of("link_key", &config.link_key).map_err(wrong)?);
+    let keys = LinkKeys::new(&roster.committee, &roster.link_keys, own, secret);
+    Ok(Arc::new(keys.map_err(|error| wrong(error.to_string()))?))
 }
 
 fn secret_of(name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, String> {

@@ -20,6 +20,7 @@ use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
 use crate::config::{BackendName, NodeConfig, SettleConfig, Timers};
 use crate::journal::Durability;
+use crate::session::keys::LinkSecret;
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ pub struct TestnetPlan {
 /// What one authority keeps secret.
 struct Secrets {
     signing: SigningKey,
+    link: LinkSecret,
     share: Option<KeyShare>,
     decryption: Option<DecryptionKey>,
 }
@@ -98,6 +100,7 @@ fn make(
     for _ in &plan.addresses {
         secrets.push(Secrets {
             signing: SigningKey::from_bytes(&entropy()?),
+            link: LinkSecret::from_bytes(&entropy()?),
             share: None,
             decryption: None,
         });
@@ -137,6 +140,7 @@ fn make(
         committee,
         sealing_key,
         addresses: plan.addresses.clone(),
+        link_keys: secrets.iter().map(|of| of.link.public()).collect(),
     };
     Ok((roster, secrets))
 }
@@ -152,6 +156,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         settle_socket: settle_socket(index),
         data: PathBuf::from(format!("node-{index}")),
         signing_key: hex::encode(secrets.signing.to_bytes()),
+        link_key: hex::encode(secrets.link.bytes()),
         key_share: share
             .as_ref()
             .map(|share| hex::encode(share.to_bytes().as_slice())),
@@ -283,6 +288,9 @@ mod tests {
             );
             let config: NodeConfig = read_toml(&path).unwrap();
             assert!(config.decryption_key.is_none());
+            let link = hex::decode(config.link_key).unwrap().try_into().unwrap();
+            let public = LinkSecret::from_bytes(&link).public();
+            assert_eq!(loaded.link_keys[index], public);
             let bytes = hex::decode(config.key_share.unwrap()).unwrap();
             let share = KeyShare::from_bytes(&loaded.sealing_key, &bytes).unwrap();
             assert_eq!(share.author().as_usize(), index);

@@ -3,15 +3,16 @@
 //! One JSON object, public, the same for clients, nodes and workers:
 //! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max,
 //! leader_return_anchors, checkpoint_interval_rounds}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}],
-//! authorities: [{index, signing_key, verification_share, client_address, peer_address}]}`; keys and ids in hexadecimal,
-//! addresses as `ip:port`.
+//! authorities: [{index, signing_key, link_key, verification_share, client_address, peer_address}]}`; keys and ids in
+//! hexadecimal, addresses as `ip:port`.
 //!
 //! A committee that makes its key itself has `key_generation: {window_anchors}` and an `encryption_key` for each authority. Its
 //! file has no `committee_key`, `key_id` and `verification_share` before the key is made, and these and `key_epoch` after;
 //! nodes start from either, clients need the latter.
 //!
 //! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
-//! the key id is theirs, indices count from 0, no key, rollup or address stands twice. Unknown fields are refused: a
+//! the key id is theirs, indices count from 0, no key, rollup or address stands twice. (Whether a link key is one at all, its
+//! user finds out.) Unknown fields are refused: a
 //! misspelt parameter must not quietly become its default.
 
 use std::net::SocketAddr;
@@ -100,6 +101,9 @@ pub struct AuthorityPart {
     pub index: u8,
     /// Ed25519 key, 32 bytes in hexadecimal.
     pub signing_key: String,
+    /// X25519 key of its links to the other authorities, 32 bytes in hexadecimal. Every file has it.
+    #[serde(default)]
+    pub link_key: Option<String>,
     /// X_i, 32 bytes in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification_share: Option<String>,
@@ -130,6 +134,8 @@ pub struct Directory {
     pub sealing_key: SealingKey,
     /// Where the authorities listen, by index.
     pub addresses: Vec<Addresses>,
+    /// The public keys of their links, by index; clients need none.
+    pub link_keys: Vec<[u8; LINK_KEY_LEN]>,
 }
 
 /// A committee file that was checked and may lack a key: what a node starts from.
@@ -141,6 +147,8 @@ pub struct Roster {
     pub sealing_key: Option<SealingKey>,
     /// Where the authorities listen, by index.
     pub addresses: Vec<Addresses>,
+    /// The public keys of their links, by index.
+    pub link_keys: Vec<[u8; LINK_KEY_LEN]>,
 }
 
 impl Roster {
@@ -158,6 +166,7 @@ impl Roster {
             committee: self.committee,
             sealing_key: sealing_key.ok_or_else(|| field_error("committee_key", missing.into()))?,
             addresses: self.addresses,
+            link_keys: self.link_keys,
         })
     }
 }
@@ -168,6 +177,7 @@ impl From<Directory> for Roster {
             committee: directory.committee,
             sealing_key: Some(directory.sealing_key),
             addresses: directory.addresses,
+            link_keys: directory.link_keys,
         }
     }
 }
@@ -238,7 +248,8 @@ impl CommitteeFile {
             .thresholds()
             .members()
             .zip(committee.signing_keys())
-            .zip(&roster.addresses);
+            .zip(&roster.addresses)
+            .zip(&roster.link_keys);
         Self {
             version: FILE_VERSION,
             chain_id: committee.chain_id.0,
@@ -269,14 +280,18 @@ impl CommitteeFile {
                 })
                 .collect(),
             authorities: authorities
-                .map(|((index, signing_key), addresses)| AuthorityPart {
-                    index: index.0,
-                    signing_key: hex::encode(signing_key.to_bytes()),
-                    verification_share: share_of(index),
-                    encryption_key: encryption_key_of(index).map(|key| hex::encode(key.bytes())),
-                    client_address: addresses.client.to_string(),
-                    peer_address: addresses.peer.to_string(),
-                })
+                .map(
+                    |(((index, signing_key), addresses), link_key)| AuthorityPart {
+                        index: index.0,
+                        signing_key: hex::encode(signing_key.to_bytes()),
+                        link_key: Some(hex::encode(link_key)),
+                        verification_share: share_of(index),
+                        encryption_key: encryption_key_of(index)
+                            .map(|key| hex::encode(key.bytes())),
+                        client_address: addresses.client.to_string(),
+                        peer_address: addresses.peer.to_string(),
+                    },
+                )
                 .collect(),
         }
     }
@@ -316,6 +331,7 @@ impl CommitteeFile {
             committee,
             sealing_key,
             addresses,
+            link_keys: self.link_keys()?,
         })
     }
 
@@ -433,6 +449,23 @@ impl CommitteeFile {
         Ok(key)
     }
 
+    fn link_keys(&self) -> Result<Vec<[u8; LINK_KEY_LEN]>, CommitteeFileError> {
+        let mut keys: Vec<[u8; LINK_KEY_LEN]> = Vec::new();
+        for (place, authority) in self.authorities.iter().enumerate() {
+            let field = in_authority(place, "link_key");
+            let text = authority.link_key.as_deref();
+            let missing = || "is missing; make the keys and this file again".to_owned();
+            let text = text.ok_or_else(|| field_error(&field, missing()))?;
+            let key = from_hex(&field, text)?;
+            if keys.contains(&key) {
+                let reason = "is another authority's, too".to_owned();
+                return Err(field_error(&field, reason));
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
     fn addresses(&self) -> Result<Vec<Addresses>, CommitteeFileError> {
         let mut seen: Vec<SocketAddr> = Vec::new();
         let mut read = |place, name, text: &str| {
@@ -515,6 +548,9 @@ fn from_hex<const N: usize>(field: &str, text: &str) -> Result<[u8; N], Committe
         )),
     }
 }
+
+/// Length of a link key.
+pub const LINK_KEY_LEN: usize = 32;
 
 const FILE_VERSION: u32 = 1;
 

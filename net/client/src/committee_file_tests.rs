@@ -29,6 +29,7 @@ fn directory() -> Directory {
         committee: committee.unwrap(),
         sealing_key,
         addresses: addresses.collect(),
+        link_keys: (0..4u8).map(|index| [index + 60; 32]).collect(),
     }
 }
 
@@ -56,6 +57,7 @@ fn a_file_reads_back_as_the_same_directory() {
         .unwrap();
     assert_eq!(read.sealing_key, written.sealing_key);
     assert_eq!(read.addresses, written.addresses);
+    assert_eq!(read.link_keys, written.link_keys);
     assert_eq!(
         read.committee.signing_keys(),
         written.committee.signing_keys()
@@ -126,6 +128,19 @@ fn every_field_that_does_not_hold_is_named() {
             },
         ),
         (
+            "authorities[2].link_key: is missing; make the keys and this file again",
+            |json| {
+                let authority = json["authorities"][2].as_object_mut().unwrap();
+                authority.remove("link_key");
+            },
+        ),
+        ("authorities[2].link_key: is not 32 bytes", |json| {
+            json["authorities"][2]["link_key"] = "00".into()
+        }),
+        ("authorities[2].link_key: is another authority's", |json| {
+            json["authorities"][2]["link_key"] = json["authorities"][1]["link_key"].clone();
+        }),
+        (
             "authorities[3].verification_share: the verification share",
             |json| {
                 json["authorities"][3]["verification_share"] = "00".repeat(32).into();
@@ -195,6 +210,7 @@ fn undealt() -> CommitteeFile {
         committee: directory.committee.with_key_plan(plan).unwrap(),
         sealing_key: None,
         addresses: directory.addresses,
+        link_keys: directory.link_keys,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub use fairlane_client::committee_file::LINK_KEY_LEN;
 use fairlane_engine::committee::{Committee, RollupPolicy};
 use fairlane_engine::types::AuthorityIndex;
 use fairlane_engine::wire::Writer;
@@ -9,9 +10,6 @@ use snow::params::DHChoice;
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::Dh;
 use zeroize::Zeroizing;
-
-/// Length of a link key, secret or public.
-pub const LINK_KEY_LEN: usize = 32;
 
 /// One authority's secret link key. Erased when dropped; snow's copies in sessions are not.
 #[derive(Clone)]
@@ -30,7 +28,8 @@ impl LinkSecret {
         public
     }
 
-    pub(super) fn bytes(&self) -> &[u8; LINK_KEY_LEN] {
+    /// The key itself, for its owner's configuration.
+    pub fn bytes(&self) -> &[u8; LINK_KEY_LEN] {
         &self.0
     }
 

@@ -79,6 +79,7 @@ pub(crate) fn directory() -> Directory {
         committee: committee.unwrap(),
         sealing_key,
         addresses: addresses.collect(),
+        link_keys: (0..4u8).map(|index| [index + 60; 32]).collect(),
     }
 }
 
