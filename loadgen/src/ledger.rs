@@ -141,6 +141,8 @@ impl Ledger {
                 self.on_ordered(now_us, authority, *tag, (*seq, *index));
             }
             Event::Settled { count } => self.on_settled(now_us, *count),
+            // Keys are the run's business.
+            Event::NewKey { .. } | Event::KeyRefused { .. } => {}
             Event::Connected | Event::Disconnected { .. } | Event::ConnectFailed { .. } => {}
         }
     }

@@ -120,7 +120,7 @@ impl Run {
         let mut run = Self {
             client: Client::new(
                 directory.committee.clone(),
-                directory.sealing_key.key_id(),
+                directory.sealing_key.clone(),
                 &addresses,
                 ClientOptions::default(),
             ),

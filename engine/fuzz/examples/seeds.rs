@@ -98,6 +98,7 @@ fn client_frames() -> Vec<Vec<u8>> {
         receipts: true,
         ordered: true,
         settled: true,
+        keys: true,
     };
     protocol::encode_hello(&mut frames[0], &hello);
     let envelope = &recording().envelopes[1];

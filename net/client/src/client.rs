@@ -6,6 +6,12 @@
 //! What is queued for a node that dies is lost with its connection; the client does not re-send by itself. A caller
 //! that lacks an answer submits the same bytes again: the digest is the same, so the order holds it once.
 //!
+//! A committee may renew its sealing key. The client takes the next one when f + 1 authorities have signed for it, says so
+//! ([`Event::NewKey`]), and from then on [`Client::sealing_key`] gives it; until then it stays with the one before, which is
+//! taken for a minute and a half longer. Sealing is the caller's: hand the key on to what seals. A node answers wrong_key to
+//! what is sealed to a key that has ended; seal the payload again with the present key then, once every authority has
+//! refused the old envelope or its `valid_until` has passed: two envelopes of one payload are two transactions.
+//!
 //! Cost: `submit` copies the envelope once for each authority; `poll` is one system call plus a read or write for
 //! each socket that is ready.
 
@@ -15,10 +21,13 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use fairlane_engine::committee::Committee;
-use fairlane_engine::types::{AuthorityIndex, AuthoritySet, BatchSeq, Entry, KeyId};
+use fairlane_engine::keyring::statement::KeyStatement;
+use fairlane_engine::seal::SealingKey;
+use fairlane_engine::types::{AuthorityIndex, AuthoritySet, BatchSeq, Entry};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::connection::CloseReason;
+use crate::key_book::{KeyBook, KeyRefused};
 use crate::link::{Link, LinkCounts, Shared};
 use crate::protocol::{Ack, EnvelopeLenError, Hello, encode_submit};
 use crate::receipt::{Receipt, ReceiptError};
@@ -79,6 +88,16 @@ pub enum Event {
         /// How many batches that is.
         count: u64,
     },
+    /// Enough authorities, this one the last, vouch for a new sealing key: seal to it from now on.
+    NewKey {
+        /// The key, and since when it is there.
+        statement: KeyStatement,
+    },
+    /// What the node says of a key counts for nothing: it is faulty.
+    KeyRefused {
+        /// What does not hold.
+        reason: KeyRefused,
+    },
 }
 
 /// What a client asks of its nodes, and how much it keeps for them.
@@ -90,6 +109,8 @@ pub struct ClientOptions {
     pub ordered: bool,
     /// Wants to hear of settlement.
     pub settled: bool,
+    /// Wants to follow the committee's sealing key.
+    pub keys: bool,
     /// Bytes that may wait for one node; beyond them its submissions are undelivered. At least 64 KiB is kept.
     pub outgoing_len_max: usize,
 }
@@ -100,6 +121,7 @@ impl Default for ClientOptions {
             receipts: true,
             ordered: true,
             settled: true,
+            keys: true,
             outgoing_len_max: 8 * 1024 * 1024,
         }
     }
@@ -116,10 +138,12 @@ pub struct Client {
 impl Client {
     /// A client of `committee`, whose authorities listen at `addresses`, in their order; connects at the first poll.
     ///
+    /// `key` is the committee file's; where the committee has made another since, its nodes say so at once.
+    ///
     /// Panics unless there is one address an authority: a committee file has them together.
     pub fn new(
         committee: Committee,
-        key_id: KeyId,
+        key: SealingKey,
         addresses: &[SocketAddr],
         options: ClientOptions,
     ) -> Self {
@@ -140,11 +164,12 @@ impl Client {
             receipts: options.receipts,
             ordered: options.ordered,
             settled: options.settled,
+            keys: options.keys,
         };
         Self {
             shared: Shared {
+                keys: KeyBook::new(key, &committee),
                 committee,
-                key_id,
                 hello,
                 outgoing_len_max: options.outgoing_len_max.max(OUTGOING_LEN_MIN),
             },
@@ -156,6 +181,11 @@ impl Client {
     /// Authorities that are connected and greeted.
     pub fn live(&self) -> AuthoritySet {
         self.set_where(Link::is_live)
+    }
+
+    /// What to seal to: the newest key that enough authorities vouch for.
+    pub const fn sealing_key(&self) -> &SealingKey {
+        self.shared.keys.key()
     }
 
     /// What the link to `authority` has counted; `None` if it is no member.
@@ -212,7 +242,7 @@ impl Client {
         let ready = self.wait(self.shorten(timeout, now))?;
         let now = Instant::now();
         for authority in ready.iter() {
-            self.links[authority.as_usize()].on_ready(&self.shared, now, observer);
+            self.links[authority.as_usize()].on_ready(&mut self.shared, now, observer);
         }
         Ok(())
     }

@@ -6,9 +6,10 @@
 //! authorities: [{index, signing_key, link_key, verification_share, client_address, peer_address}]}`; keys and ids in
 //! hexadecimal, addresses as `ip:port`.
 //!
-//! A committee that makes its key itself has `key_generation: {window_anchors}` and an `encryption_key` for each authority. Its
-//! file has no `committee_key`, `key_id` and `verification_share` before the key is made, and these and `key_epoch` after;
-//! nodes start from either, clients need the latter.
+//! A committee that makes its key itself has `key_generation: {window_anchors, renew_us}` and an `encryption_key` for each
+//! authority. Its file has no `committee_key`, `key_id` and `verification_share` before the key is made, and these and
+//! `key_epoch` after; nodes start from either, clients need the latter. With `renew_us` the key of the file is the newest
+//! of its time: clients learn of those after it from the nodes.
 //!
 //! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
 //! the key id is theirs, indices count from 0, no key, rollup or address stands twice. (Whether a link key is one at all, its
@@ -81,6 +82,15 @@ pub struct ParametersPart {
 pub struct KeyGenerationPart {
     /// W, from 1.
     pub window_anchors: u64,
+    /// Consensus time from one key to the start of the generation of the next, microseconds; absent or 0: a key is kept.
+    #[serde(default, skip_serializing_if = "is_kept")]
+    pub renew_us: u64,
+}
+
+/// A file says nothing of renewal where there is none.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_kept(renew_us: &u64) -> bool {
+    *renew_us == 0
 }
 
 /// One rollup.
@@ -270,6 +280,7 @@ impl CommitteeFile {
                 .filter(|epoch| *epoch != committee.epoch.0),
             key_generation: plan.map(|plan| KeyGenerationPart {
                 window_anchors: plan.window_anchors,
+                renew_us: plan.renew_us.unwrap_or(0),
             }),
             rollups: committee
                 .rollups
@@ -352,7 +363,7 @@ impl CommitteeFile {
             encryption_keys,
             threshold: self.reveal_threshold,
             window_anchors: part.window_anchors,
-            renew_us: None,
+            renew_us: Some(part.renew_us).filter(|renew_us| *renew_us > 0),
         };
         committee.with_key_plan(plan).map_err(|error| {
             let field = match error {

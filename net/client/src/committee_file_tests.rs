@@ -244,6 +244,25 @@ fn a_committee_without_a_key_is_a_roster_and_no_directory_until_it_has_made_one(
 }
 
 #[test]
+fn a_committee_that_renews_its_keys_says_so_and_one_that_keeps_its_key_says_nothing() {
+    let mut file = undealt();
+    let renew_us = |file: &CommitteeFile| {
+        let read = CommitteeFile::parse(&file.to_json()).unwrap();
+        let roster = read.roster().unwrap();
+        assert_eq!(CommitteeFile::describe_roster(&roster), *file);
+        roster.committee.key_plan().unwrap().renew_us
+    };
+    assert_eq!(renew_us(&file), None);
+    assert!(!file.to_json().contains("renew_us"));
+    let part = file.key_generation.as_mut().unwrap();
+    part.renew_us = 3_600_000_000;
+    assert_eq!(renew_us(&file), Some(3_600_000_000));
+    let zero = file.to_json().replace("3600000000", "0");
+    let zero = CommitteeFile::parse(&zero).unwrap().roster().unwrap();
+    assert_eq!(zero.committee.key_plan().unwrap().renew_us, None);
+}
+
+#[test]
 fn what_a_key_generation_needs_and_lacks_is_named() {
     type Change = fn(&mut CommitteeFile);
     let cases: Vec<(&str, Change)> = vec![
@@ -269,7 +288,10 @@ fn what_a_key_generation_needs_and_lacks_is_named() {
             file.reveal_threshold = 4
         }),
         ("key_generation.window_anchors: a window of no", |file| {
-            file.key_generation = Some(KeyGenerationPart { window_anchors: 0 });
+            file.key_generation = Some(KeyGenerationPart {
+                window_anchors: 0,
+                renew_us: 0,
+            });
         }),
     ];
     for (expected, change) in cases {

@@ -7,6 +7,7 @@
 //! - [`committee_file`]: who the authorities are and which key to seal to;
 //! - [`sealing`]: makes envelopes;
 //! - [`client`]: submits them to all authorities and hears what becomes of them; [`connection`] is one of its sockets;
+//! - [`key_book`]: when a new key is believed;
 //! - [`receipt`]: the signed proof that an authority listed an envelope;
 //! - [`protocol`]: the bytes on the wire.
 //!
@@ -55,8 +56,8 @@
 //! let valid_until = TimestampUs(now.as_micros() as u64).plus_us(30_000_000);
 //! let envelope = sealer.make(b"buy 1 at 100", valid_until)?;
 //!
-//! let key_id = directory.sealing_key.key_id();
-//! let mut client = Client::new(directory.committee, key_id, &addresses, ClientOptions::default());
+//! let key = directory.sealing_key;
+//! let mut client = Client::new(directory.committee, key, &addresses, ClientOptions::default());
 //! let mut observer = FirstReceipt { wanted: Some(entry_of(&envelope)) };
 //! client.connect_all(Duration::from_secs(5), &mut observer)?;
 //! client.submit(0, envelope.bytes())?;
@@ -71,6 +72,7 @@
 pub mod client;
 pub mod committee_file;
 pub mod connection;
+pub mod key_book;
 mod link;
 pub mod protocol;
 pub mod receipt;
@@ -78,5 +80,6 @@ pub mod sealing;
 
 pub use client::{Client, ClientOptions, Event, Observer};
 pub use connection::CloseReason;
+pub use key_book::KeyRefused;
 pub use link::LinkCounts;
 pub use receipt::{Receipt, ReceiptError};

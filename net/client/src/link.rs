@@ -5,8 +5,8 @@
 //! a broken one is not hammered.
 //!
 //! Invariants:
-//! - I1: live means that the node proved to be the authority's by chain, epoch, key and index (a name, not a proof of
-//!   identity: receipts carry the proof).
+//! - I1: live means that the node proved to be the authority's by chain, epoch and index, and where the committee keeps its key
+//!   by that (a name, not a proof of identity: receipts carry the proof).
 //! - I2: a header is verified at most once a frame, and only if somebody wants a receipt that it carries.
 
 use std::net::SocketAddr;
@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use fairlane_engine::committee::Committee;
 use fairlane_engine::dag::SignedHeader;
-use fairlane_engine::types::{AuthorityIndex, KeyId};
+use fairlane_engine::types::AuthorityIndex;
 
 use crate::client::{Event, Observer};
 use crate::connection::{CloseReason, Connection};
+use crate::key_book::KeyBook;
 use crate::protocol::{Hello, Notice, Receipts, Welcome, encode_hello};
 use crate::receipt::{Receipt, ReceiptError, verify_header, verify_path};
 
@@ -25,7 +26,7 @@ use crate::receipt::{Receipt, ReceiptError, verify_header, verify_path};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) committee: Committee,
-    pub(crate) key_id: KeyId,
+    pub(crate) keys: KeyBook,
     pub(crate) hello: Hello,
     pub(crate) outgoing_len_max: usize,
 }
@@ -41,6 +42,8 @@ pub struct LinkCounts {
     pub disconnects: u64,
     /// Receipts that did not verify.
     pub receipts_refused: u64,
+    /// Notices of keys that count for nothing.
+    pub keys_refused: u64,
     /// Headers verified.
     pub headers_verified: u64,
 }
@@ -154,7 +157,12 @@ impl Link {
     }
 
     /// The socket is readable, writable or broken: take the next step.
-    pub(crate) fn on_ready(&mut self, shared: &Shared, now: Instant, observer: &mut dyn Observer) {
+    pub(crate) fn on_ready(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        observer: &mut dyn Observer,
+    ) {
         if let State::Connecting { connection, .. } = &self.state {
             match connection.connected() {
                 Ok(()) => self.greet(shared, now),
@@ -189,7 +197,7 @@ impl Link {
 
     fn receive(
         &mut self,
-        shared: &Shared,
+        shared: &mut Shared,
         now: Instant,
         observer: &mut dyn Observer,
     ) -> Result<(), CloseReason> {
@@ -263,7 +271,7 @@ fn check_welcome(
         "chain id"
     } else if welcome.epoch != committee.epoch {
         "epoch"
-    } else if welcome.key_id != shared.key_id {
+    } else if committee.key_plan().is_none() && welcome.key_id != shared.keys.key().key_id() {
         "key id"
     } else if welcome.authority != authority {
         "authority index"
@@ -277,7 +285,7 @@ fn check_welcome(
 fn report(
     notice: Notice<'_>,
     authority: AuthorityIndex,
-    shared: &Shared,
+    shared: &mut Shared,
     counts: &mut LinkCounts,
     observer: &mut dyn Observer,
 ) {
@@ -297,6 +305,14 @@ fn report(
         Notice::Receipts(receipts) => {
             report_receipts(receipts, authority, shared, counts, observer);
         }
+        Notice::Key(notice) => match shared.keys.take(authority, notice, &shared.committee) {
+            Ok(None) => {}
+            Ok(Some(statement)) => observer.on_event(authority, Event::NewKey { statement }),
+            Err(reason) => {
+                counts.keys_refused += 1;
+                observer.on_event(authority, Event::KeyRefused { reason });
+            }
+        },
         Notice::Welcome(_) | Notice::Goodbye { .. } => {
             unreachable!("welcome and goodbye are the link's own business")
         }

@@ -19,8 +19,9 @@ mod request;
 
 pub use codes::{AckCode, GoodbyeCode};
 pub use notice::{
-    Ack, Acks, Notice, Ordered, OrderedItem, Path, ReceiptItem, Receipts, Welcome, encode_acks,
-    encode_goodbye, encode_ordered, encode_receipts, encode_settled, encode_welcome,
+    Ack, Acks, KeyNotice, Notice, Ordered, OrderedItem, Path, ReceiptItem, Receipts, Welcome,
+    encode_acks, encode_goodbye, encode_key, encode_ordered, encode_receipts, encode_settled,
+    encode_welcome,
 };
 pub use request::{EnvelopeLenError, Hello, Request, encode_hello, encode_submit};
 
@@ -65,6 +66,8 @@ pub mod kind {
     pub const SETTLED: u8 = 0x85;
     /// Why the node closes the connection.
     pub const GOODBYE: u8 = 0x86;
+    /// A sealing key that the authority vouches for.
+    pub const KEY: u8 = 0x87;
 }
 
 /// Cuts the first whole frame off `bytes`: its content (version, kind, body) and how many bytes it took.

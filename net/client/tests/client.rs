@@ -14,18 +14,24 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fairlane_client::protocol::{
-    Ack, AckCode, ENVELOPE_LEN_MAX, GoodbyeCode, NOTICE_LEN_MAX, OrderedItem, SIGNED_HEADER_LEN,
-    encode_acks, encode_goodbye, encode_ordered, encode_receipts, encode_settled, encode_welcome,
+    Ack, AckCode, ENVELOPE_LEN_MAX, GoodbyeCode, KeyNotice, NOTICE_LEN_MAX, OrderedItem,
+    SIGNED_HEADER_LEN, encode_acks, encode_goodbye, encode_key, encode_ordered, encode_receipts,
+    encode_settled, encode_welcome,
 };
 use fairlane_client::{
     Client, ClientOptions, CloseReason, Event, LinkCounts, Observer, ReceiptError,
 };
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
+use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
+use fairlane_engine::keyring::statement::{KeyStatement, sign_statement};
 use fairlane_engine::merkle;
+use fairlane_engine::seal::SealingKey;
 use fairlane_engine::types::{
     AuthorityIndex, BatchSeq, Digest, Entry, Epoch, KeyId, Position, Round, Sha256Hash, TimestampUs,
 };
-use fake_node::{CHAIN, FakeNode, KEY_ID, Owned, Peer, committee, signing_key, welcome};
+use fake_node::{
+    CHAIN, FakeNode, KEY, Owned, Peer, committee, key_id, sealing_key, signing_key, welcome,
+};
 
 /// Keeps all events; wants receipts of the tags in `entries`.
 #[derive(Default)]
@@ -62,7 +68,7 @@ impl Log {
 
 fn client_of(addresses: &[SocketAddr]) -> Client {
     let committee = committee(addresses.len() as u8);
-    Client::new(committee, KEY_ID, addresses, ClientOptions::default())
+    Client::new(committee, KEY.clone(), addresses, ClientOptions::default())
 }
 
 /// Polls until `is_done` or ten seconds are over, which fails the test.
@@ -75,7 +81,7 @@ fn poll_until(client: &mut Client, log: &mut Log, is_done: impl Fn(&Client, &Log
 }
 
 fn accept_all(peer: &mut Peer, index: u8) {
-    peer.greet(index, KEY_ID);
+    peer.greet(index, key_id());
     loop {
         let submissions = peer.submissions();
         if submissions.is_empty() {
@@ -104,8 +110,8 @@ fn every_envelope_reaches_every_authority_unchanged_and_in_order() {
         .map(|index| {
             let sender = sender.clone();
             FakeNode::start(move |peer| {
-                let hello = peer.greet(index, KEY_ID);
-                assert!(hello.receipts && hello.ordered && hello.settled);
+                let hello = peer.greet(index, key_id());
+                assert!(hello.receipts && hello.ordered && hello.settled && hello.keys);
                 assert_eq!(hello.chain_id, CHAIN);
                 while let Some(Owned::Submit(tag, bytes)) = peer.request() {
                     sender.send((index, tag, bytes)).unwrap();
@@ -148,7 +154,7 @@ fn every_envelope_reaches_every_authority_unchanged_and_in_order() {
 fn submissions_between_two_polls_leave_packed_in_few_writes() {
     let (sender, receiver) = mpsc::channel();
     let node = FakeNode::start(move |peer| {
-        peer.greet(0, KEY_ID);
+        peer.greet(0, key_id());
         while let batch @ 1.. = peer.submissions().len() {
             sender.send(batch).unwrap();
         }
@@ -171,7 +177,7 @@ fn submissions_between_two_polls_leave_packed_in_few_writes() {
 #[test]
 fn notices_split_at_every_byte_are_put_together() {
     let node = FakeNode::start(|peer| {
-        peer.greet(0, KEY_ID);
+        peer.greet(0, key_id());
         let mut bytes = Vec::new();
         encode_acks(
             &mut bytes,
@@ -207,7 +213,7 @@ fn notices_split_at_every_byte_are_put_together() {
 #[test]
 fn frames_up_to_the_bound_are_taken_and_every_refusal_code_arrives() {
     let node = FakeNode::start(|peer| {
-        peer.greet(0, KEY_ID);
+        peer.greet(0, key_id());
         let acks: Vec<Ack> = (0..30_000u64)
             .map(|tag| ack(tag, AckCode::ALL[(tag % 10) as usize]))
             .collect();
@@ -228,7 +234,7 @@ fn frames_up_to_the_bound_are_taken_and_every_refusal_code_arrives() {
 fn a_node_that_dies_is_found_again_and_the_others_go_on() {
     let steady = FakeNode::start(|peer| accept_all(peer, 0));
     let dying = FakeNode::start(|peer| {
-        peer.greet(1, KEY_ID);
+        peer.greet(1, key_id());
         if peer.number > 0 {
             peer.wait_for_close();
         }
@@ -273,7 +279,7 @@ fn nobody_listening_is_reported_and_retried_with_growing_waits() {
 fn a_node_that_does_not_read_costs_bounded_memory_and_only_its_own_deliveries() {
     let (sender, receiver) = mpsc::channel::<()>();
     let stalled = FakeNode::start(move |peer| {
-        peer.greet(0, KEY_ID);
+        peer.greet(0, key_id());
         let _ = receiver.recv();
     });
     let steady = FakeNode::start(|peer| accept_all(peer, 1));
@@ -282,7 +288,7 @@ fn a_node_that_does_not_read_costs_bounded_memory_and_only_its_own_deliveries() 
         ..ClientOptions::default()
     };
     let addresses = [stalled.address, steady.address];
-    let mut client = Client::new(committee(2), KEY_ID, &addresses, options);
+    let mut client = Client::new(committee(2), KEY.clone(), &addresses, options);
     let mut log = Log::default();
     client
         .connect_all(Duration::from_secs(10), &mut log)
@@ -310,7 +316,7 @@ fn a_node_that_does_not_read_costs_bounded_memory_and_only_its_own_deliveries() 
 
 #[test]
 fn what_is_no_notice_closes_the_connection_with_a_reason() {
-    let good = |out: &mut Vec<u8>| encode_welcome(out, &welcome(0, KEY_ID));
+    let good = |out: &mut Vec<u8>| encode_welcome(out, &welcome(0, key_id()));
     let too_long = (NOTICE_LEN_MAX + 1).to_be_bytes().to_vec();
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (too_long, "bad frame"),
@@ -341,7 +347,7 @@ fn what_is_no_notice_closes_the_connection_with_a_reason() {
     ];
     for (bytes, words) in cases {
         let node = FakeNode::start(move |peer| {
-            peer.greet(0, KEY_ID);
+            peer.greet(0, key_id());
             peer.send(|out| out.extend_from_slice(&bytes));
             peer.wait_for_close();
         });
@@ -356,7 +362,7 @@ fn what_is_no_notice_closes_the_connection_with_a_reason() {
 
 #[test]
 fn a_node_other_than_the_committee_files_is_never_live() {
-    let base = welcome(0, KEY_ID);
+    let base = welcome(0, key_id());
     let cases = [
         (
             fairlane_client::protocol::Welcome {
@@ -447,7 +453,7 @@ fn receive_receipts(
 ) -> (Log, LinkCounts) {
     let tree = merkle::Tree::new(entries().iter().map(entry_leaf).collect());
     let node = FakeNode::start(move |peer| {
-        peer.greet(0, KEY_ID);
+        peer.greet(0, key_id());
         let paths: Vec<Vec<Sha256Hash>> = (0..5)
             .map(|index| tree.path((index + path_of) % 5))
             .collect();
@@ -551,4 +557,94 @@ fn an_envelope_that_no_node_takes_is_refused_here() {
     let mut client = client_of(&["127.0.0.1:1".parse().unwrap()]);
     assert!(client.submit(0, &[]).is_err());
     assert!(client.submit(0, &vec![0; ENVELOPE_LEN_MAX + 1]).is_err());
+}
+
+/// A committee of four that renews its keys.
+fn renewing_client(addresses: &[SocketAddr]) -> Client {
+    let plan = KeyPlan {
+        encryption_keys: (0..4)
+            .map(|index| DecryptionKey::generate(&[index; 32]).public())
+            .collect(),
+        threshold: 3,
+        window_anchors: 8,
+        renew_us: Some(1),
+    };
+    let committee = committee(4).with_key_plan(plan).unwrap();
+    Client::new(committee, KEY.clone(), addresses, ClientOptions::default())
+}
+
+/// Says that the committee has made `key`, as authority `index`.
+fn vouch(peer: &mut Peer, index: u8, key: &SealingKey) {
+    let statement = KeyStatement {
+        since: TimestampUs(5),
+        key: key.clone(),
+    };
+    let statement = statement.encode();
+    let signature = sign_statement(&statement, &signing_key(index)).to_bytes();
+    let notice = KeyNotice {
+        signature: &signature,
+        statement: &statement,
+    };
+    peer.send(|out| encode_key(out, &notice));
+}
+
+#[test]
+fn a_new_key_is_sealed_to_once_f_plus_one_nodes_vouch_for_it_and_a_liar_alone_changes_nothing() {
+    let (go, mut gates) = (0..4).map(|_| mpsc::channel::<SealingKey>()).fold(
+        (Vec::new(), Vec::new()),
+        |(mut go, mut gates), (sender, gate)| {
+            go.push(sender);
+            gates.push(Some(gate));
+            (go, gates)
+        },
+    );
+    let nodes: Vec<FakeNode> = (0..4u8)
+        .map(|index| {
+            let gate = gates[usize::from(index)].take().unwrap();
+            FakeNode::start(move |peer| {
+                // Each greets with whatever it calls the newest key: no reason to hang up.
+                peer.greet(index, sealing_key(5, index).key_id());
+                while let Ok(key) = gate.recv() {
+                    vouch(peer, index, &key);
+                }
+                peer.wait_for_close();
+            })
+        })
+        .collect();
+    let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+    let (mut client, mut log) = (renewing_client(&addresses), Log::default());
+    let live = client.connect_all(Duration::from_secs(10), &mut log);
+    assert_eq!(live.unwrap().len(), 4);
+    let (own, next) = (sealing_key(1, 66), sealing_key(1, 7));
+
+    // A liar's own key, and the true one, each with one voice.
+    go[3].send(own.clone()).unwrap();
+    go[0].send(next.clone()).unwrap();
+    // A key of another committee shows that the client has read on.
+    let (foreign, _) = fairlane_engine::seal::deal(CHAIN, Epoch(1), 7, 5, &[1; 32]).unwrap();
+    go[3].send(foreign.clone()).unwrap();
+    go[0].send(foreign).unwrap();
+    let refused = |event: &Event| matches!(event, Event::KeyRefused { .. });
+    poll_until(&mut client, &mut log, |_, log| log.count(refused) == 2);
+    assert_eq!(*client.sealing_key(), *KEY);
+    let of_liar = client.counts(AuthorityIndex(3)).unwrap();
+    assert_eq!(of_liar.keys_refused, 1);
+
+    go[1].send(next.clone()).unwrap();
+    poll_until(&mut client, &mut log, |client, _| {
+        *client.sealing_key() == next
+    });
+    go[2].send(next.clone()).unwrap();
+    drop((go, client));
+    drop(nodes);
+    let said: Vec<&KeyStatement> = log
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::NewKey { statement } => Some(statement),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said.len(), 1, "said once");
+    assert_eq!((&said[0].key, said[0].since), (&next, TimestampUs(5)));
 }

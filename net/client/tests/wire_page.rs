@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use ed25519_dalek::Signature;
 use examples::{
-    Fields, LABEL, SIGNED_HEADER, VALID_UNTIL, directory, expected, receipt, receipts_frame,
-    recipe_of, sealed, signing_key,
+    Fields, KEY_STATEMENT, LABEL, SIGNED_HEADER, VALID_UNTIL, directory, expected, key_frame,
+    receipt, receipts_frame, recipe_of, sealed, signing_key,
 };
 use fairlane_client::committee_file::CommitteeFile;
 use fairlane_client::protocol::{
@@ -167,6 +168,27 @@ fn the_pages_rule_verifies_its_receipt_and_refuses_another() {
 }
 
 #[test]
+fn the_pages_rule_verifies_a_key_statement_and_refuses_another() {
+    let (frame, key) = key_frame();
+    let (content, _) = next_frame(&frame, NOTICE_LEN_MAX).unwrap().unwrap();
+    let holds = |content: &[u8], author: u8| {
+        let (signature, statement) = content[2..].split_at(64);
+        let hash = *blake3::hash(statement).as_bytes();
+        let message = [b"fairlane/1/key-statement", &hash[..]].concat();
+        let signature = Signature::from_slice(signature).unwrap();
+        let signer = signing_key(author).verifying_key();
+        signer.verify_strict(&message, &signature).is_ok()
+    };
+    assert!(holds(content, 3));
+    assert!(!holds(content, 2), "another authority");
+    let mut changed = content.to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    assert!(!holds(&changed, 3), "another key");
+    assert_eq!(content[2 + 64 + 29..][..32], *key.committee_key().bytes());
+    assert!(PAGE.contains("\"fairlane/1/key-statement\""));
+}
+
+#[test]
 fn the_pages_committee_file_is_the_examples_committee() {
     let (page, expected) = (blocks("json"), CommitteeFile::describe(&directory()));
     let file = CommitteeFile::parse(&page["committee"]);
@@ -190,7 +212,7 @@ fn every_kind_and_code_stands_on_the_page_with_its_number_and_no_other() {
         .map(|line| line.trim_end_matches(';').split_once(": u8 = ").unwrap())
         .map(|(name, number)| (number.to_owned(), name.to_lowercase()))
         .collect();
-    assert_eq!(kinds.len(), 8, "a new kind needs an example too");
+    assert_eq!(kinds.len(), 9, "a new kind needs an example too");
     assert_eq!(pairs("Client frames"), kinds);
 
     let codes = AckCode::ALL.map(|code| (code.as_u8().to_string(), code.name()));
@@ -210,21 +232,23 @@ fn every_kind_and_code_stands_on_the_page_with_its_number_and_no_other() {
 
 #[test]
 fn flags_and_outcomes_mean_what_the_page_says() {
-    let flag = |receipts, ordered, settled| {
+    let flag = |receipts, ordered, settled, keys| {
         let (chain_id, mut out) = (ChainId(7), Vec::new());
         let hello = Hello {
             chain_id,
             receipts,
             ordered,
             settled,
+            keys,
         };
         encode_hello(&mut out, &hello);
         *out.last().unwrap()
     };
-    let receipts = flag(true, false, false);
-    let ordered = flag(false, true, false);
-    let settled = flag(false, false, true);
-    let said = format!("{receipts} receipts, {ordered} ordered, {settled} settled");
+    let receipts = flag(true, false, false, false);
+    let ordered = flag(false, true, false, false);
+    let settled = flag(false, false, true, false);
+    let keys = flag(false, false, false, true);
+    let said = format!("{receipts} receipts, {ordered} ordered, {settled} settled, {keys} keys");
     assert!(PAGE.contains(&said), "{said}");
 
     let (offset, len, r) = (0, 0, [0; 32]);
@@ -325,6 +349,7 @@ fn every_layout_on_the_page_has_the_codes_offsets() {
         ("Label", LABEL),
         ("Signed vertex header", SIGNED_HEADER),
         ("Share message", share),
+        ("Key statements", KEY_STATEMENT),
     ];
     for (heading, fields) in layouts {
         let mut offset = 0;

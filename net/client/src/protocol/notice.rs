@@ -1,5 +1,6 @@
-//! What a node sends: welcome, answers, receipts, places, settlement, goodbye.
+//! What a node sends: welcome, answers, receipts, places, settlement, keys, goodbye.
 
+use fairlane_engine::keyring::statement::StatementHead;
 use fairlane_engine::merkle::PATH_LEN_MAX;
 use fairlane_engine::types::{AuthorityIndex, BatchSeq, ChainId, Epoch, KeyId, Sha256Hash};
 use fairlane_engine::wire::{DecodeError, Reader, Writer};
@@ -18,7 +19,7 @@ pub struct Welcome {
     pub chain_id: ChainId,
     /// Its current epoch.
     pub epoch: Epoch,
-    /// The committee key of that epoch.
+    /// The newest sealing key; zeros before there is one.
     pub key_id: KeyId,
 }
 
@@ -81,6 +82,8 @@ pub enum Notice<'a> {
         /// How many batches that is.
         count: u64,
     },
+    /// The authority vouches for a sealing key.
+    Key(KeyNotice<'a>),
     /// The node closes the connection.
     Goodbye {
         /// Why.
@@ -107,6 +110,10 @@ impl<'a> Notice<'a> {
             kind::SETTLED => Self::Settled {
                 count: reader.u64()?,
             },
+            kind::KEY => Self::Key(KeyNotice {
+                signature: read_signature(&mut reader)?,
+                statement: read_statement(&mut reader)?,
+            }),
             kind::GOODBYE => {
                 let code = GoodbyeCode::from_u8(reader.u8()?)?;
                 let text = read_text(&mut reader)?;
@@ -198,6 +205,26 @@ impl<'a> Ordered<'a> {
     }
 }
 
+/// A sealing key that an authority vouches for: a statement of the shape of one, and a signature; neither is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyNotice<'a> {
+    /// Ed25519, by the authority of the node.
+    pub signature: &'a [u8; KEY_SIGNATURE_LEN],
+    /// See [`fairlane_engine::keyring::statement`].
+    pub statement: &'a [u8],
+}
+
+fn read_signature<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; KEY_SIGNATURE_LEN], DecodeError> {
+    let signature = reader.bytes(KEY_SIGNATURE_LEN)?.first_chunk();
+    signature.ok_or(DecodeError::NotCanonical("signature"))
+}
+
+fn read_statement<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let statement = reader.bytes(reader.left())?;
+    StatementHead::of(statement)?;
+    Ok(statement)
+}
+
 /// Appends a welcome frame.
 pub fn encode_welcome(out: &mut Vec<u8>, welcome: &Welcome) {
     write_frame(out, kind::WELCOME, |body| {
@@ -266,6 +293,15 @@ pub fn encode_ordered(out: &mut Vec<u8>, seq: BatchSeq, items: &[OrderedItem]) {
 pub fn encode_settled(out: &mut Vec<u8>, count: u64) {
     write_frame(out, kind::SETTLED, |body| {
         Writer::new(body).u64(count);
+    });
+}
+
+/// Appends the notice that the authority vouches for a key.
+pub fn encode_key(out: &mut Vec<u8>, notice: &KeyNotice<'_>) {
+    write_frame(out, kind::KEY, |body| {
+        Writer::new(body)
+            .bytes(notice.signature)
+            .bytes(notice.statement);
     });
 }
 
@@ -346,6 +382,7 @@ fn read_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
 }
 
 const HASH_LEN: usize = 32;
+const KEY_SIGNATURE_LEN: usize = 64;
 const ACK_LEN: usize = 8 + 1 + 8;
 const ORDERED_LEN: usize = 8 + 4;
 /// A receipt without its path.

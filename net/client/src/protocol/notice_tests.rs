@@ -10,6 +10,24 @@ const WELCOME: Welcome = Welcome {
     key_id: KeyId([0xaa; 16]),
 };
 
+/// The shape of a statement of one authority; no key has these points.
+const STATEMENT: [u8; 93] = {
+    let mut bytes = [0x44; 93];
+    bytes[0] = 1;
+    bytes
+        .split_at_mut(21)
+        .1
+        .split_at_mut(8)
+        .0
+        .copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+    bytes
+};
+
+const KEY: KeyNotice<'_> = KeyNotice {
+    signature: &[0x33; 64],
+    statement: &STATEMENT,
+};
+
 const HEADER: [u8; SIGNED_HEADER_LEN] = [0x55; SIGNED_HEADER_LEN];
 
 /// One frame of each kind.
@@ -27,6 +45,7 @@ fn samples() -> Vec<Vec<u8>> {
         write(&|out| encode_ordered(out, BatchSeq(4), &[OrderedItem { tag: 5, index: 6 }])),
         write(&|out| encode_settled(out, 9)),
         write(&|out| encode_goodbye(out, GoodbyeCode::Stopping, "bye")),
+        write(&|out| encode_key(out, &KEY)),
     ]
 }
 
@@ -63,6 +82,8 @@ fn notices_have_these_bytes() {
     );
     assert_eq!(bytes[4], "0000000a01850000000000000009");
     assert_eq!(bytes[5], "00000006018600627965");
+    let (signature, statement) = ("33".repeat(64), hex::encode(STATEMENT));
+    assert_eq!(bytes[6], format!("0000009f0187{signature}{statement}"));
 }
 
 #[test]
@@ -96,6 +117,7 @@ fn notices_read_back() {
     assert_eq!(read(4), Notice::Settled { count: 9 });
     let (code, text) = (GoodbyeCode::Stopping, "bye");
     assert_eq!(read(5), Notice::Goodbye { code, text });
+    assert_eq!(read(6), Notice::Key(KEY));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct Hello {
     pub ordered: bool,
     /// Wants to hear how many batches are settled.
     pub settled: bool,
+    /// Wants to hear of the sealing key, at once and whenever there is another.
+    pub keys: bool,
 }
 
 /// A frame from a client, borrowed from the bytes it came in.
@@ -70,7 +72,8 @@ impl<'a> Request<'a> {
 pub fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
     let flags = u8::from(hello.receipts)
         | u8::from(hello.ordered) << FLAG_ORDERED
-        | u8::from(hello.settled) << FLAG_SETTLED;
+        | u8::from(hello.settled) << FLAG_SETTLED
+        | u8::from(hello.keys) << FLAG_KEYS;
     write_frame(out, kind::HELLO, |body| {
         Writer::new(body).u64(hello.chain_id.0).u8(flags);
     });
@@ -96,7 +99,7 @@ fn decode_hello(mut reader: Reader<'_>) -> Result<Hello, DecodeError> {
     let chain_id = ChainId(reader.u64()?);
     let flags = reader.u8()?;
     reader.finish()?;
-    if flags >> (FLAG_SETTLED + 1) != 0 {
+    if flags >> (FLAG_KEYS + 1) != 0 {
         return Err(DecodeError::NotCanonical("hello flags"));
     }
     Ok(Hello {
@@ -104,12 +107,14 @@ fn decode_hello(mut reader: Reader<'_>) -> Result<Hello, DecodeError> {
         receipts: flags & 1 != 0,
         ordered: flags >> FLAG_ORDERED & 1 != 0,
         settled: flags >> FLAG_SETTLED & 1 != 0,
+        keys: flags >> FLAG_KEYS & 1 != 0,
     })
 }
 
 /// Bit numbers of the hello flags; receipts are bit 0.
 const FLAG_ORDERED: u8 = 1;
 const FLAG_SETTLED: u8 = 2;
+const FLAG_KEYS: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -121,13 +126,14 @@ mod tests {
         receipts: true,
         ordered: false,
         settled: true,
+        keys: true,
     };
 
     #[test]
     fn requests_have_these_bytes() {
         let mut bytes = Vec::new();
         encode_hello(&mut bytes, &HELLO);
-        assert_eq!(hex::encode(&bytes), "0000000b0101010203040506070805");
+        assert_eq!(hex::encode(&bytes), "0000000b010101020304050607080d");
         assert_eq!(
             Request::decode(&bytes[LENGTH_LEN..]),
             Ok(Request::Hello(HELLO))
@@ -190,7 +196,7 @@ mod tests {
             with(1, 0x81),
             Err(DecodeError::NotCanonical("request kind"))
         );
-        assert_eq!(with(10, 8), Err(DecodeError::NotCanonical("hello flags")));
+        assert_eq!(with(10, 16), Err(DecodeError::NotCanonical("hello flags")));
         let long = [content, &[0]].concat();
         assert_eq!(Request::decode(&long), Err(DecodeError::Trailing(1)));
     }

@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,12 +12,24 @@ use fairlane_client::protocol::{
     Hello, REQUEST_LEN_MAX, Request, Welcome, encode_welcome, next_frame,
 };
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::seal::{SealingKey, deal};
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch, KeyId, RollupId, TimestampUs};
 
 /// The chain, key and rollup that every test uses.
 pub(crate) const CHAIN: ChainId = ChainId(7);
-pub(crate) const KEY_ID: KeyId = KeyId([9; 16]);
 pub(crate) const ROLLUP: RollupId = RollupId(1);
+
+/// The sealing key that every test begins with.
+pub(crate) static KEY: LazyLock<SealingKey> = LazyLock::new(|| sealing_key(0, 9));
+
+/// A key of [`committee`] with four authorities, for an epoch.
+pub(crate) fn sealing_key(epoch: u32, seed: u8) -> SealingKey {
+    deal(CHAIN, Epoch(epoch), 4, 3, &[seed; 32]).unwrap().0
+}
+
+pub(crate) fn key_id() -> KeyId {
+    KEY.key_id()
+}
 
 /// The signing key of authority `index`.
 pub(crate) fn signing_key(index: u8) -> SigningKey {

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_client::protocol::{
-    Ack, AckCode, GoodbyeCode, Hello, OrderedItem, Welcome, encode_acks, encode_goodbye,
-    encode_hello, encode_ordered, encode_receipts, encode_settled, encode_submit, encode_welcome,
+    Ack, AckCode, GoodbyeCode, Hello, KeyNotice, OrderedItem, Welcome, encode_acks, encode_goodbye,
+    encode_hello, encode_key, encode_ordered, encode_receipts, encode_settled, encode_submit,
+    encode_welcome,
 };
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
+use fairlane_engine::keyring::statement::{KeyStatement, sign_statement};
 use fairlane_engine::merkle::Tree;
-use fairlane_engine::seal::{Envelope, LabelFields, deal, open_envelope, seal};
+use fairlane_engine::seal::{Envelope, LabelFields, SealingKey, deal, open_envelope, seal};
 use fairlane_engine::types::{
     AuthorityIndex, BatchSeq, ChainId, Digest, Entry, Epoch, Position, RollupId, Round, Sha256Hash,
     TimestampUs,
@@ -155,6 +157,32 @@ pub(crate) fn receipts_frame() -> Vec<u8> {
     out
 }
 
+pub(crate) const KEY_STATEMENT: Fields = &[
+    ("version", 1),
+    ("chain_id", 8),
+    ("epoch", 4),
+    ("since_us", 8),
+    ("authorities", 4),
+    ("threshold", 4),
+    ("committee_key", 32),
+];
+
+/// What authority 3 says of the key that the committee made for epoch 3, and that key.
+pub(crate) fn key_frame() -> (Vec<u8>, SealingKey) {
+    let (key, _) = deal(ChainId(7), Epoch(3), 4, 3, &[2; 32]).unwrap();
+    let statement = KeyStatement {
+        since: TimestampUs(1_700_000_600_000_000),
+        key: key.clone(),
+    };
+    let (statement, mut out) = (statement.encode(), Vec::new());
+    let notice = KeyNotice {
+        signature: &sign_statement(&statement, &signing_key(3)).to_bytes(),
+        statement: &statement,
+    };
+    encode_key(&mut out, &notice);
+    (out, key)
+}
+
 /// Writes `bytes` as the page does: a line a field, longer fields 32 bytes a line.
 fn draw(bytes: &[u8], fields: &[(&str, usize)]) -> String {
     let (mut text, mut rest) = (String::new(), bytes);
@@ -184,6 +212,7 @@ pub(crate) fn expected() -> BTreeMap<&'static str, String> {
         receipts: true,
         ordered: true,
         settled: true,
+        keys: true,
     };
     let welcome = Welcome {
         authority: AuthorityIndex(3),
@@ -268,6 +297,18 @@ pub(crate) fn expected() -> BTreeMap<&'static str, String> {
         (
             "settled",
             frame(|out| encode_settled(out, 13), &[("count", 8)]),
+        ),
+        (
+            "key",
+            frame(
+                |out| *out = key_frame().0,
+                &[
+                    &[("signature", 64)][..],
+                    KEY_STATEMENT,
+                    &[("verification_shares", 4 * 32)],
+                ]
+                .concat(),
+            ),
         ),
         (
             "goodbye",
