@@ -1,7 +1,7 @@
 //! Benches of the engine's hot operations, and the fixtures that they measure on.
 //!
 //! What this crate must never know: what is private to the engine, how a node or a socket works, and what a good figure
-//! is. (Two modules run the `fairlane` binary and read what it wrote as anybody may: [`attack::localnet`] and [`e2e`].) It measures
+//! is. (Three modules run the `fairlane` binary and read what it wrote as anybody may: [`attack::localnet`], [`crash`], [`e2e`].) It measures
 //! and says what it saw; no figure and no bound on one stands in its code, for a figure is true of one host on one day
 //! only. The comparison that holds from host to host is a ratio between two figures of one run.
 //!
@@ -24,6 +24,7 @@
 //! - [`core_run`]: what a core is given while everybody is up;
 //! - [`archives`]: a batch and the buffer that its archive is written to;
 //! - [`attack`]: simulated attackers on this order and on others; a run of its own, `fairlane-bench attack`;
+//! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`.
 
@@ -33,6 +34,7 @@ pub mod archives;
 pub mod attack;
 mod chart;
 pub mod core_run;
+pub mod crash;
 pub mod e2e;
 pub mod gate;
 pub mod local_orders;

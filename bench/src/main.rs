@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -11,9 +12,12 @@ use fairlane_bench::attack::localnet::{self, LocalnetPlan};
 use fairlane_bench::attack::report::Report;
 use fairlane_bench::attack::waiting::Attack;
 use fairlane_bench::attack::{self, AttackPlan, plot};
+use fairlane_bench::crash::plan::Durabilities;
+use fairlane_bench::crash::{self, CrashPlan};
 use fairlane_bench::e2e::{self, Cell, E2ePlan, Program};
 use fairlane_bench::gate::limit::Limit;
 use fairlane_bench::gate::{self, GatePlan};
+use fairlane_net::journal::Durability;
 
 /// Measurements of Fairlane that are runs of their own.
 #[derive(Debug, Parser)]
@@ -29,6 +33,9 @@ enum Command {
     Attack(AttackArguments),
     /// The race of attackers and victims on the orders that a real local network recorded, f of them bent afterwards.
     AttackLocalnet(AttackLocalnetArguments),
+    /// Kill authorities and settlement workers under load, again and again, and judge what their journals say.
+    #[command(after_help = CRASH_STATUS)]
+    Crash(CrashArguments),
     /// Run a local network several times for each cell of a matrix of settings, two versions in turns where asked.
     #[command(after_help = EXIT_STATUS)]
     E2e(E2eArguments),
@@ -160,10 +167,39 @@ struct AttackLocalnetArguments {
     seed: u64,
 }
 
+#[derive(Debug, clap::Args)]
+struct CrashArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Rounds of kills, restarts and checks; one takes 2 to 3 seconds [default: 200, or with --minutes what fits].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Begin no round after so many minutes.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: Option<u32>,
+    /// Of who is killed when.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Authorities.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(4..=31))]
+    nodes: u8,
+    /// Envelopes a second.
+    #[arg(long, default_value_t = 150, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    rate: u32,
+    /// How nodes write [default: drawn for each committee].
+    #[arg(long, value_enum)]
+    durability: Option<Durability>,
+}
+
+const CRASH_STATUS: &str = "Exit status: 0 everything held; 1 something did not: what, where the journals are, and how to \
+repeat it is said; 2 bad input, or the machine lacks something.";
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Attack(arguments) => run_attack(&arguments).map(|()| true),
         Command::AttackLocalnet(arguments) => run_attack_localnet(&arguments).map(|()| true),
+        Command::Crash(arguments) => run_crash(&arguments),
         Command::E2e(arguments) => run_e2e(arguments),
         Command::Gate(arguments) => run_gate(arguments),
     };
@@ -207,7 +243,7 @@ fn run_attack_localnet(arguments: &AttackLocalnetArguments) -> anyhow::Result<()
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
     let plan = LocalnetPlan {
-        fairlane: fairlane_binary(arguments.fairlane.clone())?,
+        fairlane: binary(arguments.fairlane.as_deref())?,
         authorities: arguments.nodes.into(),
         pairs: arguments.pairs as usize,
         seed: arguments.seed,
@@ -217,18 +253,47 @@ fn run_attack_localnet(arguments: &AttackLocalnetArguments) -> anyhow::Result<()
     write_report(out, "attack-localnet", &report)
 }
 
-/// The given binary, or the one beside this one.
-fn fairlane_binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    match given {
-        Some(path) => Ok(path),
-        None => Ok(std::env::current_exe()?.with_file_name("fairlane")),
-    }
+fn run_crash(arguments: &CrashArguments) -> anyhow::Result<bool> {
+    let rounds = match (arguments.rounds, arguments.minutes) {
+        (Some(rounds), _) => rounds,
+        (None, Some(_)) => u32::MAX,
+        (None, None) => ROUNDS_DEFAULT,
+    };
+    let durability = arguments.durability;
+    let plan = CrashPlan {
+        fairlane: binary(arguments.fairlane.as_deref())?,
+        authorities: arguments.nodes,
+        rounds,
+        time: arguments
+            .minutes
+            .map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
+        seed: arguments.seed,
+        rate: arguments.rate,
+        durability: durability.map_or(Durabilities::Drawn, Durabilities::Only),
+    };
+    let report = crash::run(&plan, &mut |line| println!("{line}"))?;
+    print!("{report}");
+    Ok(report.failure.is_none())
+}
+
+/// The binary that was named, or the one beside this. Errors: there is none.
+fn binary(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = match named {
+        Some(path) => path.to_path_buf(),
+        None => std::env::current_exe()?.with_file_name("fairlane"),
+    };
+    anyhow::ensure!(
+        path.is_file(),
+        "{} is not there: build it (cargo build --release), or name one with --fairlane",
+        path.display()
+    );
+    Ok(path)
 }
 
 /// Whether every check of every run holds.
 fn run_e2e(arguments: E2eArguments) -> anyhow::Result<bool> {
     let flags = |flags: &str| flags.split_whitespace().map(str::to_owned).collect();
-    let path = fairlane_binary(arguments.fairlane)?;
+    let path = binary(arguments.fairlane.as_deref())?;
     let against = match (arguments.against, arguments.against_flags.is_empty()) {
         (None, true) => None,
         // Other flags of the same binary are another version, too.
@@ -317,6 +382,7 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+const ROUNDS_DEFAULT: u32 = 200;
 const EXIT_STATUS: &str = "Exit status: 0 all holds; 1 a run does not hold, or something is worse than allowed; \
                            2 unusable input, said in one sentence.";
 /// One liar, and three.

@@ -39,7 +39,17 @@ impl Process {
         config: &Path,
         log: PathBuf,
     ) -> anyhow::Result<Self> {
-        let program = std::env::current_exe()?;
+        Self::start_program(&std::env::current_exe()?, name, arguments, config, log)
+    }
+
+    /// As [`Process::start`], of the program at `program`.
+    pub fn start_program(
+        program: &Path,
+        name: &str,
+        arguments: &[&str],
+        config: &Path,
+        log: PathBuf,
+    ) -> anyhow::Result<Self> {
         let log_file = std::fs::File::create(&log)?;
         let mut command = Command::new(program);
         command.args(arguments).arg(config).stdin(Stdio::null());
@@ -63,6 +73,11 @@ impl Process {
             cpu_us: 0,
             ended: None,
         })
+    }
+
+    /// Whether the line `word` has come on the child's output since this was last asked, or waited for.
+    pub fn has_said(&self, word: &str) -> bool {
+        self.ready.try_iter().any(|line| line == word)
     }
 
     /// Waits for the line `word` on the child's output. Errors: it ended, or takes too long; with what it said.

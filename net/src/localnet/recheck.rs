@@ -17,7 +17,7 @@ use fairlane_engine::engine::tie_seed;
 use fairlane_engine::fair::{Anchor, FairOrder};
 use fairlane_engine::types::{Digest, Sha256Hash};
 
-use crate::journal::{JournalReader, Kind};
+use crate::journal::{JournalReader, JournalRecord, Kind};
 use crate::settle::SettleReader;
 
 /// What the settlement worker's journal holds.
@@ -74,18 +74,31 @@ pub struct Recorded {
     pub anchors: u64,
     /// Time that the fair order took for all of them, nanoseconds.
     pub fair_ns: u64,
+    /// It took over a state from its peers: the vertices before are not here, and from there on nothing is recomputed.
+    pub took_over: bool,
 }
 
 impl Recorded {
     /// Reads a node's journal and recomputes the order. Errors: the journal is damaged, or a vertex in it does not hold.
     pub fn read(folder: &Path, committee: &Arc<Committee>) -> anyhow::Result<Self> {
+        Self::read_and(folder, committee, &mut |_| {})
+    }
+
+    /// As [`Recorded::read`]; every record is shown to `look`, too.
+    pub fn read_and(
+        folder: &Path,
+        committee: &Arc<Committee>,
+        look: &mut dyn FnMut(&JournalRecord<'_>),
+    ) -> anyhow::Result<Self> {
         let mut recheck = Recheck::new(committee);
         let mut reader = JournalReader::open(folder)?;
         while let Some(record) = reader.try_next()? {
+            look(&record);
             match record.kind {
-                Kind::OwnVertex | Kind::Vertex => {
+                Kind::OwnVertex | Kind::Vertex if !recheck.recorded.took_over => {
                     recheck.add(Vertex::verify(record.body, committee)?)?;
                 }
+                Kind::State => recheck.recorded.took_over = true,
                 Kind::Batch => {
                     recheck
                         .recorded
@@ -152,14 +165,20 @@ impl Recheck {
 pub struct Verdicts {
     /// Every surviving node holds the settled header hash at each settled seq.
     pub agreement: bool,
-    /// Recomputing from each surviving node's vertices gives the settled order.
+    /// Recomputing from each surviving node's vertices gives the settled order, as far as its vertices go; and those of one
+    /// at least go all the way.
     pub order_rechecked: bool,
 }
 
 /// Compares what the nodes recorded with what was settled.
 pub fn compare(settled: &Settled, nodes: &[Recorded]) -> Verdicts {
     let holds_chain = |node: &Recorded| node.hashes.starts_with(&settled.hashes);
-    let gives_order = |node: &Recorded| node.digests.starts_with(&settled.digests);
+    let gives_order = |node: &Recorded| match node.took_over {
+        true => {
+            settled.digests.starts_with(&node.digests) || node.digests.starts_with(&settled.digests)
+        }
+        false => node.digests.starts_with(&settled.digests),
+    };
     // Nodes may have opened more than was settled; of that, too, nobody may hold anything else.
     let longest = nodes
         .iter()
@@ -169,7 +188,7 @@ pub fn compare(settled: &Settled, nodes: &[Recorded]) -> Verdicts {
         longest.is_some_and(|longest| nodes.iter().all(|node| longest.starts_with(&node.hashes)));
     Verdicts {
         agreement: no_fork && nodes.iter().all(holds_chain),
-        order_rechecked: !nodes.is_empty() && nodes.iter().all(gives_order),
+        order_rechecked: nodes.iter().any(|node| !node.took_over) && nodes.iter().all(gives_order),
     }
 }
 
@@ -219,7 +238,21 @@ mod tests {
         assert!(!compare(&chain, &[good.clone(), node(&[1], &[7, 8])]).agreement);
         assert!(!compare(&chain, &[node(&[1, 2, 3], &[]), node(&[1, 2, 4], &[])]).agreement);
         assert!(!compare(&chain, &[good.clone(), node(&[1, 2], &[8, 7])]).order_rechecked);
-        assert!(!compare(&chain, &[good, node(&[1, 2], &[7])]).order_rechecked);
+        assert!(!compare(&chain, &[good.clone(), node(&[1, 2], &[7])]).order_rechecked);
+        let late = Recorded {
+            took_over: true,
+            ..node(&[1, 2], &[7])
+        };
+        assert!(compare(&chain, &[good.clone(), late.clone()]).order_rechecked);
+        assert!(
+            !compare(&chain, std::slice::from_ref(&late)).order_rechecked,
+            "nobody's vertices go all the way"
+        );
+        let wrong = Recorded {
+            digests: vec![Digest([8; 32])],
+            ..late
+        };
+        assert!(!compare(&chain, &[good.clone(), wrong]).order_rechecked);
         let none = compare(&chain, &[]);
         assert!(!none.agreement && !none.order_rechecked);
     }
