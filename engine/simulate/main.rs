@@ -33,6 +33,9 @@ struct Args {
     /// Every node checks every signature and proof itself.
     #[arg(long)]
     no_memo: bool,
+    /// Nodes lose power besides, some or all at one instant.
+    #[arg(long)]
+    power_loss: bool,
     /// Print every scenario and report.
     #[arg(long)]
     verbose: bool,
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
     let options = Options {
         n: args.n,
         is_without_memo: args.no_memo,
+        is_losing_power: args.power_loss,
     };
     let mut keyring = Keyring::default();
     #[cfg(feature = "mutants")]
@@ -169,8 +173,9 @@ fn parse_seeds(text: &str) -> Option<Range<u64>> {
 
 fn repeat_command(seed: u64, args: &Args) -> String {
     let n = args.n.map_or(String::new(), |n| format!(" --n {n}"));
+    let power = if args.power_loss { " --power-loss" } else { "" };
     format!(
-        "cargo run --release -p fairlane-engine --features sim --bin simulate -- --seeds {seed}{n}"
+        "cargo run --release -p fairlane-engine --features sim --bin simulate -- --seeds {seed}{n}{power}"
     )
 }
 
@@ -204,6 +209,8 @@ impl Total {
         sum.shares_bad += report.shares_bad;
         sum.void += report.void;
         sum.restarts += report.restarts;
+        sum.power_losses += report.power_losses;
+        sum.receipts += report.receipts;
         sum.loads += report.loads;
         sum.states_taken += report.states_taken;
         sum.batches_fetched += report.batches_fetched;
@@ -243,8 +250,14 @@ impl Total {
             sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
         );
         println!(
-            "away and back: {} restarts, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds",
-            sum.restarts, sum.states_taken, sum.batches_fetched, sum.loads, sum.laws_judged
+            "away and back: {} restarts, {} losses of power, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds",
+            sum.restarts,
+            sum.power_losses,
+            sum.receipts,
+            sum.states_taken,
+            sum.batches_fetched,
+            sum.loads,
+            sum.laws_judged
         );
         println!("{seconds:.1} s of real time");
     }

@@ -40,11 +40,13 @@ pub struct Options {
     pub n: Option<u8>,
     /// Every node checks every signature and proof itself.
     pub is_without_memo: bool,
+    /// Nodes lose power, beside all else that the seed stands for.
+    pub is_losing_power: bool,
 }
 
 /// Runs one seed.
 pub fn run(seed: u64, options: Options, keyring: &mut Keyring) -> Report {
-    let scenario = Scenario::draw(seed, options.n);
+    let scenario = scenario(seed, options);
     let keys = keyring.of_size(scenario.n);
     World::new(scenario, keys, options).run()
 }
@@ -58,5 +60,13 @@ pub fn run_steady(n: u8, delay_us: u64, crashed: u8, keyring: &mut Keyring) -> R
 
 /// What the seed stands for, for people.
 pub fn describe(seed: u64, options: Options) -> String {
-    format!("{:#?}", Scenario::draw(seed, options.n))
+    format!("{:#?}", scenario(seed, options))
+}
+
+fn scenario(seed: u64, options: Options) -> Scenario {
+    let mut scenario = Scenario::draw(seed, options.n);
+    if options.is_losing_power {
+        scenario.draw_power_losses();
+    }
+    scenario
 }

@@ -72,3 +72,21 @@ fn nodes_that_restart_or_were_away_for_long_keep_every_promise() {
     assert!(restarts > 10, "{restarts} restarts");
     assert!(states_taken > 0, "nobody was away for long enough");
 }
+
+#[test]
+fn nothing_acknowledged_is_gone_when_some_or_all_lose_power_at_once() {
+    let mut keyring = Keyring::default();
+    let (mut losses, mut receipts) = (0, 0);
+    for seed in 0..16 {
+        let options = Options {
+            n: Some(5),
+            is_losing_power: true,
+            ..Options::default()
+        };
+        let report = run(seed, options, &mut keyring);
+        assert_eq!(report.failure, None, "seed {seed}");
+        losses += report.power_losses;
+        receipts += report.receipts;
+    }
+    assert!(losses > 16 && receipts > 100, "{losses}, {receipts}");
+}

@@ -53,6 +53,10 @@ pub struct Report {
     pub vertex_latency: Mean,
     /// Restarts of nodes from their durable records.
     pub restarts: u64,
+    /// Losses of power, each of one or more nodes at once.
+    pub power_losses: u64,
+    /// Receipts that correct nodes gave, each judged.
+    pub receipts: u64,
     /// States that correct nodes took over from peers.
     pub states_taken: u64,
     /// Batches that correct nodes took from peers.

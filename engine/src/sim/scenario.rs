@@ -4,8 +4,10 @@
 //! messages. At most f authorities are faulty; whatever else goes wrong heals at [`Scenario::heal_us`].
 
 pub(crate) mod absence;
+pub(crate) mod power;
 
 use absence::Absence;
+use power::PowerLoss;
 
 use super::byzantine::{VICES, Vice};
 use super::chance::Chance;
@@ -43,6 +45,7 @@ pub(crate) struct Scenario {
     /// How nodes are away, if they are.
     pub(crate) absence: Option<Absence>,
     pub(crate) restarts: Vec<Restart>,
+    pub(crate) power_losses: Vec<PowerLoss>,
     /// When everything that heals has healed, microseconds of virtual time.
     pub(crate) heal_us: u64,
 }
@@ -129,6 +132,7 @@ impl Scenario {
             is_slowing_leaders: false,
             absence: None,
             restarts: Vec::new(),
+            power_losses: Vec::new(),
             heal_us: 0,
         };
         if !chance.one_in(8) {

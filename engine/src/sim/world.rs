@@ -60,6 +60,8 @@ pub(super) enum Event {
     Crash { node: usize },
     /// A node crashes and will be back, if it is up.
     Stop { node: usize, down_us: u64 },
+    /// Nodes lose power, all at this instant.
+    LosePower { loss: usize },
     /// A node starts again from its records.
     Start { node: usize },
     /// The last fault has healed.
@@ -98,6 +100,7 @@ pub(super) struct World {
     healed: bool,
     last_submission_us: u64,
     restarts: u64,
+    power_losses: u64,
     /// Batches, and headers of batches, that were read from disks.
     loads: u64,
     laws_judged: u64,
@@ -174,6 +177,7 @@ impl World {
             Event::Part { outage } => self.part(outage),
             Event::Crash { node } => self.nodes[node].is_up = false,
             Event::Stop { node, down_us } => self.stop(node, down_us),
+            Event::LosePower { loss } => self.lose_power(loss),
             Event::Start { node } => self.start_again(node),
             Event::Heal => {
                 self.healed = true;
@@ -372,6 +376,8 @@ impl World {
             leader_latency: self.checks.latency.of_leaders,
             vertex_latency: self.checks.latency.of_all,
             restarts: self.restarts,
+            power_losses: self.power_losses,
+            receipts: self.checks.structure.receipts(),
             loads: self.loads,
             states_taken: correct.iter().map(|node| node.tally().states_taken).sum(),
             batches_fetched: correct

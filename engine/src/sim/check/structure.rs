@@ -2,12 +2,13 @@
 //!
 //! Accepted: own previous vertex first, at most one parent an author, a quorum of the round before, no entry twice. Made:
 //! positions without a gap, time not running backwards. Sent: an own vertex only when its record is durable, and one a
-//! round for ever. (What others' positions and times are worth is [`super::replay`]'s to judge.)
+//! round for ever. Receipts: for durable vertices only, and no crash takes one from whom it was given. (What others' positions and times are worth is [`super::replay`]'s to judge.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Found, quorum};
+use crate::dag::header::VertexHeader;
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::types::{Digest, Position, TimestampUs};
 
@@ -21,6 +22,9 @@ pub(crate) struct Structure {
     written: BTreeMap<(usize, u64), Written>,
     /// For each node the round of its newest own vertex that it sent.
     sent: BTreeMap<usize, u64>,
+    /// Nodes and rounds of vertices for which receipts were given.
+    receipted: BTreeSet<(usize, u64)>,
+    receipts: u64,
 }
 
 type Written = (u64, Arc<[u8]>);
@@ -34,6 +38,8 @@ impl Structure {
             made: BTreeMap::new(),
             written: BTreeMap::new(),
             sent: BTreeMap::new(),
+            receipted: BTreeSet::new(),
+            receipts: 0,
         }
     }
 
@@ -126,12 +132,43 @@ impl Structure {
     pub(crate) fn on_crash(&mut self, node: usize, durable: u64) -> Found {
         self.written
             .retain(|(at, _), (record, _)| *at != node || *record <= durable);
+        let of_node = self.receipted.range((node, 0)..=(node, u64::MAX));
+        let mut lost = of_node.filter(|receipted| !self.written.contains_key(receipted));
+        if let Some((_, round)) = lost.next() {
+            return Err(format!(
+                "node {node} had given receipts for its vertex of round {round} and loses it"
+            ));
+        }
         match self.sent.get(&node) {
             Some(sent) if !self.written.contains_key(&(node, *sent)) => Err(format!(
                 "node {node} had sent its vertex of round {sent} and loses it"
             )),
             _ => Ok(()),
         }
+    }
+
+    /// A correct node, of which the first `durable` records are safe, gives a receipt under this vertex header.
+    pub(crate) fn on_receipt(&mut self, node: usize, header: &VertexHeader, durable: u64) -> Found {
+        let round = header.round.0;
+        let mut said = Vec::new();
+        header.encode(&mut said);
+        self.receipts += 1;
+        match self.written.get(&(node, round)) {
+            Some((record, bytes)) if *record <= durable && bytes.starts_with(&said) => {
+                self.receipted.insert((node, round));
+                Ok(())
+            }
+            // Given again, for a vertex that is not compared any more.
+            None if self.sent.get(&node).is_some_and(|sent| round < *sent) => Ok(()),
+            _ => Err(format!(
+                "node {node} gives a receipt for a vertex of round {round} that is not durable"
+            )),
+        }
+    }
+
+    /// How many receipts were judged.
+    pub(crate) const fn receipts(&self) -> u64 {
+        self.receipts
     }
 
     /// The round of the newest own vertex that a node sent.
@@ -166,6 +203,7 @@ impl Structure {
         while let Some((key, _)) = self.written.range((node, 0)..(node, kept_from)).next() {
             let key = *key;
             self.written.remove(&key);
+            self.receipted.remove(&key);
         }
         Ok(())
     }
@@ -209,5 +247,20 @@ mod tests {
         assert_eq!(crashed(&[2], 20), Ok(()), "the third never left");
         assert_eq!(crashed(&[], 0), Ok(()), "none ever left");
         assert!(crashed(&[3], 29).is_err());
+    }
+
+    #[test]
+    fn no_crash_takes_a_vertex_for_which_receipts_were_given() {
+        let crashed = |durable| {
+            let mut structure = Structure::new(4);
+            for round in 1..=3 {
+                let kept = (10 * round, Arc::from(&b"vertex"[..]));
+                structure.written.insert((0, round), kept);
+            }
+            structure.receipted.extend([(0, 2), (1, 9)]);
+            structure.on_crash(0, durable)
+        };
+        assert_eq!(crashed(20), Ok(()));
+        assert!(crashed(19).is_err());
     }
 }

@@ -160,7 +160,7 @@ impl Scenario {
     }
 
     /// Those who keep the rules, in any order.
-    fn draw_honest(&self, chance: &mut Chance) -> Vec<usize> {
+    pub(super) fn draw_honest(&self, chance: &mut Chance) -> Vec<usize> {
         let is_faulty = |at: &usize| self.faulty.iter().any(|fault| fault.authority == *at);
         let mut honest: Vec<usize> = (0..self.n as usize).filter(|at| !is_faulty(at)).collect();
         chance.shuffle(&mut honest);

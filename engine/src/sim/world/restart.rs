@@ -31,6 +31,16 @@ impl World {
         self.queue.plan(back_us, Event::Start { node });
     }
 
+    /// Several nodes lose power at once.
+    pub(super) fn lose_power(&mut self, loss: usize) {
+        self.power_losses += 1;
+        for (authority, down_us) in self.scenario.power_losses[loss].authorities.clone() {
+            for node in self.nodes_of[authority].clone() {
+                self.stop(node, down_us);
+            }
+        }
+    }
+
     /// A node that crashed starts again from its records, does what follows from them, and links are made anew.
     pub(super) fn start_again(&mut self, node: usize) {
         self.restarts += 1;

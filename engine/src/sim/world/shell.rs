@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dag::VerifiedVertex;
+use crate::dag::header::VertexHeader;
 use crate::effect::Record;
 use crate::evidence::Evidence;
 use crate::input::ClientTag;
@@ -242,7 +243,8 @@ impl World {
                     let (at_us, life) = (self.now_us + LOAD_US, self.nodes[node].life);
                     self.queue.plan(at_us, Event::Loaded { node, life, item });
                 }
-                Effect::Receipts { .. } | Effect::Ordered { .. } | Effect::BatchReady { .. } => {}
+                Effect::Receipts { header, .. } => self.judge_receipt(node, &header.header),
+                Effect::Ordered { .. } | Effect::BatchReady { .. } => {}
             }
         }
     }
@@ -364,6 +366,15 @@ impl World {
                 let sent = vertex.reference();
                 self.checks.latency.on_sent(sent, self.now_us);
             }
+        }
+    }
+
+    /// A receipt is given for what is durable.
+    fn judge_receipt(&mut self, node: usize, header: &VertexHeader) {
+        if self.nodes[node].is_honest() {
+            let durable = self.nodes[node].disk.durable();
+            let found = self.checks.structure.on_receipt(node, header, durable);
+            self.hold("structure", found);
         }
     }
 

@@ -54,6 +54,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         front_round: 0,
         healed: false,
         restarts: 0,
+        power_losses: 0,
         loads: 0,
         laws_judged: 0,
         effects: Vec::new(),
@@ -211,6 +212,9 @@ impl World {
             let (node, down_us) = (restart.authority, restart.down_us);
             self.queue
                 .plan(restart.at_us, Event::Stop { node, down_us });
+        }
+        for (loss, drawn) in self.scenario.power_losses.iter().enumerate() {
+            self.queue.plan(drawn.at_us, Event::LosePower { loss });
         }
         self.queue.plan(self.scenario.heal_us, Event::Heal);
         self.queue.plan(LOOK_US, Event::Look);
