@@ -12,6 +12,8 @@ use clap::{Parser, Subcommand};
 use crate::cpu_list;
 use crate::tree::{Tree, Unread};
 
+mod check;
+mod look;
 mod plan;
 
 /// Reads, plans, tunes and measures the machine that a Fairlane authority runs on.
@@ -31,6 +33,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Read the machine and say, for each knob, what it is, what is wanted, why, and how much it matters.
+    #[command(long_about = check::ABOUT)]
+    Check(check::Arguments),
     /// Say which processors to start the node with, why these, and which stage will run where.
     #[command(long_about = plan::ABOUT)]
     Plan(plan::Arguments),
@@ -72,6 +77,7 @@ fn run(cli: Cli) -> Result<bool, Unusable> {
         }
     };
     match cli.command {
+        Command::Check(arguments) => check::run(&tree, &arguments),
         Command::Plan(arguments) => plan::run(&tree, &arguments),
     }
 }

@@ -11,8 +11,14 @@
 //! The node needs [`plan`] only and takes this crate without its default feature `command`.
 
 #[cfg(feature = "command")]
+pub mod check;
+#[cfg(feature = "command")]
 pub mod cli;
 pub mod cpu_list;
+#[cfg(feature = "command")]
+pub mod ethtool;
+#[cfg(feature = "command")]
+mod netlink;
 pub mod network;
 pub mod placement;
 pub mod plan;

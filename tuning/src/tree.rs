@@ -102,9 +102,9 @@ impl Tree {
         self.locate(path).exists()
     }
 
-    /// The root itself.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// Whether it is this machine's, not a copy.
+    pub fn is_this_machine(&self) -> bool {
+        self.root == Path::new("/")
     }
 }
 

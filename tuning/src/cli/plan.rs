@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::look::cpus_to_use;
 use super::{Cpus, Unusable, parse_cpus, print, print_json};
 use crate::cpu_list;
 use crate::network::Interface;
 use crate::placement::{Placed, Placement, Wish, place};
 use crate::plan::Stage;
 use crate::text;
-use crate::topology::{self, Topology};
+use crate::topology::Topology;
 use crate::tree::Tree;
 
 /// The long help.
@@ -78,27 +79,6 @@ pub(super) fn run(tree: &Tree, arguments: &Arguments) -> Result<bool, Unusable> 
         ));
     }
     Ok(true)
-}
-
-/// The processors that a user named, else those that this process may use and those that are isolated.
-///
-/// # Errors
-/// One that is named and not online.
-pub(super) fn cpus_to_use(
-    tree: &Tree,
-    topology: &Topology,
-    named: Option<&Cpus>,
-) -> Result<Vec<usize>, Unusable> {
-    if let Some(Cpus(cpus)) = named {
-        return match cpus.iter().find(|cpu| topology.cpu(**cpu).is_none()) {
-            None => Ok(cpus.clone()),
-            Some(cpu) => Err(Unusable(format!(
-                "--cores: there is no processor {cpu} online, only {}",
-                cpu_list::format(&topology.ids())
-            ))),
-        };
-    }
-    Ok(topology::usable(tree, topology)?)
 }
 
 fn report(

@@ -105,12 +105,138 @@ impl Machine {
         self
     }
 
+    /// Writes as the kernel takes it: a choice moves the brackets, an interrupt follows its affinity.
+    pub(crate) fn set(&self, path: &str, value: &str) {
+        let before = self.tree().read(path).unwrap_or_default();
+        if before.contains('[') {
+            let choices: Vec<String> = (before.split_whitespace())
+                .map(|choice| choice.trim_matches(['[', ']']))
+                .map(|choice| {
+                    if choice == value {
+                        format!("[{choice}]")
+                    } else {
+                        choice.to_owned()
+                    }
+                })
+                .collect();
+            return self.write(path, &choices.join(" "));
+        }
+        if let Some(folder) = path.strip_suffix("/smp_affinity_list") {
+            self.write(&format!("{folder}/effective_affinity_list"), value);
+        }
+        self.write(path, value);
+    }
+
     pub(crate) fn content(&self, path: &str) -> String {
         self.tree().read(path).unwrap()
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A machine on which everything that can be read is as wanted; tests turn single knobs.
+    pub(crate) fn healthy(shape: Shape) -> Self {
+        let machine = Self::new(shape);
+        for id in 0..shape.count() {
+            let cpu = format!("/sys/devices/system/cpu/cpu{id}");
+            machine.write(&format!("{cpu}/cpufreq/scaling_governor"), "performance");
+            for (state, name, latency, disable) in [
+                (0, "POLL", "0", "0"),
+                (1, "C1", "2", "0"),
+                (2, "C6", "170", "1"),
+            ] {
+                let state = format!("{cpu}/cpuidle/state{state}");
+                machine.write(&format!("{state}/name"), name);
+                machine.write(&format!("{state}/latency"), latency);
+                machine.write(&format!("{state}/disable"), disable);
+            }
+        }
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max open files            65536                65536                files\n\
+                      Max locked memory         unlimited            unlimited            bytes";
+        let heads: Vec<String> = (0..shape.count()).map(|id| format!("CPU{id}")).collect();
+        let counts: Vec<&str> = (0..shape.count())
+            .map(|id| if id == 0 { "5" } else { "0" })
+            .collect();
+        let interrupts = format!(
+            "{}\n 40: {} PCI-MSIX-0000:00:03.0 1-edge eth0-rx\nLOC: {}",
+            heads.join(" "),
+            counts.join(" "),
+            counts.join(" ")
+        );
+        let all = cpu_list::format(&(0..shape.count()).collect::<Vec<_>>());
+        let route = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                     eth0 0000A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n\
+                     eth0 00000000 0100A8C0 0003 0 0 0 00000000 0 0 0";
+        let files: &[(&str, &str)] = &[
+            ("/proc/sys/kernel/osrelease", "6.12.1"),
+            ("/proc/cpuinfo", "flags\t\t: fpu tsc"),
+            ("/proc/stat", "cpu  1000 0 1000 98000 0 0 0 0 0 0"),
+            (
+                "/proc/pressure/cpu",
+                "some avg10=0.00 avg60=0.10 avg300=0.00 total=5",
+            ),
+            ("/proc/self/cgroup", "0::/system.slice/fairlane.service"),
+            (
+                "/sys/fs/cgroup/system.slice/fairlane.service/cpu.max",
+                "max 100000",
+            ),
+            ("/proc/self/limits", limits),
+            ("/proc/swaps", "Filename Type Size Used Priority"),
+            ("/proc/sys/vm/swappiness", "60"),
+            ("/proc/sys/vm/nr_hugepages", "0"),
+            ("/proc/sys/kernel/numa_balancing", "0"),
+            ("/proc/sys/kernel/io_uring_disabled", "0"),
+            (
+                "/sys/kernel/mm/transparent_hugepage/enabled",
+                "always [madvise] never",
+            ),
+            (
+                "/sys/kernel/mm/transparent_hugepage/defrag",
+                "always defer defer+madvise [madvise] never",
+            ),
+            (
+                "/sys/devices/system/clocksource/clocksource0/current_clocksource",
+                "tsc",
+            ),
+            (
+                "/sys/devices/system/clocksource/clocksource0/available_clocksource",
+                "tsc hpet acpi_pm",
+            ),
+            (
+                "/sys/devices/system/cpu/cpuidle/current_driver",
+                "intel_idle",
+            ),
+            ("/proc/net/route", route),
+            ("/proc/interrupts", &interrupts),
+            ("/proc/irq/40/smp_affinity_list", &all),
+            ("/proc/irq/40/effective_affinity_list", "0"),
+            ("/sys/class/net/eth0/queues/rx-0/rps_cpus", "0"),
+            ("/sys/class/net/eth0/queues/tx-0/xps_cpus", "0"),
+            ("/sys/class/net/eth0/device/numa_node", "0"),
+            ("/sys/class/net/eth0/gro_flush_timeout", "0"),
+            ("/sys/class/net/eth0/napi_defer_hard_irqs", "0"),
+            ("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456"),
+            ("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304"),
+            ("/proc/sys/net/ipv4/tcp_slow_start_after_idle", "0"),
+            ("/proc/sys/net/core/rmem_max", "4194304"),
+            ("/proc/sys/net/core/wmem_max", "4194304"),
+            ("/proc/sys/net/core/somaxconn", "4096"),
+            ("/proc/sys/net/core/busy_poll", "0"),
+            ("/proc/sys/net/core/busy_read", "0"),
+        ];
+        for (path, content) in files {
+            machine.write(path, content);
+        }
+        machine
+    }
+
+    /// A virtual machine under KVM, as its files show it.
+    pub(crate) fn virtual_machine(self) -> Self {
+        let clocks = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
+        self.file("/proc/cpuinfo", "flags\t\t: fpu tsc hypervisor")
+            .file(clocks, "tsc kvm-clock")
     }
 
     fn write_processors(&self, shape: Shape) {
