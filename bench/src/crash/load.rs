@@ -251,6 +251,8 @@ impl Observer for Listener {
             Event::Connected
             | Event::Disconnected { .. }
             | Event::ConnectFailed { .. }
+            | Event::NewKey { .. }
+            | Event::KeyRefused { .. }
             | Event::Ordered { .. }
             | Event::Settled { .. } => {}
         }
@@ -262,7 +264,7 @@ impl Sender {
         let key = directory.sealing_key.clone();
         let mut client = Client::new(
             directory.committee.clone(),
-            key.key_id(),
+            key.clone(),
             &directory.client_addresses(),
             ClientOptions {
                 ordered: false,
