@@ -16,6 +16,7 @@ pub(crate) struct Axes {
 
 /// One line.
 pub(crate) struct Series {
+    /// Empty: not in the legend.
     pub(crate) name: String,
     pub(crate) color: RGBColor,
     pub(crate) points: Vec<(f64, f64)>,
@@ -86,7 +87,8 @@ fn draw(panel: &Panel<'_>, title: &str, axes: &Axes, series: &[Series]) -> anyho
 /// Says which color is whose, a line a series.
 fn name(area: &Panel<'_>, series: &[Series]) -> anyhow::Result<()> {
     let wrong = |error: DrawingAreaErrorKind<_>| anyhow!("{error}");
-    for (at, series) in (0..).zip(series) {
+    let named = series.iter().filter(|series| !series.name.is_empty());
+    for (at, series) in (0..).zip(named) {
         let y = 48 + 24 * at;
         let line = PathElement::new([(0, y), (20, y)], series.color.stroke_width(3));
         area.draw(&line).map_err(wrong)?;

@@ -63,9 +63,15 @@ fn table(html: &mut String, all: &E2e) -> std::fmt::Result {
 fn curves(all: &E2e, cell: &Cell, folder: &Path) -> anyhow::Result<String> {
     let mut series = Vec::new();
     for (side, color) in [(Side::Baseline, COLORS[1]), (Side::Current, COLORS[0])] {
-        for run in all.of(cell, side) {
+        let runs = all.of(cell, side);
+        for (at, run) in runs.iter().enumerate() {
+            // One line of the legend a side.
+            let name = match at {
+                0 => format!("{}, {} runs", side.name(), runs.len()),
+                _ => String::new(),
+            };
             series.push(Series {
-                name: format!("{} {}", side.name(), run.round),
+                name,
                 color,
                 points: curve(&settled(run, folder)?),
             });
@@ -77,12 +83,12 @@ fn curves(all: &E2e, cell: &Cell, folder: &Path) -> anyhow::Result<String> {
             .flat_map(|series| &series.points)
             .map(|point| point.1)
     };
-    let least = heights().fold(f64::INFINITY, f64::min).min(3.0).floor();
-    let most = heights().fold(least + 1.0, f64::max);
+    let least = heights().fold(6.0, f64::min);
+    let most = heights().fold(least + 0.5, f64::max);
     let axes = Axes {
         x_title: "percentile",
-        x_label: |nines| format!("{}", 100.0 - 100.0 * 10f64.powf(-nines).min(1.0)),
-        y: least..most * 1.02,
+        x_label: percentile,
+        y: least - 0.05..most + 0.05,
         y_label: |exponent| format!("{:.1}", 10f64.powf(*exponent) / 1_000.0),
         dots: false,
     };
@@ -103,6 +109,15 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
         (nines, (latency as f64).log10())
     };
     (0..=steps).map(at).collect()
+}
+
+/// The percentile of so many nines; nothing between whole numbers of them.
+fn percentile(nines: &f64) -> String {
+    if nines.fract().abs() > 1e-6 {
+        return String::new();
+    }
+    let digits = (nines - 2.0).max(0.0) as usize;
+    format!("{:.digits$}", 100.0 - 10f64.powf(2.0 - nines))
 }
 
 fn settled(run: &E2eRun, folder: &Path) -> anyhow::Result<Histogram<u64>> {

@@ -98,7 +98,5 @@ fn the_page_asks_for_nothing_from_elsewhere_and_shows_every_run() {
     );
     assert!(page.contains("a &lt;host>"));
     assert!(page.matches("<polyline").count() >= 3);
-    for round in 1..=3 {
-        assert!(page.contains(&format!("current {round}")));
-    }
+    assert!(page.contains("current, 3 runs"));
 }
