@@ -524,7 +524,7 @@ impl Reveal {
         let region = &mut out[..PAYLOAD_SLACK_LEN + plan.payload_len()];
         let Some(key) = key.as_deref().map(|key| &key.sealing) else {
             // Nothing is sealed.
-            return Some(Opening::decrypt(plan, &[], region).revealed());
+            return Some(Opening::decrypt(plan, &[], region).revealed(region));
         };
         let points = collect.combine(key);
         let opening = Opening::decrypt(plan, &points, region);
@@ -532,7 +532,7 @@ impl Reveal {
             || opening.reveals_hold(key, &self.process_secret);
         let proven = match collect.proven() {
             Some(proven) => proven,
-            None if hold && opening.is_whole() => return Some(opening.revealed()),
+            None if hold && opening.is_whole() => return Some(opening.revealed(region)),
             None => {
                 self.fallbacks += 1;
                 match collect.prove_all(key, self.committee.signing_keys()) {
@@ -545,7 +545,7 @@ impl Reveal {
                 }
             }
         };
-        Some(opening.judged(proven, hold))
+        Some(opening.judged(proven, hold, region))
     }
 
     fn note_failed(&mut self, plan: &BatchPlan, failed: Vec<(Box<ShareMessage>, ShareError)>) {

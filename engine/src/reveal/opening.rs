@@ -1,7 +1,8 @@
 //! Decrypting a batch in place, and deciding its entries once it is known what the points are worth.
 //!
 //! I1: an entry counts as revealed only if U = r g and D = r X, or U = r g under a D from proven shares. I2: an entry is void
-//! only under a D from proven shares: that takes a [`Proven`], which only they give.
+//! only under a D from proven shares: that takes a [`Proven`], which only they give. I3: an entry's payload is what the client
+//! put in: the padding that its label announces is cut off, and becomes a gap. A payload that has not got it stays as carried.
 //!
 //! Cost an entry: the cipher, and two points in one multi-scalar multiplication. Where that does not hold although the
 //! shares do, which takes a client that sealed another r than its own, one fixed-base multiplication an entry more.
@@ -62,26 +63,36 @@ impl<'a> Opening<'a> {
     }
 
     /// The entries, all of which are revealed: for an opening that is whole and whose reveals hold.
-    pub(super) fn revealed(self) -> Vec<BatchEntry> {
+    ///
+    /// `out` is what was decrypted into.
+    pub(super) fn revealed(self, out: &[u8]) -> Vec<BatchEntry> {
         assert!(self.is_whole(), "only proven shares make an entry void");
-        self.entries(|_, reveal| reveal)
+        self.entries(out, |_, reveal| reveal)
     }
 
     /// Decides every entry, the points being true: what shows no r is void, and unless `hold`, each r is held against U.
-    pub(super) fn judged(self, _: Proven, hold: bool) -> Vec<BatchEntry> {
-        self.entries(|u, reveal| reveal.filter(|reveal| hold || reveal.is_of(u)))
+    ///
+    /// `out` is what was decrypted into.
+    pub(super) fn judged(self, _: Proven, hold: bool, out: &[u8]) -> Vec<BatchEntry> {
+        self.entries(out, |u, reveal| {
+            reveal.filter(|reveal| hold || reveal.is_of(u))
+        })
     }
 
     fn entries(
         self,
+        out: &[u8],
         accept: impl Fn(&EncodedPoint, Option<ClaimedReveal>) -> Option<ClaimedReveal>,
     ) -> Vec<BatchEntry> {
         let mut sealed = self.sealed.into_iter();
         let mut offset = 0;
         let entry = |envelope: &crate::seal::VerifiedEnvelope| {
             let label = envelope.label();
-            let (start, len) = (offset, label.payload_len);
-            offset += len;
+            let start = offset;
+            offset += label.payload_len;
+            let carried = &out[PAYLOAD_SLACK_LEN..][start as usize..offset as usize];
+            // No more than is carried, so it fits.
+            let len = label.content(carried).unwrap_or(carried).len() as u32;
             let outcome = if envelope.u().is_some() {
                 let (u, _, reveal) = sealed.next().expect("one a sealed entry");
                 match accept(u, reveal) {

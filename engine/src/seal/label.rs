@@ -117,7 +117,7 @@ impl Label {
     /// What the client put in: `carried` without its padding.
     ///
     /// `None` when the padding that the label announces is not there. Padding is inside the seal, so this is never a
-    /// reason to refuse an envelope or to make it void; the rollup decides what such a payload means to it.
+    /// reason to refuse an envelope or to make it void: such a payload stands in the batch as carried.
     pub fn content<'a>(&self, carried: &'a [u8]) -> Option<&'a [u8]> {
         if self.padding == Padding::None {
             return Some(carried);

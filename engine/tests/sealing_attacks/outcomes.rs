@@ -3,12 +3,12 @@
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use fairlane_engine::reveal::plan::BatchPlan;
-use fairlane_engine::seal::ShareMessage;
+use fairlane_engine::seal::{LABEL_LEN, LabelFields, ShareMessage, open_envelope, seal};
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
 use crate::common::hostile::{bent, client_r, resigned};
-use crate::net::{FIRST, Net, signing_key};
+use crate::net::{FIELDS, FIRST, Net, signing_key};
 
 /// An entry of the batch.
 #[derive(Clone, Debug)]
@@ -185,4 +185,41 @@ proptest! {
         }
         prop_assert_eq!(&archives[0], &archives[1]);
     }
+}
+
+#[test]
+fn a_batch_holds_payloads_without_their_padding_and_only_what_lacks_it_as_carried() {
+    let net = Net::new(0, 4, 3);
+    let padded = |padded_len| LabelFields {
+        padded_len,
+        ..FIELDS
+    };
+    let sealed =
+        |payload: &[u8], to, entropy| seal(&net.key, &padded(to), payload, &[entropy; 64]).unwrap();
+    let open = |payload: &[u8], to| open_envelope(&net.key, &padded(to), payload).unwrap();
+    let mut without_marker = open(b"hello", Some(9));
+    without_marker[LABEL_LEN + 5] = 7;
+    let envelopes = [
+        sealed(b"first", Some(64), 1),
+        sealed(b"as long as it is\x80\0", None, 2),
+        open(b"in the clear", Some(128)),
+        sealed(b"", Some(1), 3),
+        without_marker,
+        net.garbage(5),
+        sealed(b"ends in a marker\x80", Some(40), 4),
+    ];
+    let plan = net.plan(FIRST, &envelopes);
+    let messages = (1..4).map(|author| net.message(author, &plan));
+    let opened = net.run(0, &plan, messages).0.expect("t messages are there");
+    let expected: [Option<&[u8]>; 7] = [
+        Some(b"first"),
+        Some(b"as long as it is\x80\0"),
+        Some(b"in the clear"),
+        Some(b""),
+        Some(b"hello\x07\0\0\0"),
+        None,
+        Some(b"ends in a marker\x80"),
+    ];
+    let found: Vec<Option<&[u8]>> = opened.payloads.iter().map(Option::as_deref).collect();
+    assert_eq!(found, expected);
 }
