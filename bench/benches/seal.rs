@@ -13,8 +13,8 @@ use fairlane_bench::sealing::{
     ENTROPY, ORDER_ROOT, PAYLOAD_LEN, SEQ, Sealing, label_fields, payload, us,
 };
 use fairlane_engine::seal::{
-    ClaimedShare, EncodedPoint, ShareMessage, SharePoints, VerifiedShare, combine, combine_claimed,
-    open_claimed, open_into, opened_len, reveals_hold, seal,
+    ClaimedShare, EncodedPoint, ShareMessage, SharePoints, Unsealed, VerifiedShare, combine,
+    combine_claimed, open_claimed, open_into, opened_len, reveals_hold, seal, seal_all,
 };
 
 fn main() {
@@ -23,6 +23,7 @@ fn main() {
         many_by_the_library,
         decoding,
         sealing,
+        sealing_many,
         checking,
         sharing,
         opening,
@@ -111,6 +112,27 @@ fn sealing(criterion: &mut Criterion) {
     operation(criterion, "seal::seal", 1).bench_function(id, |bencher| {
         bencher.iter(|| seal(&key, &fields, black_box(&payload), &ENTROPY));
     });
+}
+
+/// Many at once, as a gateway does: throughput is envelopes.
+fn sealing_many(criterion: &mut Criterion) {
+    let key = Sealing::dealt().key;
+    let fields = label_fields();
+    for count in [8, 64] {
+        let payloads: Vec<_> = (0..count).map(payload).collect();
+        let unsealed: Vec<Unsealed<'_>> = payloads
+            .iter()
+            .map(|payload| Unsealed {
+                fields: &fields,
+                payload,
+                entropy: &ENTROPY,
+            })
+            .collect();
+        operation(criterion, "seal::seal_all", count.into()).bench_function(
+            format!("payload={PAYLOAD_LEN},envelopes={count}"),
+            |bencher| bencher.iter(|| seal_all(&key, black_box(&unsealed))),
+        );
+    }
 }
 
 /// Envelopes checked together: throughput is envelopes.

@@ -11,6 +11,7 @@ pub(crate) mod digits;
 pub(crate) mod eights;
 pub(crate) mod encode;
 pub(crate) mod field;
+pub(crate) mod fixed;
 pub(crate) mod invert;
 pub(crate) mod lanes;
 pub(crate) mod point;

@@ -50,13 +50,14 @@ pub(crate) mod lagrange;
 mod many;
 pub mod open;
 pub mod proof;
+mod sealing;
 pub mod share;
 pub mod size_class;
 
 pub use deal::{KeyShare, deal};
 pub use envelope::{
     ENVELOPE_LEN_MAX, Envelope, EnvelopeError, LabelFields, SEALED_OVERHEAD, SealError,
-    open_envelope, seal,
+    open_envelope,
 };
 pub use group::EncodedPoint;
 pub use key::{KeyError, SealingKey};
@@ -66,5 +67,6 @@ pub use open::{
     combine_claimed, open_claimed, open_into, opened_len, reveals_hold,
 };
 pub use proof::{EnvelopeVerifier, VerifiedEnvelope};
+pub use sealing::{Unsealed, seal, seal_all};
 pub use share::{ClaimedShare, SHARES_MAX, ShareError, ShareMessage, SharePoints, VerifiedShare};
 pub use size_class::{SIZE_CLASSES, size_class};

@@ -1,9 +1,11 @@
 //! Points as they are kept between operations on many: affine, outside of vectors.
 
+use zeroize::Zeroize;
+
 use super::lanes::{Ifma, LANES, Lanes};
 
 /// A point (x, y), each as the limbs of its canonical representation. Of a ristretto255 element, any point of its coset.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Zeroize)]
 pub(crate) struct Affine {
     x: Limbs,
     y: Limbs,

@@ -1,9 +1,11 @@
 //! Eight points in lanes: what the formulas that hold for any field leave out.
 
+use zeroize::Zeroize;
+
 use super::affine::Affine;
 use super::constants::LaneConstants;
 use super::lanes::{Ifma, Lanes};
-use super::point::{Extended, ProjectiveNiels};
+use super::point::{AffineNiels, Extended, ProjectiveNiels};
 use super::power::Power as _;
 
 /// Eight points.
@@ -30,6 +32,17 @@ impl Eight {
             y: constants.one,
             z: constants.one,
             t: constants.zero,
+        }
+    }
+
+    /// In lanes of `mask` the point of `other`.
+    #[inline(always)]
+    pub(crate) fn replaced_where(self, mask: u8, other: &Self) -> Self {
+        Self {
+            x: self.x.replaced_where(mask, &other.x),
+            y: self.y.replaced_where(mask, &other.y),
+            z: self.z.replaced_where(mask, &other.z),
+            t: self.t.replaced_where(mask, &other.t),
         }
     }
 
@@ -69,6 +82,26 @@ impl Eight {
             y: g * h,
             z: f * g,
             t: if with_t { e * h } else { self.t },
+        }
+    }
+}
+
+impl Zeroize for Eight {
+    fn zeroize(&mut self) {
+        for lanes in [&mut self.x, &mut self.y, &mut self.z, &mut self.t] {
+            lanes.zeroize();
+        }
+    }
+}
+
+impl AffineNiels<Lanes> {
+    /// Of points (x, y); canonical.
+    #[inline(always)]
+    pub(crate) fn of(constants: &LaneConstants, x: Lanes, y: Lanes) -> Self {
+        Self {
+            y_plus_x: (y + x).canonical(),
+            y_minus_x: (y - x).canonical(),
+            xy2d: (x * y * constants.twice_d).canonical(),
         }
     }
 }

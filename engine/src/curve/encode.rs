@@ -3,11 +3,12 @@
 //! Encoding a point takes a root; encoding its double does not, since the root is then known. So who wants the encodings
 //! of many points r P makes r/2 P and encodes the doubles. Source: curve25519-dalek's `double_and_compress_batch`, after
 //! Hamburg's Decaf (CRYPTO 2015); the inversion is Montgomery's trick, eight chains in lockstep. No branch and no address
-//! depends on the points.
+//! depends on the points, which may be secret: what lies in memory between the two halves is erased.
 //!
 //! Cost of eight: 38 multiplications and squarings; of all: one inversion of lanes, 254 squarings.
 
 use pulp::NullaryFnOnce;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
@@ -22,7 +23,7 @@ pub(crate) type Encoded = ([u8; 32], Affine);
 pub(crate) fn double_and_encode(ifma: Ifma, points: &[Eight]) -> Vec<Encoded> {
     let constants = Constants::shared();
     let mut product = Lanes::splat_limbs(ifma, &[1, 0, 0, 0, 0]);
-    let mut states = Vec::with_capacity(points.len());
+    let mut states = Zeroizing::new(Vec::with_capacity(points.len()));
     for points in points {
         let state = ifma.vectorize(Begin {
             ifma,
@@ -80,6 +81,24 @@ struct State {
     /// e f g h, or 1 where that is 0, of the eights up to and without this one, and with it.
     before: Lanes,
     product: Lanes,
+}
+
+impl Zeroize for State {
+    fn zeroize(&mut self) {
+        let Self {
+            e,
+            f,
+            g,
+            h,
+            zero,
+            before,
+            product,
+        } = self;
+        for lanes in [e, f, g, h, before, product] {
+            lanes.zeroize();
+        }
+        zero.zeroize();
+    }
 }
 
 struct Begin<'a> {

@@ -16,6 +16,8 @@
 use std::arch::x86_64::__m512i;
 use std::ops::{Add, Mul, Sub};
 
+use zeroize::Zeroize;
+
 use super::field::Element;
 use super::power::Power;
 
@@ -206,6 +208,17 @@ impl Lanes {
         Self { limbs, ..self }
     }
 
+    /// In lanes of `mask` the element that lane `from[i]`, modulo 8, of `other` holds, for lane i.
+    #[inline(always)]
+    pub(crate) fn taken(self, mask: u8, from: __m512i, other: &Self) -> Self {
+        let base = self.ifma.base;
+        let mut limbs = self.limbs;
+        for (limb, other) in limbs.iter_mut().zip(other.limbs) {
+            *limb = base._mm512_mask_permutexvar_epi64(*limb, mask, from, other);
+        }
+        Self { limbs, ..self }
+    }
+
     /// The element of lane 0.
     #[inline(always)]
     pub(crate) fn first(self) -> Element {
@@ -354,6 +367,12 @@ impl Sum {
             ],
             ifma,
         }
+    }
+}
+
+impl Zeroize for Lanes {
+    fn zeroize(&mut self) {
+        self.limbs.zeroize();
     }
 }
 

@@ -155,7 +155,7 @@ proptest! {
 }
 
 /// Numbers at which digits carry, and one that looks random.
-fn any_scalar() -> impl Strategy<Value = Scalar> {
+pub(super) fn any_scalar() -> impl Strategy<Value = Scalar> {
     let power = |bit: usize| {
         let mut bytes = [0; 32];
         bytes[bit / 8] = 1 << (bit % 8);

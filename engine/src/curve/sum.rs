@@ -173,11 +173,7 @@ impl NullaryFnOnce for Prepare<'_> {
     #[inline(always)]
     fn call(self) -> AffineNiels<Lanes> {
         let (x, y) = Affine::to_lanes(self.ifma, self.points);
-        AffineNiels {
-            y_plus_x: (y + x).canonical(),
-            y_minus_x: (y - x).canonical(),
-            xy2d: (x * y * self.constants.in_lanes(self.ifma).twice_d).canonical(),
-        }
+        AffineNiels::of(&self.constants.in_lanes(self.ifma), x, y)
     }
 }
 

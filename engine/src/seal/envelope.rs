@@ -1,4 +1,4 @@
-//! Envelopes: their bytes, and how a client makes them.
+//! Envelopes: their bytes, and how a client puts a payload into an open one.
 //!
 //! Sealed: label 64 | U 32 | U2 32 | W 32 | W2 32 | C | z 32, where C is r | payload | padding under
 //! ChaCha20-Poly1305 with its tag, 32 + payload length + 16 bytes. Open: label 64 | payload | padding.
@@ -6,18 +6,13 @@
 //! [`Envelope::decode`] checks the structure, so that a batch can be cut by lengths before anything is opened; points,
 //! scalar and proof are the business of [`super::proof`]. The digest is computed here, from the bytes, and nowhere
 //! else: a digest that a client or peer claims is never used.
-//!
-//! Sealing costs five fixed-base multiplications and the encoding of five points with one shared inversion.
 
 use std::sync::Arc;
 
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
-use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::group::{Transcript, second_generator};
+use super::group::Transcript;
 use super::key::SealingKey;
 use super::label::{EnvelopeKind, LABEL_LEN, Label, PADDING_MARKER, Padding};
 use crate::types::{Digest, RollupId, TimestampUs};
@@ -128,7 +123,11 @@ impl SealedFields<'_> {
     }
 }
 
-fn content_key(u: &[u8; 32], d: &[u8; 32], label: &[u8; LABEL_LEN]) -> Zeroizing<[u8; 32]> {
+pub(super) fn content_key(
+    u: &[u8; 32],
+    d: &[u8; 32],
+    label: &[u8; LABEL_LEN],
+) -> Zeroizing<[u8; 32]> {
     Transcript::new(TAG_KEM)
         .part(u)
         .part(d)
@@ -187,78 +186,7 @@ pub enum SealError {
     },
 }
 
-/// Seals `payload` to `key`.
-///
-/// `entropy` is 64 fresh uniformly random bytes; to send again, send the same bytes again. The secrets are derived from
-/// it together with label and payload, so that even repeated entropy does not encrypt two payloads under one key.
-///
-/// Errors: a payload that is too long, or a padded length that is too short.
-pub fn seal(
-    key: &SealingKey,
-    fields: &LabelFields,
-    payload: &[u8],
-    entropy: &[u8; 64],
-) -> Result<Vec<u8>, SealError> {
-    let label = make_label(EnvelopeKind::Sealed, key, fields, payload)?;
-    let carried_len = label.payload_len as usize;
-    let label = label.encode();
-    let secret = |tag| {
-        Transcript::new(tag)
-            .part(entropy)
-            .part(&label)
-            .part(payload)
-            .secret_scalar()
-    };
-    // Zero, which every verifier would refuse, comes up with probability 2^-252.
-    let (r, s) = (secret(TAG_SEAL_R), secret(TAG_SEAL_S));
-
-    // Encoding doubles is cheap in a batch, encoding the points themselves is not; so multiply by the halves.
-    let (r_half, s_half) = (Zeroizing::new(r.div_by_2()), Zeroizing::new(s.div_by_2()));
-    let second = second_generator();
-    let halves = Zeroizing::new([
-        RistrettoPoint::mul_base(&r_half),
-        second.times(&r_half),
-        RistrettoPoint::mul_base(&s_half),
-        second.times(&s_half),
-        key.times(&r_half),
-    ]);
-    let mut encodings = RistrettoPoint::double_and_compress_batch(halves.iter());
-    let d = Zeroizing::new(encodings[4].to_bytes());
-    encodings[4].zeroize();
-    let points: [[u8; POINT_LEN]; 4] = std::array::from_fn(|at| encodings[at].to_bytes());
-
-    let mut out = Vec::with_capacity(SEALED_OVERHEAD + carried_len);
-    out.extend_from_slice(&label);
-    out.extend_from_slice(points.as_flattened());
-    let content_at = out.len();
-    out.extend_from_slice(r.as_bytes());
-    push_padded(&mut out, payload, carried_len);
-    let content_key = content_key(&points[0], &d, &label);
-    let tag = ChaCha20Poly1305::new((&*content_key).into())
-        .encrypt_inout_detached(
-            &Nonce::default(),
-            &[],
-            InOutBuf::from(&mut out[content_at..]),
-        )
-        .expect("an envelope is far below the cipher's 256 GiB");
-    out.extend_from_slice(&tag);
-
-    let [u, u2, w, w2] = &points;
-    let unproven = SealedFields {
-        label: &label,
-        u,
-        u2,
-        w,
-        w2,
-        ciphertext: &out[content_at..],
-        z: &[0; 32],
-    };
-    let z = *s + *r * unproven.challenge();
-    out.extend_from_slice(z.as_bytes());
-    Ok(out)
-}
-
-/// Puts `payload` into an open envelope. Errors: as [`seal()`].
+/// Puts `payload` into an open envelope. Errors: as [`seal()`](super::seal()).
 pub fn open_envelope(
     key: &SealingKey,
     fields: &LabelFields,
@@ -272,7 +200,7 @@ pub fn open_envelope(
     Ok(out)
 }
 
-fn make_label(
+pub(super) fn make_label(
     kind: EnvelopeKind,
     key: &SealingKey,
     fields: &LabelFields,
@@ -308,7 +236,7 @@ fn make_label(
 }
 
 /// Appends `payload`, padded to `carried_len` unless it has that length already.
-fn push_padded(out: &mut Vec<u8>, payload: &[u8], carried_len: usize) {
+pub(super) fn push_padded(out: &mut Vec<u8>, payload: &[u8], carried_len: usize) {
     let end = out.len() + carried_len;
     out.extend_from_slice(payload);
     if out.len() < end {
@@ -336,13 +264,11 @@ pub(super) const TAG_LEN: usize = 16;
 const POINT_LEN: usize = 32;
 const TAG_KEM: &str = "fairlane/1/kem";
 const TAG_ENVELOPE: &str = "fairlane/1/envelope";
-const TAG_SEAL_R: &str = "fairlane/1/seal-r";
-const TAG_SEAL_S: &str = "fairlane/1/seal-s";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::deal;
+    use crate::seal::{deal, seal};
     use crate::types::{ChainId, Epoch};
 
     fn key() -> SealingKey {

@@ -5,11 +5,11 @@
 
 use std::sync::LazyLock;
 
-use curve25519_dalek::ristretto::{RistrettoBasepointTable, RistrettoPoint};
+use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::many::{Point, Way, prepared};
+use super::many::{Generator, Point, Way};
 
 /// A group element with its encoding: decoding and encoding cost as much as a tenth of a multiplication, so both are
 /// kept. Never the identity.
@@ -147,6 +147,12 @@ pub(crate) fn decode_scalar(bytes: &[u8; 32]) -> Option<Scalar> {
     Scalar::from_canonical_bytes(*bytes).into_option()
 }
 
+/// The generator g, with multiples for constant-time multiplication.
+pub(super) fn base_generator() -> &'static Generator {
+    static BASE: LazyLock<Generator> = LazyLock::new(Generator::base);
+    &BASE
+}
+
 /// The second generator g2, whose logarithm to base g nobody knows, with multiples for constant-time multiplication.
 pub(super) fn second_generator() -> &'static Generator {
     static SECOND: LazyLock<Generator> = LazyLock::new(|| {
@@ -157,31 +163,6 @@ pub(super) fn second_generator() -> &'static Generator {
         Generator::new(RistrettoPoint::from_uniform_bytes(&uniform))
     });
     &SECOND
-}
-
-/// A fixed point with a table of its multiples (30 KiB).
-pub(super) struct Generator {
-    point: Point,
-    table: Box<RistrettoBasepointTable>,
-}
-
-impl Generator {
-    /// Of a point that is not the identity.
-    pub(super) fn new(point: RistrettoPoint) -> Self {
-        Self {
-            point: prepared(point),
-            table: Box::new(RistrettoBasepointTable::create(&point)),
-        }
-    }
-
-    pub(super) const fn point(&self) -> &Point {
-        &self.point
-    }
-
-    /// `scalar` times this point, in constant time.
-    pub(super) fn times(&self, scalar: &Scalar) -> RistrettoPoint {
-        &*self.table * scalar
-    }
 }
 
 const TAG_SECOND_GENERATOR: &str = "fairlane/1/second-generator";
@@ -196,13 +177,6 @@ mod tests {
             hex::encode(second_generator().point().encoding()),
             "024712c995fecbe15818d878e9190b3e3402cd801c14288afe1db8e3874cc473"
         );
-    }
-
-    #[test]
-    fn the_table_of_a_generator_agrees_with_plain_multiplication() {
-        let scalar = Transcript::new("test/scalar").scalar();
-        let second = second_generator();
-        assert_eq!(second.times(&scalar), second.point().library() * scalar);
     }
 
     #[test]

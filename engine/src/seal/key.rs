@@ -13,8 +13,9 @@ use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 
-use super::group::{EncodedPoint, Generator, Transcript};
+use super::group::{EncodedPoint, Transcript};
 use super::lagrange;
+use super::many::Generator;
 use crate::committee::{CommitteeError, Thresholds};
 use crate::types::{AuthorityIndex, ChainId, Epoch, KeyId};
 
@@ -138,9 +139,9 @@ impl SealingKey {
         &self.parts.verification_shares
     }
 
-    /// `scalar` times X, in constant time.
-    pub(super) fn times(&self, scalar: &Scalar) -> RistrettoPoint {
-        self.parts.generator.times(scalar)
+    /// X with its multiples.
+    pub(super) fn generator(&self) -> &Generator {
+        &self.parts.generator
     }
 }
 

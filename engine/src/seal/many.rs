@@ -3,19 +3,18 @@
 //! Both ways give the same results, byte for byte and verdict for verdict; only their speed differs, so which one is taken
 //! may depend on the machine and on how many points there are. A multiplication by a secret is in constant time both ways.
 
+mod generator;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod library;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
-
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity as _;
 
+pub(super) use self::generator::{Generator, double_fixed_products};
 use super::lagrange::Coefficients;
 #[cfg(target_arch = "x86_64")]
 use crate::curve::{affine::Affine, field::Element, lanes::Ifma, point::Extended};
@@ -79,14 +78,8 @@ impl PartialEq for Point {
 
 impl Eq for Point {}
 
-/// The generator g, in the form that sums take fastest.
-pub(super) fn base_point() -> &'static Point {
-    static BASE: LazyLock<Point> = LazyLock::new(|| prepared(RISTRETTO_BASEPOINT_POINT));
-    &BASE
-}
-
 /// `point`, which is not the identity, in the form that sums take fastest.
-pub(super) fn prepared(point: RistrettoPoint) -> Point {
+fn prepared(point: RistrettoPoint) -> Point {
     let encoding = point.compress().to_bytes();
     let decoded = Way::best().decode(&[encoding]).remove(0);
     decoded.expect("a point's encoding decodes")

@@ -24,10 +24,10 @@ use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 
 use super::envelope::{Envelope, SECRET_LEN, SealedFields, TAG_LEN};
-use super::group::{EncodedPoint, decode_scalar, next_weight};
+use super::group::{EncodedPoint, base_generator, decode_scalar, next_weight};
 use super::key::SealingKey;
 use super::lagrange::Coefficients;
-use super::many::{Factor, Point, Way, base_point};
+use super::many::{Factor, Point, Way, double_fixed_products};
 use super::share::{SharePoints, VerifiedShare};
 use crate::types::AuthoritySet;
 
@@ -231,7 +231,7 @@ pub fn reveals_hold(
         terms.extend([(Factor::Short(a), u.as_point()), (Factor::Short(b), &d.0)]);
     }
     terms.extend([
-        (Factor::Full(of_g), base_point()),
+        (Factor::Full(of_g), base_generator().point()),
         (Factor::Full(of_x), key.committee_key().as_point()),
     ]);
     Way::for_sum_of(terms.len()).sum(&terms).is_identity()
@@ -247,10 +247,10 @@ pub fn check_reveal(key: &SealingKey, envelope: &Envelope, r: &[u8; 32], out: &m
     let fields = sealed_fields(envelope, out);
     let holds = decode_scalar(r).is_some_and(|scalar| {
         let half = scalar.div_by_2();
-        let halves = [RistrettoPoint::mul_base(&half), key.times(&half)];
-        let doubles = RistrettoPoint::double_and_compress_batch(&halves);
-        doubles[0].as_bytes() == fields.u
-            && decrypt(&fields, doubles[1].as_bytes(), out).is_some_and(|(inner, _)| inner == *r)
+        let terms = [(base_generator(), &half), (key.generator(), &half)];
+        let doubles = double_fixed_products(&terms);
+        doubles[0] == *fields.u
+            && decrypt(&fields, &doubles[1], out).is_some_and(|(inner, _)| inner == *r)
     });
     if !holds {
         out.fill(0);

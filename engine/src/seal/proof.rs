@@ -18,9 +18,9 @@ use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
 use super::envelope::{Envelope, EnvelopeError, SealedFields};
-use super::group::{EncodedPoint, decode_scalar, next_weight, second_generator};
+use super::group::{EncodedPoint, base_generator, decode_scalar, next_weight, second_generator};
 use super::key::SealingKey;
-use super::many::{Factor, Point, Way, base_point};
+use super::many::{Factor, Point, Way};
 use crate::types::{ChainId, KeyId};
 
 /// An envelope for this key whose proof holds (an open one has none to hold). Cloning is cheap.
@@ -249,7 +249,7 @@ fn sum_is_identity(weighted: &[Weighted<'_>]) -> bool {
         ]);
     }
     terms.extend([
-        (Factor::Full(of_g), base_point()),
+        (Factor::Full(of_g), base_generator().point()),
         (Factor::Full(of_g2), second_generator().point()),
     ]);
     Way::for_sum_of(terms.len()).sum(&terms).is_identity()

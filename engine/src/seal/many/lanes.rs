@@ -1,12 +1,14 @@
 //! The way in lanes: eight at a time. What the library has made is decoded once more, sixteen at a time.
 
 use curve25519_dalek::scalar::Scalar;
+use zeroize::Zeroizing;
 
 use super::{Factor, Form, Point};
 use crate::curve::affine::Affine;
 use crate::curve::combine::{Sparse, combine};
 use crate::curve::encode::double_and_encode;
 use crate::curve::field::Element;
+use crate::curve::fixed::{FixedTable, times_fixed};
 use crate::curve::lanes::Ifma;
 use crate::curve::point::Extended;
 use crate::curve::{decode as curve_decode, sum as curve_sum, times::times_secret};
@@ -98,4 +100,19 @@ fn affine<'a>(ifma: Ifma, points: impl Iterator<Item = &'a Point>) -> Vec<Affine
         }
     }
     affine
+}
+
+/// The table of a point that is not the identity.
+pub(super) fn table(ifma: Ifma, point: &Point) -> FixedTable {
+    FixedTable::new(ifma, &affine(ifma, std::iter::once(point))[0])
+}
+
+/// The encodings of the doubles of the products.
+pub(super) fn double_fixed_products(
+    ifma: Ifma,
+    terms: &[(&FixedTable, &[u8; 32])],
+) -> Zeroizing<Vec<[u8; 32]>> {
+    let doubles = Zeroizing::new(double_and_encode(ifma, &times_fixed(ifma, terms)));
+    let encodings = doubles.iter().take(terms.len());
+    Zeroizing::new(encodings.map(|(encoding, _)| *encoding).collect())
 }

@@ -1,5 +1,6 @@
 //! Both ways against each other: the same results and verdicts, on whatever form the points have.
 
+use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::traits::Identity as _;
 use proptest::prelude::*;
 
@@ -65,6 +66,23 @@ fn with_identity(mut points: Vec<Point>, at: Option<usize>) -> Vec<Point> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn both_multiply_fixed_points_alike(seed: u64, terms in prop::collection::vec((0..3usize, any::<u64>()), 0..20)) {
+        let others = [scalar(seed), scalar(!seed)].map(|s| RistrettoPoint::mul_base(&s));
+        let scalars: Vec<Scalar> = terms.iter().map(|(_, number)| scalar(*number)).collect();
+        let [one, other] = ways().map(|way| {
+            let [a, b] = others.map(|point| Generator::by(way, point));
+            let generators = [Generator::base_by(way), a, b];
+            let terms = terms.iter().zip(&scalars).map(|((at, _), scalar)| (&generators[*at], scalar));
+            double_fixed_products(&terms.collect::<Vec<_>>())
+        });
+        prop_assert_eq!(&one, &other);
+        let points = [RISTRETTO_BASEPOINT_POINT, others[0], others[1]];
+        for (((at, _), scalar), encoding) in terms.iter().zip(&scalars).zip(one.iter()) {
+            prop_assert_eq!(*encoding, (points[*at] * (scalar + scalar)).compress().to_bytes());
+        }
+    }
 
     #[test]
     fn both_decode_alike(seed: u64, count in 1..40usize, flips in prop::collection::vec((any::<usize>(), 0..256usize), 0..20)) {
