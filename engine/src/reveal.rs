@@ -9,9 +9,10 @@
 //! checked, what does not hold is dropped and asked for again, and t proven shares decide. Which t they are makes no
 //! difference (Shoup and Gennaro, TDH2: the combined value is unique).
 //!
-//! A message is taken unchecked only over its author's own link, and only while its author is no suspect. Whoever's
-//! message failed once, by itself or forged by somebody who got hold of its link, is checked before use from then on; so
-//! each authority can cost a correct one a single fallback.
+//! A message is taken unchecked only over its author's own link, and only while its author is no suspect. Links are
+//! authenticated by the shell, which names who sent what; nothing safe hangs on it. Whoever's message failed once, its own
+//! or forged with its stolen link key, is checked before use from then on; so each authority can cost a correct one a
+//! single fallback.
 //!
 //! I1: batches open in order of seq, each once. I2: Void is an outcome of the envelope's bytes and the true D, never of
 //! something missing: a plan holds every envelope before it starts, and proven shares decide. I3: what peers send ahead

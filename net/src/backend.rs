@@ -167,7 +167,7 @@ impl ConnId {
     }
 
     /// Reverses [`Self::to_bits`]; bits above 56 are ignored.
-    fn from_bits(bits: u64) -> Self {
+    pub(crate) fn from_bits(bits: u64) -> Self {
         Self {
             slot: ((bits >> 32) as u32) & (SLOTS_MAX - 1),
             generation: bits as u32,

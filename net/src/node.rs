@@ -94,7 +94,7 @@ impl Node {
         let roster = Roster::load(&resolve(path, &config.committee))?;
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &roster, own, path)?;
-        read_link_keys(&config, &roster, own, path)?;
+        let link_keys = read_link_keys(&config, &roster, own, path)?;
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
@@ -107,6 +107,7 @@ impl Node {
             roster,
             own,
             keys,
+            link_keys,
             data,
             chosen,
             plan,
@@ -202,6 +203,7 @@ struct Setup {
     roster: Roster,
     own: AuthorityIndex,
     keys: EngineKeys,
+    link_keys: Arc<LinkKeys>,
     data: PathBuf,
     chosen: Chosen,
     plan: CorePlan,
@@ -220,6 +222,7 @@ impl Setup {
             roster,
             own,
             keys,
+            link_keys,
             data,
             chosen,
             plan,
@@ -339,7 +342,7 @@ impl Setup {
                 },
                 chosen: chosen.kind,
                 committee: committee.clone(),
-                own,
+                link_keys: link_keys.clone(),
                 key_id: key_id.clone(),
                 addresses: addresses.clone(),
                 core_index: thread.core,
@@ -395,7 +398,7 @@ struct Hosted {
     wake: WakeCell,
     chosen: BackendKind,
     committee: Arc<fairlane_engine::committee::Committee>,
-    own: AuthorityIndex,
+    link_keys: Arc<LinkKeys>,
     key_id: KeyIdCell,
     addresses: IoAddresses,
     core_index: usize,
@@ -421,7 +424,7 @@ impl Hosted {
         let mut io = IoStage::new(
             backend,
             self.committee,
-            self.own,
+            self.link_keys,
             self.key_id,
             &self.addresses,
             ports,

@@ -70,4 +70,4 @@ pub enum Fault {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

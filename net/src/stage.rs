@@ -4,6 +4,7 @@
 //! waits: in the network backend when the thread hosts the IO stage, parked otherwise. Nothing spins: a wait ends by an
 //! event, by [`Wake::wake`] from another thread, or at the earliest deadline that a stage has named.
 
+pub mod bucket;
 pub mod core;
 pub mod io;
 pub mod journal_port;

@@ -13,6 +13,8 @@ mod bad_input;
 mod fair_order;
 #[path = "command_line/journal.rs"]
 mod journal;
+#[path = "command_line/links.rs"]
+mod links;
 #[path = "command_line/runs.rs"]
 mod runs;
 #[path = "command_line/sandbox.rs"]

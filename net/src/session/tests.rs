@@ -47,7 +47,8 @@ fn keys_in(committee: &Committee, index: u8) -> Arc<LinkKeys> {
     Arc::new(LinkKeys::new(committee, &publics(), own, secret(index)).unwrap())
 }
 
-fn keys(index: u8) -> Arc<LinkKeys> {
+/// Link keys of authority `index` of four.
+pub(crate) fn keys(index: u8) -> Arc<LinkKeys> {
     keys_in(&committee(7, Parameters::default()), index)
 }
 

@@ -19,12 +19,13 @@ use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::{Engine, UNOPENED_MAX};
 use fairlane_engine::evidence::Evidence;
 use fairlane_engine::input::{ClientTag, Input};
-use fairlane_engine::intake::{self, RubbishCounts};
+use fairlane_engine::intake::{self, Rubbish, RubbishCounts};
 use fairlane_engine::message::PeerMessage;
 use fairlane_engine::reveal::OpenedBatch;
 use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
 
+use super::bucket::{Allowance, Bucket};
 use super::journal_port::JournalPort;
 use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
@@ -44,6 +45,12 @@ pub const UNSETTLED_MAX: usize = 64;
 const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
 /// Bound of a frame to another authority: no message of ours comes near it.
 const FRAME_LEN_MAX: u32 = 16 << 20;
+
+/// Messages of one authority that do not decode or verify before its link is cut. Correct ones send none.
+const RUBBISH: Allowance = Allowance {
+    burst: 64,
+    refill_us: 1_000_000,
+};
 
 /// What the core stage tells the world, refreshed as it goes.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +104,8 @@ pub struct CoreStage {
     submissions: Vec<(ClientTag, Envelope)>,
     /// What authorities sent: who, kind, body.
     inbox: Vec<(AuthorityIndex, u8, Vec<u8>)>,
+    /// How much more of what no correct authority sends is suffered from each, by index.
+    rubbish: Vec<Bucket>,
     durable: u64,
     settled: u64,
     scratch: rkyv::util::AlignedVec<16>,
@@ -111,6 +120,7 @@ impl CoreStage {
         verifier: EnvelopeVerifier,
         ports: CorePorts,
     ) -> Self {
+        let authorities = committee.thresholds().authorities() as usize;
         Self {
             engine,
             committee,
@@ -122,6 +132,7 @@ impl CoreStage {
             effects,
             submissions: Vec::new(),
             inbox: Vec::new(),
+            rubbish: vec![Bucket::full(RUBBISH); authorities],
             durable: 0,
             settled: 0,
             scratch: rkyv::util::AlignedVec::new(),
@@ -176,9 +187,19 @@ impl CoreStage {
             start = self.report.steps.verify.add_since(start, 1);
             match input {
                 Ok(input) => self.input(now, input),
-                Err(reason) => self.report.messages_refused.add(reason),
+                Err(reason) => self.on_rubbish(now, from, reason),
             }
             start = self.report.steps.engine.add_since(start, 1);
+        }
+    }
+
+    /// Counts what an authority sent in vain; one that sends too much of it is cut.
+    fn on_rubbish(&mut self, now: TimestampUs, from: AuthorityIndex, reason: Rubbish) {
+        self.report.messages_refused.add(reason);
+        // Whoever was asked second answers, too.
+        let is_fault = reason != Rubbish::EnvelopeUnasked;
+        if is_fault && !self.rubbish[from.as_usize()].take(RUBBISH, now) {
+            self.send(FromCore::CutPeer { peer: from });
         }
     }
 
@@ -244,8 +265,8 @@ impl CoreStage {
                     self.ports.journal.append(kind, bytes);
                 }
                 Effect::Send { to, message } => {
-                    let bytes = frame_of(&message);
-                    self.send(FromCore::ToPeer { to, bytes });
+                    let (bytes, is_bulk) = (frame_of(&message), is_bulk(&message));
+                    self.send(FromCore::ToPeer { to, is_bulk, bytes });
                 }
                 Effect::Broadcast(message) => {
                     let bytes = frame_of(&message);
@@ -419,6 +440,11 @@ fn warn_of(evidence: &[u8]) {
             evidence.kind()
         );
     }
+}
+
+/// What answers a peer that is behind, and what is long: vertices, shares and requests go before it.
+const fn is_bulk(message: &PeerMessage) -> bool {
+    matches!(message, PeerMessage::Envelope(_) | PeerMessage::Part(_))
 }
 
 fn frame_of(message: &PeerMessage) -> Vec<u8> {

@@ -7,11 +7,10 @@
 //! backlog, and when that is full the link is cut (counted), so that the peer reconnects and what was lost is fetched
 //! through the DAG.
 //!
-//! Authority links are plain TCP with a hello that is believed: vertices and share messages are signed by themselves,
-//! but links are for loopback and closed networks until they are authenticated and encrypted (the place for that is
-//! between the frame decoder and [`Links`]).
+//! What goes to authorities is sealed here (see [`crate::session`]), straight into the buffer that is sent. Vertices, shares
+//! and requests leave at once; what may be long, and is wanted by one that is behind, waits until little else is queued.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,19 +19,23 @@ use fairlane_engine::committee::Committee;
 use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
 use super::key_watch::KeyIdCell;
+use super::links::peers::{Cut, LinkCounters};
 use super::links::{Links, Op};
 use super::messages::{FromCore, ToCore};
 use super::{Fatal, Waiter, WakeCell, clock};
 use crate::backend::{Backend, ConnId, Event, ListenLimits, ListenerTag, SendRefused};
+use crate::session::keys::LinkKeys;
 
 /// Client connections at a time.
 pub const CLIENTS_MAX: u32 = 8192;
 /// Bytes queued towards a client that reads too slowly; then it is cut.
 pub const CLIENT_QUEUE_BYTES_MAX: usize = 4 << 20;
-/// Connections from authorities at a time: one each, and as many again that are being replaced.
+/// Connections from authorities at a time: one each, and handshakes.
 pub const PEER_CONNECTIONS_MAX: u32 = 256;
 /// Bytes queued towards an authority that reads too slowly; then it is cut.
 pub const PEER_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Bulk is sealed and queued towards an authority while fewer bytes than this wait: so much may be ahead of a vertex.
+pub const BULK_AHEAD_BYTES_MAX: usize = 128 << 10;
 /// First wait before an authority is connected to again; doubles up to [`RECONNECT_US_MAX`].
 const RECONNECT_US_MIN: u64 = 50_000;
 /// Longest wait between attempts to connect.
@@ -68,14 +71,8 @@ pub struct IoCounters {
     pub clients_cut: u64,
     /// Client connections cut because they read too slowly.
     pub clients_slow: u64,
-    /// Messages of authorities taken.
-    pub peer_messages: u64,
-    /// Authority links cut for what they sent, or because they flooded.
-    pub peers_cut: u64,
-    /// Authority links cut because they read too slowly.
-    pub peers_slow: u64,
-    /// Times an authority link came up.
-    pub peers_up: u64,
+    /// Of links to authorities.
+    pub links: LinkCounters,
     /// Bytes received.
     pub received_bytes: u64,
     /// Bytes sent.
@@ -102,6 +99,8 @@ pub struct IoStage {
     outgoing: Vec<Outgoing>,
     from_core: rtrb::Consumer<FromCore>,
     core: WakeCell,
+    /// When this turn began.
+    now: TimestampUs,
     publish: Arc<Mutex<IoCounters>>,
 }
 
@@ -119,7 +118,7 @@ impl IoStage {
     pub fn new(
         mut backend: Box<dyn Backend>,
         committee: Arc<Committee>,
-        own: AuthorityIndex,
+        link_keys: Arc<LinkKeys>,
         key_id: KeyIdCell,
         addresses: &IoAddresses,
         ports: IoPorts,
@@ -157,13 +156,16 @@ impl IoStage {
             retry_at: TimestampUs(0),
             retry_us: RECONNECT_US_MIN,
         };
+        let own = link_keys.own();
+        let at: Vec<IpAddr> = addresses.peers.iter().map(SocketAddr::ip).collect();
         Ok(Self {
             backend,
-            links: Links::new(committee, own, key_id, ports.to_core),
+            links: Links::new(committee, own, key_id, (link_keys, at), ports.to_core),
             own,
             outgoing: addresses.peers.iter().map(outgoing).collect(),
             from_core: ports.from_core,
             core: ports.core,
+            now: TimestampUs(0),
             publish: ports.counters,
         })
     }
@@ -177,20 +179,23 @@ impl IoStage {
     fn send_all(&mut self) {
         while let Ok(message) = self.from_core.pop() {
             match message {
-                FromCore::ToPeer { to, bytes } => self.send_peer(to, bytes),
+                FromCore::ToPeer { to, is_bulk, bytes } => {
+                    if !is_bulk {
+                        self.send_peer(to, &bytes);
+                    } else if !self.links.peers.push_bulk(to, bytes) {
+                        self.cut_peer(to, Cut::Slow);
+                    }
+                }
                 FromCore::ToPeers { bytes } => {
                     for index in 0..self.outgoing.len() {
                         let to = AuthorityIndex(index as u8);
-                        if to != self.own {
-                            let mut copy = self.backend.buffer();
-                            copy.extend_from_slice(&bytes);
-                            self.send_peer(to, copy);
-                        }
+                        self.send_peer(to, &bytes);
                     }
                 }
+                FromCore::CutPeer { peer } => self.cut_peer(peer, Cut::Rubbish),
                 FromCore::ToClient { connection, bytes } => {
                     if let Some(conn) = self.links.client(connection) {
-                        self.send_client(conn, bytes);
+                        self.send(conn, bytes);
                     }
                 }
                 FromCore::Settled { count } => {
@@ -198,28 +203,51 @@ impl IoStage {
                     for conn in listeners {
                         let mut bytes = self.backend.buffer();
                         protocol::encode_settled(&mut bytes, count);
-                        self.send_client(conn, bytes);
+                        self.send(conn, bytes);
                     }
                 }
             }
         }
+        self.send_bulk();
     }
 
-    fn send_peer(&mut self, to: AuthorityIndex, bytes: Vec<u8>) {
-        let Some(link) = self.links.peer(to) else {
+    /// Queues bulk towards those for whom little else is queued.
+    fn send_bulk(&mut self) {
+        if !self.links.peers.has_bulk() {
             return;
-        };
-        if self.backend.send(link, bytes) == Err(SendRefused::Full) {
-            self.links.counters.peers_slow += 1;
-            self.backend.abort(link);
+        }
+        for index in 0..self.outgoing.len() {
+            let to = AuthorityIndex(index as u8);
+            while let Some(link) = self.links.peers.link(to)
+                && let Some(queued) = self.backend.queued_bytes(link)
+                && queued < BULK_AHEAD_BYTES_MAX
+                && let Some(bytes) = self.links.peers.pop_bulk(to)
+            {
+                self.send_peer(to, &bytes);
+            }
         }
     }
 
-    fn send_client(&mut self, conn: ConnId, bytes: Vec<u8>) {
-        if self.backend.send(conn, bytes) == Err(SendRefused::Full) {
-            self.links.counters.clients_slow += 1;
-            self.backend.abort(conn);
+    fn send_peer(&mut self, to: AuthorityIndex, bytes: &[u8]) {
+        if self.links.peers.link(to).is_none() {
+            return;
         }
+        let mut sealed = self.backend.buffer();
+        if let Some(link) = self.links.peers.seal(to, bytes, &mut sealed, self.now) {
+            self.send(link, sealed);
+        }
+    }
+
+    /// Sends, or cuts a connection whose other end reads too slowly: what was sealed for it has to leave in order.
+    fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        if self.backend.send(conn, bytes) == Err(SendRefused::Full) {
+            self.links.on_slow(conn, self.now);
+        }
+    }
+
+    fn cut_peer(&mut self, peer: AuthorityIndex, cut: Cut) {
+        let (links, now) = (&mut self.links, self.now);
+        links.with_peers(now, |peers, outcome| peers.cut_peer(peer, cut, outcome));
     }
 
     /// Connects to authorities with a higher index that are not linked; those with a lower one connect to us.
@@ -229,8 +257,12 @@ impl IoStage {
         let mut next = None;
         for index in self.own.as_usize() + 1..self.outgoing.len() {
             let peer = &mut self.outgoing[index];
-            if self.links.peer(AuthorityIndex(index as u8)).is_some() {
+            let authority = AuthorityIndex(index as u8);
+            if self.links.peers.link(authority).is_some() {
                 peer.retry_us = RECONNECT_US_MIN;
+                continue;
+            }
+            if self.links.peers.is_barred(authority, now) {
                 continue;
             }
             if peer.attempt.is_none() && now >= peer.retry_at {
@@ -250,7 +282,7 @@ impl IoStage {
         for op in std::mem::take(&mut self.links.ops) {
             match op {
                 // A connection that is closed by now says so by its event.
-                Op::Send(conn, bytes) => self.send_client(conn, bytes),
+                Op::Send(conn, bytes) => self.send(conn, bytes),
                 Op::Close(conn) => self.backend.close(conn),
                 Op::Abort(conn) => self.backend.abort(conn),
             }
@@ -262,8 +294,10 @@ impl Waiter for IoStage {
     fn wait(&mut self, timeout: Duration, gather: Duration) -> Result<(), Fatal> {
         self.backend.set_gather(gather);
         let now = clock();
+        self.now = now;
         let next_connect = self.connect_peers(now);
         self.send_all();
+        self.carry_out();
         self.links.hand_over_backlog();
         let mut timeout = timeout;
         if let Some(at) = next_connect {
@@ -282,12 +316,14 @@ impl Waiter for IoStage {
                     peer.attempt = None;
                 }
             }
-            links.on_event(event);
+            links.on_event(event, now);
         });
         polled.map_err(|error| Fatal(format!("the network backend failed: {error}")))?;
+        links.with_peers(now, |peers, outcome| peers.look(outcome));
         self.carry_out();
         self.core.wake();
         let counted = self.backend.counters();
+        self.links.counters.links = self.links.peers.counters;
         self.links.counters.received_bytes = counted.received_bytes;
         self.links.counters.sent_bytes = counted.sent_bytes;
         if let Ok(mut publish) = self.publish.try_lock() {

@@ -4,7 +4,8 @@
 //! connections is noted as [`Op`]s, which the IO stage carries out after the backend has handed out its events (the events
 //! borrow the backend).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fairlane_client::protocol::{
@@ -13,24 +14,24 @@ use fairlane_client::protocol::{
 use fairlane_engine::committee::Committee;
 use fairlane_engine::dag::vertex::vertex_len_max;
 use fairlane_engine::seal::share::{SHARE_MESSAGE_OVERHEAD, SHARES_MAX};
-use fairlane_engine::types::AuthorityIndex;
-use fairlane_engine::wire::{Reader, Writer};
+use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
+use self::core_queue::CoreQueue;
+use self::peers::{Outcome, PeerLinks};
 use super::io::{CLIENTS, IoCounters};
 use super::key_watch::KeyIdCell;
 use super::messages::{NoticeFlags, ToCore};
 use crate::backend::{ConnId, Event};
 use crate::deframe::Deframer;
-use crate::frame::{self, Frame};
+use crate::frame::Frame;
+use crate::session::keys::LinkKeys;
 
-/// Authorities' messages that wait for room in the ring to the core stage.
-pub const BACKLOG_MAX: usize = 16_384;
+pub mod core_queue;
+pub mod door;
+pub mod peers;
+
 /// A submission that finds the ring full is told to come back after this time.
 const BUSY_RETRY_US: u64 = 20_000;
-/// Kind byte of the first frame on an authority link: chain id u64, epoch u32, authority u8.
-const PEER_HELLO: u8 = 0x41;
-/// Bound of the hello frame.
-const PEER_HELLO_LEN_MAX: u32 = 64;
 /// Version and kind, in front of every body.
 const FRAME_HEAD_LEN: usize = 2;
 
@@ -50,13 +51,13 @@ pub struct Links {
     committee: Arc<Committee>,
     own: AuthorityIndex,
     key_id: KeyIdCell,
-    /// The link to each authority, once both said hello.
-    peer_links: Vec<Option<ConnId>>,
+    /// Connections with authorities.
+    pub peers: PeerLinks,
+    /// Clients' connections, by slot.
     conns: Vec<Option<Conn>>,
     clients: BTreeMap<u64, ConnId>,
     next_connection: u64,
-    to_core: rtrb::Producer<ToCore>,
-    backlog: VecDeque<ToCore>,
+    core: CoreQueue,
     /// What to do next, in order.
     pub ops: Vec<Op>,
     /// What was counted.
@@ -78,52 +79,33 @@ enum Role {
         connection: u64,
         settled: bool,
     },
-    /// An authority link without its hello; `expected` when we connected.
-    NewPeer {
-        expected: Option<AuthorityIndex>,
-    },
-    Peer(AuthorityIndex),
 }
 
-impl Role {
-    const fn is_client(self) -> bool {
-        matches!(self, Self::NewClient | Self::Client { .. })
-    }
-}
-
-/// Why a connection is cut.
-enum Cut {
-    Client(GoodbyeCode, &'static str),
-    Peer,
-}
+/// Why a client is cut.
+struct Cut(GoodbyeCode, &'static str);
 
 impl Links {
-    /// Nobody is connected yet.
+    /// Nobody is connected yet. `addresses` are where authorities are, by index.
     pub fn new(
         committee: Arc<Committee>,
         own: AuthorityIndex,
         key_id: KeyIdCell,
+        (keys, addresses): (Arc<LinkKeys>, Vec<IpAddr>),
         to_core: rtrb::Producer<ToCore>,
     ) -> Self {
-        let peers = committee.thresholds().authorities() as usize;
+        let authorities = committee.thresholds().authorities() as usize;
         Self {
+            peers: PeerLinks::new(keys, peer_frame_len_max(&committee), addresses),
             committee,
             own,
             key_id,
-            peer_links: vec![None; peers],
             conns: Vec::new(),
             clients: BTreeMap::new(),
             next_connection: 1,
-            to_core,
-            backlog: VecDeque::new(),
+            core: CoreQueue::new(to_core, authorities),
             ops: Vec::new(),
             counters: IoCounters::default(),
         }
-    }
-
-    /// The link to an authority.
-    pub fn peer(&self, peer: AuthorityIndex) -> Option<ConnId> {
-        self.peer_links[peer.as_usize()]
     }
 
     /// The connection of a client.
@@ -143,85 +125,89 @@ impl Links {
 
     /// Whether messages wait for room in the ring to the core stage.
     pub fn is_backlogged(&self) -> bool {
-        !self.backlog.is_empty()
+        self.core.is_backlogged()
+    }
+
+    /// Hands on what waited for room, as far as there is some.
+    pub fn hand_over_backlog(&mut self) {
+        self.core.hand_over_backlog();
+    }
+
+    /// Authorities' connections, and what their events may lead to.
+    pub fn with_peers<T>(
+        &mut self,
+        now: TimestampUs,
+        call: impl FnOnce(&mut PeerLinks, &mut Outcome<'_>) -> T,
+    ) -> T {
+        let (core, ops) = (&mut self.core, &mut self.ops);
+        call(&mut self.peers, &mut Outcome { now, core, ops })
+    }
+
+    /// A connection's other end reads too slowly: it is reset.
+    pub fn on_slow(&mut self, conn: ConnId, now: TimestampUs) {
+        let slow = |peers: &mut PeerLinks, outcome: &mut Outcome<'_>| {
+            peers.cut_conn(conn, peers::Cut::Slow, outcome)
+        };
+        if !self.with_peers(now, slow) {
+            self.counters.clients_slow += 1;
+            self.ops.push(Op::Abort(conn));
+        }
     }
 
     /// Takes one event of the backend.
-    pub fn on_event(&mut self, event: Event<'_>) {
+    pub fn on_event(&mut self, event: Event<'_>, now: TimestampUs) {
         match event {
-            Event::Accepted { conn, listener, .. } if listener == CLIENTS => {
-                self.put(conn, Role::NewClient, REQUEST_LEN_MAX);
-            }
-            Event::Accepted { conn, .. } => {
-                self.put(
-                    conn,
-                    Role::NewPeer { expected: None },
-                    self.peer_frame_len_max(),
-                );
-                self.say_hello(conn);
+            Event::Accepted { conn, listener, .. } if listener == CLIENTS => self.put(conn),
+            Event::Accepted { conn, peer, .. } => {
+                self.with_peers(now, |peers, outcome| {
+                    peers.on_accepted(conn, peer.ip(), outcome);
+                });
             }
             Event::Connected { conn, tag } => {
-                let expected = Some(AuthorityIndex(tag as u8));
-                self.put(conn, Role::NewPeer { expected }, self.peer_frame_len_max());
-                self.say_hello(conn);
+                let peer = AuthorityIndex(tag as u8);
+                self.peers.on_connected(conn, peer, now);
             }
-            Event::Received { conn, bytes } => self.on_bytes(conn, bytes),
-            Event::Closed { conn, .. } => self.on_closed(conn),
+            Event::Received { conn, bytes } => {
+                if !self.with_peers(now, |peers, outcome| peers.on_bytes(conn, bytes, outcome)) {
+                    self.on_client_bytes(conn, bytes);
+                }
+            }
+            Event::Closed { conn, .. } => {
+                if !self.with_peers(now, |peers, outcome| peers.on_closed(conn, outcome)) {
+                    self.on_client_closed(conn);
+                }
+            }
             Event::Woken => {}
         }
     }
 
-    fn peer_frame_len_max(&self) -> u32 {
-        let share = SHARE_MESSAGE_OVERHEAD + SHARES_MAX * 32;
-        let longest = vertex_len_max(&self.committee)
-            .max(share)
-            .max(protocol::ENVELOPE_LEN_MAX);
-        u32::try_from(longest + FRAME_HEAD_LEN).expect("every message is bounded far below 4 GiB")
-    }
-
-    fn put(&mut self, id: ConnId, role: Role, frame_len_max: u32) {
+    fn put(&mut self, id: ConnId) {
         let slot = id.slot();
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
         }
         self.conns[slot] = Some(Conn {
             id,
-            role,
-            deframer: Deframer::new(frame_len_max),
+            role: Role::NewClient,
+            deframer: Deframer::new(REQUEST_LEN_MAX),
         });
     }
 
-    fn say_hello(&mut self, conn: ConnId) {
-        let (mut body, mut bytes) = (Vec::new(), Vec::new());
-        Writer::new(&mut body)
-            .u64(self.committee.chain_id.0)
-            .u32(self.committee.epoch.0)
-            .u8(self.own.0);
-        frame::append(&mut bytes, PEER_HELLO, &body, PEER_HELLO_LEN_MAX)
-            .expect("a hello is far below its bound");
-        self.ops.push(Op::Send(conn, bytes));
-    }
-
-    fn on_bytes(&mut self, id: ConnId, bytes: &[u8]) {
-        let Some(mut conn) = self.conns.get_mut(id.slot()).and_then(Option::take) else {
+    fn on_client_bytes(&mut self, id: ConnId, bytes: &[u8]) {
+        let slot = self.conns.get_mut(id.slot());
+        let Some(mut conn) = slot.and_then(|slot| slot.take_if(|conn| conn.id == id)) else {
             return;
         };
-        if conn.id != id {
-            self.conns[id.slot()] = Some(conn);
-            return;
-        }
         let mut role = conn.role;
         let mut frames = conn.deframer.feed(bytes);
         let cut = loop {
             let taken = match frames.next() {
                 Ok(None) => break None,
-                Ok(Some(frame)) if role.is_client() => self.on_client_frame(id, &mut role, frame),
-                Ok(Some(frame)) => self.on_peer_frame(id, &mut role, frame),
-                Err(_) if role.is_client() => Err(Cut::Client(
+                Ok(Some(frame)) => self.on_client_frame(id, &mut role, frame),
+                Err(_) => Err(Cut(
                     GoodbyeCode::BadFrame,
                     "a frame is malformed or too long",
                 )),
-                Err(_) => Err(Cut::Peer),
             };
             if let Err(cut) = taken {
                 break Some(cut);
@@ -230,19 +216,12 @@ impl Links {
         drop(frames);
         conn.role = role;
         self.conns[id.slot()] = Some(conn);
-        match cut {
-            None => {}
-            Some(Cut::Client(code, text)) => {
-                self.counters.clients_cut += 1;
-                let mut bytes = Vec::new();
-                protocol::encode_goodbye(&mut bytes, code, text);
-                self.ops.push(Op::Send(id, bytes));
-                self.ops.push(Op::Close(id));
-            }
-            Some(Cut::Peer) => {
-                self.counters.peers_cut += 1;
-                self.ops.push(Op::Abort(id));
-            }
+        if let Some(Cut(code, text)) = cut {
+            self.counters.clients_cut += 1;
+            let mut bytes = Vec::new();
+            protocol::encode_goodbye(&mut bytes, code, text);
+            self.ops.push(Op::Send(id, bytes));
+            self.ops.push(Op::Close(id));
         }
     }
 
@@ -252,7 +231,7 @@ impl Links {
         role: &mut Role,
         frame: Frame<'_>,
     ) -> Result<(), Cut> {
-        let malformed = |_| Cut::Client(GoodbyeCode::BadFrame, "a frame does not decode");
+        let malformed = |_| Cut(GoodbyeCode::BadFrame, "a frame does not decode");
         match (
             Request::decode_body(frame.kind, frame.body).map_err(malformed)?,
             *role,
@@ -261,16 +240,12 @@ impl Links {
             (Request::Submit { tag, envelope }, Role::Client { connection, .. }) => {
                 self.counters.submissions += 1;
                 let bytes = Arc::from(envelope);
-                let full = !self.backlog.is_empty()
-                    || self
-                        .to_core
-                        .push(ToCore::Submit {
-                            connection,
-                            tag,
-                            bytes,
-                        })
-                        .is_err();
-                if full {
+                let taken = self.core.try_hand_over(ToCore::Submit {
+                    connection,
+                    tag,
+                    bytes,
+                });
+                if !taken {
                     self.counters.busy += 1;
                     let ack = Ack {
                         tag,
@@ -283,17 +258,16 @@ impl Links {
                 }
                 Ok(())
             }
-            (Request::Hello(_), _) => Err(Cut::Client(GoodbyeCode::BadFrame, "a second hello")),
-            (Request::Submit { .. }, _) => Err(Cut::Client(
-                GoodbyeCode::BadFrame,
-                "a submission before hello",
-            )),
+            (Request::Hello(_), _) => Err(Cut(GoodbyeCode::BadFrame, "a second hello")),
+            (Request::Submit { .. }, _) => {
+                Err(Cut(GoodbyeCode::BadFrame, "a submission before hello"))
+            }
         }
     }
 
     fn on_hello(&mut self, id: ConnId, role: &mut Role, hello: Hello) -> Result<(), Cut> {
         if hello.chain_id != self.committee.chain_id {
-            return Err(Cut::Client(
+            return Err(Cut(
                 GoodbyeCode::WrongChain,
                 "this node serves another chain",
             ));
@@ -322,97 +296,30 @@ impl Links {
             ordered: hello.ordered,
             settled: hello.settled,
         };
-        self.hand_over(ToCore::ClientUp {
+        self.core.hand_over(ToCore::ClientUp {
             connection,
             notices,
         });
         Ok(())
     }
 
-    fn on_peer_frame(&mut self, id: ConnId, role: &mut Role, frame: Frame<'_>) -> Result<(), Cut> {
-        match *role {
-            Role::NewPeer { expected } => {
-                let peer = self.read_hello(frame).ok_or(Cut::Peer)?;
-                if expected.is_some_and(|expected| expected != peer) {
-                    return Err(Cut::Peer);
-                }
-                *role = Role::Peer(peer);
-                self.on_link(peer, id);
-                Ok(())
-            }
-            Role::Peer(from) => {
-                self.counters.peer_messages += 1;
-                let (kind, body) = (frame.kind, frame.body.to_vec());
-                self.hand_over(ToCore::Peer { from, kind, body });
-                if self.backlog.len() > BACKLOG_MAX {
-                    Err(Cut::Peer)
-                } else {
-                    Ok(())
-                }
-            }
-            Role::NewClient | Role::Client { .. } => Err(Cut::Peer),
-        }
-    }
-
-    fn read_hello(&self, frame: Frame<'_>) -> Option<AuthorityIndex> {
-        let mut reader = Reader::new(frame.body);
-        let chain = reader.u64().ok()?;
-        let epoch = reader.u32().ok()?;
-        let peer = AuthorityIndex(reader.u8().ok()?);
-        reader.finish().ok()?;
-        let ours = frame.kind == PEER_HELLO
-            && chain == self.committee.chain_id.0
-            && epoch == self.committee.epoch.0
-            && peer != self.own
-            && self.committee.thresholds().has_member(peer);
-        ours.then_some(peer)
-    }
-
-    /// A link is up; one that was there before is given up, for its other end may be long gone.
-    fn on_link(&mut self, peer: AuthorityIndex, id: ConnId) {
-        self.counters.peers_up += 1;
-        if let Some(before) = self.peer_links[peer.as_usize()].replace(id) {
-            self.ops.push(Op::Abort(before));
-        }
-        self.hand_over(ToCore::PeerUp { peer });
-    }
-
-    fn on_closed(&mut self, id: ConnId) {
-        if let Some(at) = self.peer_links.iter().position(|link| *link == Some(id)) {
-            self.peer_links[at] = None;
-            self.hand_over(ToCore::PeerDown {
-                peer: AuthorityIndex(at as u8),
-            });
-        }
-        let Some(slot) = self.conns.get_mut(id.slot()) else {
+    fn on_client_closed(&mut self, id: ConnId) {
+        let slot = self.conns.get_mut(id.slot());
+        let Some(conn) = slot.and_then(|slot| slot.take_if(|conn| conn.id == id)) else {
             return;
         };
-        if slot.as_ref().is_none_or(|conn| conn.id != id) {
-            return;
-        }
-        let Some(conn) = slot.take() else { return };
         if let Role::Client { connection, .. } = conn.role {
             self.clients.remove(&connection);
-            self.hand_over(ToCore::ClientDown { connection });
+            self.core.hand_over(ToCore::ClientDown { connection });
         }
     }
+}
 
-    /// Hands a message to the core stage, behind those that already wait.
-    fn hand_over(&mut self, message: ToCore) {
-        if !self.backlog.is_empty() {
-            self.backlog.push_back(message);
-        } else if let Err(rtrb::PushError::Full(message)) = self.to_core.push(message) {
-            self.backlog.push_back(message);
-        }
-    }
-
-    /// Hands on what waited, as far as there is room.
-    pub fn hand_over_backlog(&mut self) {
-        while let Some(message) = self.backlog.pop_front() {
-            if let Err(rtrb::PushError::Full(message)) = self.to_core.push(message) {
-                self.backlog.push_front(message);
-                return;
-            }
-        }
-    }
+/// The longest frame that an authority sends.
+fn peer_frame_len_max(committee: &Committee) -> u32 {
+    let share = SHARE_MESSAGE_OVERHEAD + SHARES_MAX * 32;
+    let longest = vertex_len_max(committee)
+        .max(share)
+        .max(protocol::ENVELOPE_LEN_MAX);
+    u32::try_from(longest + FRAME_HEAD_LEN).expect("every message is bounded far below 4 GiB")
 }

@@ -56,6 +56,8 @@ pub enum FromCore {
     ToPeer {
         /// Who.
         to: AuthorityIndex,
+        /// It may wait for whatever else there is to send.
+        is_bulk: bool,
         /// Frames.
         bytes: Vec<u8>,
     },
@@ -63,6 +65,11 @@ pub enum FromCore {
     ToPeers {
         /// Frames.
         bytes: Vec<u8>,
+    },
+    /// An authority sends too much of what no correct one does: its link is cut.
+    CutPeer {
+        /// Who.
+        peer: AuthorityIndex,
     },
     /// To one client; thrown away when it is gone.
     ToClient {

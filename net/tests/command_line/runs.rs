@@ -32,7 +32,7 @@ pub(crate) fn run_localnet(sandbox: &Sandbox, flags: &[&str]) -> (Ran, Value) {
 }
 
 /// What every report of a run that holds must say, whatever the load was.
-fn assert_contract(report: &Value) {
+pub(crate) fn assert_contract(report: &Value) {
     let number = |name: &str| {
         let value = &report[name];
         value.as_u64().unwrap_or_else(|| panic!("{name}: {value}"))
