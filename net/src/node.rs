@@ -490,7 +490,7 @@ fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_keys(
+pub(crate) fn read_keys(
     config: &NodeConfig,
     roster: &Roster,
     own: AuthorityIndex,

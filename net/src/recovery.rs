@@ -149,3 +149,7 @@ pub(crate) fn to_journal(record: Record) -> (Kind, Arc<[u8]>) {
         Record::State(body) => (Kind::State, body),
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

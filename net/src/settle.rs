@@ -138,4 +138,6 @@ fn settled_name(settled: Option<BatchSeq>) -> String {
 }
 
 #[cfg(test)]
+mod corruption_tests;
+#[cfg(test)]
 mod tests;

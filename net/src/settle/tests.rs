@@ -21,12 +21,12 @@ use super::sink_format::{FILE_HEAD_LEN, FILE_NAME, RECORD_HEAD_LEN, RecordHead};
 use super::*;
 use crate::ring::{CAPACITY_DEFAULT, Producer, RingWatch, create};
 
-const CHAIN: ChainId = ChainId(11);
-const ROLLUP: RollupId = RollupId(22);
+pub(super) const CHAIN: ChainId = ChainId(11);
+pub(super) const ROLLUP: RollupId = RollupId(22);
 
 /// The chain of batches that a correct node would emit: batch `seq` has `seq % 5` entries, every second of our rollup.
 #[derive(Default)]
-struct Chain {
+pub(super) struct Chain {
     last: Option<BatchHeader>,
 }
 
@@ -66,7 +66,7 @@ impl Chain {
         writer.finish(&header, &entries).unwrap()
     }
 
-    fn next_archive(&mut self) -> AlignedVec<16> {
+    pub(super) fn next_archive(&mut self) -> AlignedVec<16> {
         let mut archive = AlignedVec::new();
         archive.resize(ROOM, 0);
         let len = self.write_next(&mut archive);
@@ -491,7 +491,7 @@ fn a_stale_socket_is_replaced_a_live_one_and_a_file_are_not() {
 }
 
 /// A sink of `batches` batches, each synced on its own, and its file's bytes.
-fn sink_of(folder: &Path, batches: u64) -> Vec<u8> {
+pub(super) fn sink_of(folder: &Path, batches: u64) -> Vec<u8> {
     let mut chain = Chain::default();
     let mut sink = JournalSink::open(&folder.join("sink"), CHAIN, ROLLUP).unwrap();
     for _ in 0..batches {
