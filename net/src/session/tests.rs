@@ -47,9 +47,14 @@ fn keys_in(committee: &Committee, index: u8) -> Arc<LinkKeys> {
     Arc::new(LinkKeys::new(committee, &publics(), own, secret(index)).unwrap())
 }
 
+/// The committee that [`keys`] are for.
+pub(crate) fn committee_of_four() -> Committee {
+    committee(7, Parameters::default())
+}
+
 /// Link keys of authority `index` of four.
 pub(crate) fn keys(index: u8) -> Arc<LinkKeys> {
-    keys_in(&committee(7, Parameters::default()), index)
+    keys_in(&committee_of_four(), index)
 }
 
 fn feed(end: &mut Handshake, mut input: &[u8]) -> Result<(Vec<u8>, Option<Session>), Fault> {

@@ -332,3 +332,7 @@ impl Waiter for IoStage {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "io_tests.rs"]
+mod tests;
