@@ -26,6 +26,7 @@ mod sockets;
 mod surroundings;
 mod uring;
 
+pub(crate) use memory::selected;
 pub use surroundings::Surroundings;
 pub use uring::{UringFacts, probe as probe_uring};
 

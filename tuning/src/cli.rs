@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::cpu_list;
 use crate::tree::{Tree, Unread};
 
+mod apply;
 mod check;
 mod look;
 mod plan;
@@ -39,6 +40,12 @@ enum Command {
     /// Say which processors to start the node with, why these, and which stage will run where.
     #[command(long_about = plan::ABOUT)]
     Plan(plan::Arguments),
+    /// Write what `check` offers to mend, recording what stood there before.
+    #[command(long_about = apply::ABOUT)]
+    Apply(apply::ApplyArguments),
+    /// Take back what `apply` has written.
+    #[command(long_about = apply::UNDO_ABOUT)]
+    Undo(apply::UndoArguments),
 }
 
 /// What a user did wrong, or what the machine lacks: one sentence, exit status 2.
@@ -79,6 +86,8 @@ fn run(cli: Cli) -> Result<bool, Unusable> {
     match cli.command {
         Command::Check(arguments) => check::run(&tree, &arguments),
         Command::Plan(arguments) => plan::run(&tree, &arguments),
+        Command::Apply(arguments) => apply::run_apply(&tree, &arguments),
+        Command::Undo(arguments) => apply::run_undo(&tree, &arguments),
     }
 }
 

@@ -11,6 +11,8 @@
 //! The node needs [`plan`] only and takes this crate without its default feature `command`.
 
 #[cfg(feature = "command")]
+pub mod apply;
+#[cfg(feature = "command")]
 pub mod check;
 #[cfg(feature = "command")]
 pub mod cli;
