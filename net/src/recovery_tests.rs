@@ -141,7 +141,7 @@ fn submit(roster: &Roster, envelopes: u64) {
     };
     let addresses = directory.client_addresses();
     let options = ClientOptions::default();
-    let mut client = Client::new(directory.committee, key.key_id(), &addresses, options);
+    let mut client = Client::new(directory.committee, key, &addresses, options);
     let mut places = Places(0);
     let until = Instant::now() + Duration::from_secs(60);
     client

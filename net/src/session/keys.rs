@@ -58,7 +58,7 @@ impl fmt::Debug for LinkSecret {
 pub struct LinkKeys {
     own: AuthorityIndex,
     secret: LinkSecret,
-    /// Names the committee: chain, epoch, parameters, rollups, members and their keys.
+    /// Names the committee: chain, epoch, parameters, rollups, members and their keys, and how it makes sealing keys.
     context: [u8; 32],
     /// By index; none for the own one.
     peers: Vec<Option<PeerKeys>>,
@@ -171,6 +171,15 @@ fn context_of(committee: &Committee, publics: &[[u8; LINK_KEY_LEN]]) -> [u8; 32]
     writer.count_u32(publics.len());
     for (signing, link) in committee.signing_keys().iter().zip(publics) {
         writer.bytes(signing.as_bytes()).bytes(link);
+    }
+    if let Some(plan) = committee.key_plan() {
+        writer
+            .u32(plan.threshold)
+            .u64(plan.window_anchors)
+            .u64(plan.renew_us.unwrap_or(0));
+        for key in &plan.encryption_keys {
+            writer.bytes(key.bytes());
+        }
     }
     blake3::derive_key(COMMITTEE_CONTEXT, &bytes)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
 use proptest::prelude::*;
 
@@ -177,7 +178,20 @@ fn another_chain_other_parameters_or_other_members_do_not_pass_the_gate() {
         deferral_cap: 65,
         ..Parameters::default()
     };
-    for other in [committee(8, Parameters::default()), committee(7, strict)] {
+    let plan = KeyPlan {
+        encryption_keys: (0..MEMBERS)
+            .map(|index| DecryptionKey::generate(&[index; 32]).public())
+            .collect(),
+        threshold: 3,
+        window_anchors: 8,
+        renew_us: None,
+    };
+    let made = committee_of_four().with_key_plan(plan).unwrap();
+    for other in [
+        committee(8, Parameters::default()),
+        committee(7, strict),
+        made,
+    ] {
         let (mut accepting, _, opening) = opening_of(&keys_in(&other, 0), NONCE);
         assert_eq!(feed(&mut accepting, &opening).unwrap_err(), Fault::Gate);
     }
