@@ -31,6 +31,9 @@ pub struct LoadConfig {
     pub lead: Duration,
     /// How many sealed envelopes may wait for their time; bounds memory.
     pub look_ahead: usize,
+    /// How long before its time an envelope is sealed at the earliest: so long it may be on its way with a key that is not
+    /// the newest any more. At most 30 s, or it might outlive its key.
+    pub look_ahead_time: Duration,
     /// At least so long between two sends: later ones wait and leave together. Zero sends each at its time. The wait
     /// counts as latency.
     pub coalesce: Duration,
@@ -51,6 +54,7 @@ impl LoadConfig {
             connect_timeout: Duration::from_secs(10),
             lead: Duration::from_millis(500),
             look_ahead: 16 * 1024,
+            look_ahead_time: Duration::from_secs(10),
             coalesce: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }

@@ -118,6 +118,20 @@ impl From<LinkCounts> for LinkOutcome {
     }
 }
 
+/// A sealing key of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeyUse {
+    /// Its name, in hexadecimal.
+    pub key_id: String,
+    /// The epoch that it is for.
+    pub epoch: u32,
+    /// When the client took it, after f + 1 authorities had vouched for it, in seconds from the start of the load; 0 for the
+    /// one that it began with.
+    pub from_s: f64,
+    /// Envelopes sent that are sealed to it; open ones name it, too.
+    pub envelopes: u64,
+}
+
 /// What became of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadOutcome {
@@ -149,6 +163,10 @@ pub struct LoadOutcome {
     pub order_disagreements: u64,
     /// Notices about envelopes that the node was never sent, or had answered already.
     pub stray_notices: u64,
+    /// The sealing keys, in the order in which the client took them.
+    pub keys: Vec<KeyUse>,
+    /// Notices of keys that counted for nothing.
+    pub keys_refused: u64,
     /// By authority.
     pub links: Vec<LinkOutcome>,
     /// Whether every envelope came to its end before the drain timeout.

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 use fairlane_client::protocol::AckCode;
 use fairlane_client::sealing::{PadTo, Sealer, entry_of};
 use fairlane_client::{Client, ClientOptions, Event, Observer};
-use fairlane_engine::seal::EnvelopeKind;
-use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Entry, TimestampUs};
+use fairlane_engine::seal::{EnvelopeKind, SealingKey};
+use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Entry, KeyId, TimestampUs};
 use hdrhistogram::Histogram;
 
 use crate::config::{LoadConfig, LoadError};
 use crate::control::{Control, Phase, Progress};
-use crate::feed::{Fed, Feed, FeedPlan, Prepared};
+use crate::feed::{Fed, Feed, FeedPlan, KeyCell, Prepared};
 use crate::latencies::{Stage, histogram};
 use crate::ledger::Ledger;
-use crate::outcome::{Distribution, LatencySummary, LoadOutcome, Offering};
+use crate::outcome::{Distribution, KeyUse, LatencySummary, LoadOutcome, Offering};
 
 /// Runs to its end and says what became of every envelope.
 ///
@@ -37,7 +37,7 @@ pub fn run(
     let mut feed = Feed::start(FeedPlan {
         workload: config.workload,
         sealer: Sealer {
-            key: config.directory.sealing_key,
+            key: config.directory.sealing_key.clone(),
             rollup: config.rollup,
             kind: if config.open {
                 EnvelopeKind::Open
@@ -51,6 +51,8 @@ pub fn run(
         start: run.listener.start,
         start_time,
         look_ahead: config.look_ahead.max(1),
+        look_ahead_time: config.look_ahead_time,
+        key: run.listener.keys.cell.clone(),
     })?;
     run.prepare(progress, control)?;
     run.send(&mut feed, duration_us(config.coalesce), progress, control)?;
@@ -72,6 +74,46 @@ struct Listener {
     ledger: Ledger,
     /// Why links failed, for the error when too few come up.
     failures: Vec<Option<String>>,
+    keys: Keys,
+}
+
+/// The keys of the run.
+struct Keys {
+    /// What the sealing thread seals to.
+    cell: KeyCell,
+    /// In the order in which they were taken.
+    used: Vec<(KeyId, KeyUse)>,
+    refused: u64,
+}
+
+impl Keys {
+    fn new(key: &SealingKey) -> Self {
+        let mut keys = Self {
+            cell: KeyCell::new(key.clone()),
+            used: Vec::new(),
+            refused: 0,
+        };
+        keys.take(0, key);
+        keys
+    }
+
+    fn take(&mut self, now_us: u64, key: &SealingKey) {
+        self.cell.store(key.clone());
+        let key_use = KeyUse {
+            key_id: key.key_id().to_string(),
+            epoch: key.epoch().0,
+            from_s: seconds(now_us),
+            envelopes: 0,
+        };
+        self.used.push((key.key_id(), key_use));
+    }
+
+    fn count(&mut self, key_id: KeyId) {
+        let mut newest_first = self.used.iter_mut().rev();
+        if let Some((_, key_use)) = newest_first.find(|(id, _)| *id == key_id) {
+            key_use.envelopes += 1;
+        }
+    }
 }
 
 impl Listener {
@@ -88,6 +130,11 @@ impl Observer for Listener {
     fn on_event(&mut self, authority: AuthorityIndex, event: Event) {
         if let Event::Disconnected { reason } | Event::ConnectFailed { reason } = &event {
             self.failures[authority.as_usize()] = Some(reason.to_string());
+        }
+        match &event {
+            Event::NewKey { statement } => self.keys.take(self.now_us(), &statement.key),
+            Event::KeyRefused { .. } => self.keys.refused += 1,
+            _ => {}
         }
         self.ledger.on_event(self.now_us(), authority, &event);
     }
@@ -128,6 +175,7 @@ impl Run {
                 start: Instant::now(),
                 ledger: Ledger::new(),
                 failures: vec![None; addresses.len()],
+                keys: Keys::new(&directory.sealing_key),
             },
             send_lag: histogram(),
             sealed_late: 0,
@@ -237,6 +285,7 @@ impl Run {
             .submit(ledger.offered(), envelope.bytes())
             .expect("the sealer makes no envelope longer than nodes take");
         ledger.on_sent(prepared.at_us, sent, entry_of(envelope));
+        self.listener.keys.count(envelope.label().key_id);
         let now_us = self.listener.now_us();
         self.send_lag
             .saturating_record(now_us.saturating_sub(prepared.at_us));
@@ -332,6 +381,14 @@ impl Run {
             receipts_refused: counts.receipts_refused,
             order_disagreements: counts.order_disagreements,
             stray_notices: counts.strays,
+            keys: self
+                .listener
+                .keys
+                .used
+                .iter()
+                .map(|(_, key)| key.clone())
+                .collect(),
+            keys_refused: self.listener.keys.refused,
             links: authorities
                 .filter_map(|index| self.client.counts(AuthorityIndex(index as u8)))
                 .map(Into::into)

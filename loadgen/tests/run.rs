@@ -27,7 +27,7 @@ use fairlane_engine::types::{AuthorityIndex, BatchSeq, Epoch, KeyId, RollupId, T
 use fairlane_loadgen::record::TradeRecord;
 use fairlane_loadgen::workload::synthetic::Synthetic;
 use fairlane_loadgen::{Control, LoadConfig, LoadError, LoadOutcome, Phase, run};
-use fake_node::{CHAIN, FakeNode, Peer, ROLLUP, signing_key};
+use fake_node::{CHAIN, FakeNode, Peer, ROLLUP, key_plan, sealing_key, signing_key};
 
 fn key() -> SealingKey {
     deal(CHAIN, Epoch(0), 4, 3, &[1; 32]).unwrap().0
@@ -316,6 +316,44 @@ fn a_committee_that_stalls_shows_in_the_latency_and_does_not_slow_the_offering()
         outcome.offering.send_lag_us.p50 < 100_000,
         "sending went on as planned"
     );
+}
+
+#[test]
+fn what_is_sent_after_a_change_of_keys_is_sealed_to_the_new_one_and_nothing_is_lost() {
+    let next = sealing_key(1, 7);
+    let verifier = Arc::new(EnvelopeVerifier::new(next.clone(), [1; 32]));
+    let to_next = Arc::new(Mutex::new([0u64; 4]));
+    let (counted, vouched) = (to_next.clone(), next.clone());
+    let nodes = nodes(move |index, peer, submissions| {
+        if submissions[0].0 == 0 {
+            peer.vouch(index, &vouched);
+        }
+        for (_, bytes) in submissions {
+            let envelope = Envelope::decode(bytes.as_slice().into()).unwrap();
+            let holds = verifier.check(vec![envelope]).remove(0).is_ok();
+            counted.lock().unwrap()[usize::from(index)] += u64::from(holds);
+        }
+        answer(peer, submissions, AckCode::Accepted);
+        order_and_settle(peer, submissions);
+        true
+    });
+    let mut config = config(&nodes, 200.0, 500);
+    config.look_ahead_time = Duration::from_millis(20);
+    let committee = config.directory.committee.clone();
+    config.directory.committee = committee.with_key_plan(key_plan()).unwrap();
+    let outcome = run_all(config);
+    assert_adds_up(&outcome);
+    let tally = &outcome.tally;
+    assert_eq!((tally.refused, tally.unanswered, tally.lost), (0, 0, 0));
+    let keys = &outcome.keys;
+    let names: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
+    let expected = [key().key_id(), next.key_id()].map(|id| id.to_string());
+    assert_eq!(names, expected);
+    assert_eq!(keys[0].envelopes + keys[1].envelopes, tally.offered);
+    assert!(keys[0].envelopes > 0 && keys[1].envelopes > 0, "{keys:?}");
+    assert!(keys[0].from_s == 0.0 && keys[1].from_s > 0.0);
+    assert_eq!(*to_next.lock().unwrap(), [keys[1].envelopes; 4]);
+    assert_eq!(outcome.keys_refused, 0);
 }
 
 #[test]

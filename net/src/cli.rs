@@ -119,6 +119,9 @@ struct LocalnetArguments {
     /// Let the committee make its sealing key itself before the load starts, instead of a dealer.
     #[arg(long)]
     dkg: bool,
+    /// As --dkg, and the committee makes its next sealing key TIME after each, under load; clients learn of it.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    new_key_every: Option<Duration>,
     /// When an authority may send what it signed: once it is on disk, or once it is written (synced every second).
     #[arg(long, value_enum, default_value_t = Durability::Sync)]
     durability: Durability,
@@ -178,6 +181,25 @@ struct CommitteeArguments {
     /// The id of a rollup that is served, sealed envelopes only; may be given several times [default: 1].
     #[arg(long, value_name = "ID")]
     rollup: Vec<u64>,
+    /// How long after each sealing key the committee begins to make the next, at most a day; `never` keeps the first.
+    #[arg(long, default_value = "1440m", value_name = "TIME|never", value_parser = parse_renewal)]
+    new_key_every: Renewal,
+}
+
+/// When a committee renews its sealing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    Never,
+    Every(Duration),
+}
+
+impl Renewal {
+    fn renew_us(self) -> Option<u64> {
+        match self {
+            Self::Never => None,
+            Self::Every(time) => u64::try_from(time.as_micros()).ok(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -291,6 +313,7 @@ impl LocalnetArguments {
             payload_len: self.payload,
             open: self.open,
             dkg: self.dkg,
+            new_key_every: self.new_key_every,
             durability: self.durability,
             backend: self.backend,
             kills: self.kill,
@@ -355,6 +378,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         timers: Timers::default(),
         settle_node: 0,
         dkg: false,
+        renew_us: None,
     };
     testnet::write(&plan, &arguments.out, &mut system_entropy)?;
     println!(
@@ -394,7 +418,9 @@ fn found(arguments: CommitteeArguments) -> anyhow::Result<()> {
         policy: RollupPolicy::Sealed,
     });
     let chain_id = ChainId(arguments.chain);
-    let roster = founding::found(chain_id, clock(), rollups.collect(), &arguments.authority)?;
+    let renew_us = arguments.new_key_every.renew_us();
+    let founders = &arguments.authority;
+    let roster = founding::found(chain_id, clock(), rollups.collect(), renew_us, founders)?;
     let path = arguments.out.display();
     let mut file = std::fs::File::create_new(&arguments.out)
         .map_err(|error| Unusable(format!("cannot write {path}: {error}")))?;
@@ -511,6 +537,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+fn parse_renewal(text: &str) -> Result<Renewal, String> {
+    match text {
+        "never" => Ok(Renewal::Never),
+        time => parse_duration(time).map(Renewal::Every),
+    }
+}
+
 fn parse_rate(text: &str) -> Result<Rate, String> {
     if text == "max" {
         return Ok(Rate::Max);
@@ -550,6 +583,10 @@ mod tests {
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert!(parse_duration("0s").is_err() && parse_duration("1h").is_err());
         assert!(parse_duration("-1s").is_err() && parse_duration("NaN").is_err());
+        let every = |time: &str| parse_renewal(time).map(Renewal::renew_us);
+        assert_eq!(every("1440m"), Ok(Some(86_400_000_000)));
+        assert_eq!(every("never"), Ok(None));
+        assert!(every("0s").is_err() && every("1441m").is_err());
         assert_eq!(parse_rate("max"), Ok(Rate::Max));
         assert_eq!(parse_rate("12.5"), Ok(Rate::Fixed(12.5)));
         assert!(parse_rate("0").is_err() && parse_rate("inf").is_err());

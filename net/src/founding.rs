@@ -97,11 +97,12 @@ pub fn make_keys(out: &Path, [signing, link, decryption]: [&[u8; 32]; 3]) -> any
 
 /// Puts a committee together from public keys, in the order in which they are given.
 ///
-/// Errors: a file that is none, or a committee that cannot be.
+/// `renew_us` as in [`KeyPlan`]. Errors: a file that is none, or a committee that cannot be.
 pub fn found(
     chain_id: ChainId,
     epoch_start: TimestampUs,
     rollups: Vec<Rollup>,
+    renew_us: Option<u64>,
     founders: &[Founder],
 ) -> anyhow::Result<Roster> {
     let (mut signing_keys, mut link_keys) = (Vec::new(), Vec::new());
@@ -125,7 +126,7 @@ pub fn found(
         encryption_keys,
         threshold: committee.thresholds().quorum(),
         window_anchors: WINDOW_ANCHORS,
-        renew_us: None,
+        renew_us,
     };
     let roster = Roster {
         committee: committee.with_key_plan(plan)?,
@@ -251,7 +252,7 @@ mod tests {
             id: RollupId(1),
             policy: RollupPolicy::Sealed,
         };
-        found(ChainId(9), TimestampUs(5), vec![rollup], founders)
+        found(ChainId(9), TimestampUs(5), vec![rollup], None, founders)
     }
 
     #[test]

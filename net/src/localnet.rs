@@ -57,6 +57,8 @@ pub struct LocalnetPlan {
     pub open: bool,
     /// The committee makes its sealing key itself before the load starts.
     pub dkg: bool,
+    /// And the next one so long after each, while the load runs.
+    pub new_key_every: Option<Duration>,
     /// For every node.
     pub durability: Durability,
     /// For every node.
@@ -221,11 +223,13 @@ impl Network {
             backend: plan.backend,
             timers: plan.timers,
             settle_node: usize::from(settle_node),
-            dkg: plan.dkg,
+            dkg: plan.dkg || plan.new_key_every.is_some(),
+            renew_us: plan.new_key_every.map(|every| every.as_micros() as u64),
         };
         let roster = testnet::write(&testnet, data, &mut system_entropy)?;
         validate(plan, &keys::dealt_or_stand_in(&roster)?)?;
-        let dealt = (!plan.dkg).then(|| roster.into_directory()).transpose()?;
+        let is_dealt = roster.committee.key_plan().is_none();
+        let dealt = is_dealt.then(|| roster.into_directory()).transpose()?;
         let mut nodes = Vec::new();
         for index in 0..plan.nodes {
             nodes.push(start_node(data, index, 1)?);
@@ -512,6 +516,10 @@ fn load_config(
     let mut config = LoadConfig::new(directory.clone(), ROLLUP, workload);
     config.open = plan.open;
     config.payload_len = plan.payload_len;
+    // Sealed so shortly before they are sent, envelopes show each change of keys.
+    if let Some(every) = plan.new_key_every {
+        config.look_ahead_time = LOOK_AHEAD.min(every);
+    }
     config
 }
 
@@ -627,6 +635,8 @@ fn progress_text(progress: &Progress) -> String {
     )
 }
 
+/// How long before it is sent an envelope is sealed, where keys change.
+const LOOK_AHEAD: Duration = Duration::from_millis(200);
 /// The one rollup of a local network.
 const ROLLUP: RollupId = RollupId(1);
 /// Between the end of the load and the stop of the nodes.

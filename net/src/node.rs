@@ -34,7 +34,7 @@ use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::core::{CorePorts, CoreReport, CoreStage};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
-use crate::stage::key_watch::{KeyIdCell, KeyWatch};
+use crate::stage::key_watch::{KeyCell, KeyWatch};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::stats::CoreSteps;
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell};
@@ -228,7 +228,7 @@ impl Setup {
             plan,
         } = self;
         let committee = Arc::new(roster.committee.clone());
-        let key_id = KeyIdCell::default();
+        let key = KeyCell::default();
         let made_file = data.join(MADE_COMMITTEE_FILE);
         let made_file = committee.key_plan().map(|_| (roster.clone(), made_file));
         let stop = Arc::new(AtomicBool::new(false));
@@ -287,8 +287,9 @@ impl Setup {
         let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let mut verifier = EnvelopeVerifier::without_keys(system_entropy()?);
-        let mut watch = KeyWatch::new(key_id.clone(), made_file);
-        watch.look(engine.0.keys(), &mut verifier)?;
+        let mut watch = KeyWatch::new(key.clone(), made_file);
+        // Nobody is connected yet who would have to be told.
+        watch.look(&engine.0, &mut verifier)?;
         let core = CoreStage::new(
             engine,
             committee.clone(),
@@ -343,7 +344,7 @@ impl Setup {
                 chosen: chosen.kind,
                 committee: committee.clone(),
                 link_keys: link_keys.clone(),
-                key_id: key_id.clone(),
+                key: key.clone(),
                 addresses: addresses.clone(),
                 core_index: thread.core,
                 stop: stop.clone(),
@@ -399,7 +400,7 @@ struct Hosted {
     chosen: BackendKind,
     committee: Arc<fairlane_engine::committee::Committee>,
     link_keys: Arc<LinkKeys>,
-    key_id: KeyIdCell,
+    key: KeyCell,
     addresses: IoAddresses,
     core_index: usize,
     stop: Arc<AtomicBool>,
@@ -425,7 +426,7 @@ impl Hosted {
             backend,
             self.committee,
             self.link_keys,
-            self.key_id,
+            self.key,
             &self.addresses,
             ports,
         )?;

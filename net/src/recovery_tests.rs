@@ -62,6 +62,7 @@ impl Stopped {
             timers: Timers::default(),
             settle_node: 0,
             dkg: false,
+            renew_us: None,
         };
         let roster = testnet::write(&plan, folder.path(), &mut system_entropy).unwrap();
         let path = folder.path().join("node-0.toml");

@@ -45,6 +45,8 @@ pub struct TestnetPlan {
     pub settle_node: usize,
     /// Nobody deals: the committee makes its sealing key at its first start.
     pub dkg: bool,
+    /// And the next one so long after each, microseconds; none: it keeps its key.
+    pub renew_us: Option<u64>,
 }
 
 /// What one authority keeps secret.
@@ -127,7 +129,7 @@ fn make(
             encryption_keys,
             threshold: t,
             window_anchors: WINDOW_ANCHORS,
-            renew_us: None,
+            renew_us: plan.renew_us,
         })?;
     } else {
         let (dealt, shares) = deal(plan.chain_id, Epoch(0), n, t, &entropy()?)?;
@@ -270,6 +272,7 @@ mod tests {
             timers: Timers::default(),
             settle_node: 0,
             dkg: false,
+            renew_us: None,
         }
     }
 
@@ -304,11 +307,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let plan = TestnetPlan {
             dkg: true,
+            renew_us: Some(7),
             ..plan(4)
         };
         write(&plan, folder.path(), &mut system_entropy).unwrap();
         let roster = Roster::load(&folder.path().join(COMMITTEE_FILE)).unwrap();
         assert!(roster.sealing_key.is_none());
+        assert_eq!(roster.committee.key_plan().unwrap().renew_us, Some(7));
         let public = &roster.committee.key_plan().unwrap().encryption_keys;
         for (index, public) in public.iter().enumerate() {
             let path = folder.path().join(format!("node-{index}.toml"));

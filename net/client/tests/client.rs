@@ -14,23 +14,22 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fairlane_client::protocol::{
-    Ack, AckCode, ENVELOPE_LEN_MAX, GoodbyeCode, KeyNotice, NOTICE_LEN_MAX, OrderedItem,
-    SIGNED_HEADER_LEN, encode_acks, encode_goodbye, encode_key, encode_ordered, encode_receipts,
-    encode_settled, encode_welcome,
+    Ack, AckCode, ENVELOPE_LEN_MAX, GoodbyeCode, NOTICE_LEN_MAX, OrderedItem, SIGNED_HEADER_LEN,
+    encode_acks, encode_goodbye, encode_ordered, encode_receipts, encode_settled, encode_welcome,
 };
 use fairlane_client::{
     Client, ClientOptions, CloseReason, Event, LinkCounts, Observer, ReceiptError,
 };
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
-use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
-use fairlane_engine::keyring::statement::{KeyStatement, sign_statement};
+use fairlane_engine::keyring::statement::KeyStatement;
 use fairlane_engine::merkle;
 use fairlane_engine::seal::SealingKey;
 use fairlane_engine::types::{
     AuthorityIndex, BatchSeq, Digest, Entry, Epoch, KeyId, Position, Round, Sha256Hash, TimestampUs,
 };
 use fake_node::{
-    CHAIN, FakeNode, KEY, Owned, Peer, committee, key_id, sealing_key, signing_key, welcome,
+    CHAIN, FakeNode, KEY, Owned, Peer, committee, key_id, key_plan, sealing_key, signing_key,
+    welcome,
 };
 
 /// Keeps all events; wants receipts of the tags in `entries`.
@@ -561,31 +560,8 @@ fn an_envelope_that_no_node_takes_is_refused_here() {
 
 /// A committee of four that renews its keys.
 fn renewing_client(addresses: &[SocketAddr]) -> Client {
-    let plan = KeyPlan {
-        encryption_keys: (0..4)
-            .map(|index| DecryptionKey::generate(&[index; 32]).public())
-            .collect(),
-        threshold: 3,
-        window_anchors: 8,
-        renew_us: Some(1),
-    };
-    let committee = committee(4).with_key_plan(plan).unwrap();
+    let committee = committee(4).with_key_plan(key_plan()).unwrap();
     Client::new(committee, KEY.clone(), addresses, ClientOptions::default())
-}
-
-/// Says that the committee has made `key`, as authority `index`.
-fn vouch(peer: &mut Peer, index: u8, key: &SealingKey) {
-    let statement = KeyStatement {
-        since: TimestampUs(5),
-        key: key.clone(),
-    };
-    let statement = statement.encode();
-    let signature = sign_statement(&statement, &signing_key(index)).to_bytes();
-    let notice = KeyNotice {
-        signature: &signature,
-        statement: &statement,
-    };
-    peer.send(|out| encode_key(out, &notice));
 }
 
 #[test]
@@ -605,7 +581,7 @@ fn a_new_key_is_sealed_to_once_f_plus_one_nodes_vouch_for_it_and_a_liar_alone_ch
                 // Each greets with whatever it calls the newest key: no reason to hang up.
                 peer.greet(index, sealing_key(5, index).key_id());
                 while let Ok(key) = gate.recv() {
-                    vouch(peer, index, &key);
+                    peer.vouch(index, &key);
                 }
                 peer.wait_for_close();
             })

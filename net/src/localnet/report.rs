@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fairlane_loadgen::outcome::{Distribution, LatencySummary, LinkOutcome, Offering};
+use fairlane_loadgen::outcome::{Distribution, KeyUse, LatencySummary, LinkOutcome, Offering};
 use serde::{Deserialize, Serialize};
 
 use super::recheck::{self, Recorded, Settled};
@@ -37,6 +37,12 @@ pub struct Report {
     /// made it.
     #[serde(default)]
     pub key_made_s: Option<f64>,
+    /// The sealing keys that the load used, and from when.
+    #[serde(default)]
+    pub keys: Vec<KeyUse>,
+    /// Notices of keys that counted for nothing: 0, or a node is faulty.
+    #[serde(default)]
+    pub keys_refused: u64,
     /// Bytes of payload in each.
     pub payload_len: usize,
     /// Envelopes planned and sent.
@@ -158,6 +164,8 @@ impl Report {
             kernel: host.kernel,
             sealed: !plan.open,
             key_made_s,
+            keys: outcome.keys,
+            keys_refused: outcome.keys_refused,
             payload_len: plan.payload_len,
             offered: outcome.tally.offered,
             accepted: outcome.tally.accepted,
@@ -255,6 +263,17 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "  sealing key made by the committee itself in {ms:.0} ms, before the load"
+            )?;
+        }
+        for (number, key) in self.keys.iter().enumerate().filter(|_| self.keys.len() > 1) {
+            let from = match number {
+                0 => "from the start".to_owned(),
+                _ => format!("from {:.1} s", key.from_s),
+            };
+            writeln!(
+                f,
+                "  sealing key {} of epoch {}, {from}: {} envelopes",
+                key.key_id, key.epoch, key.envelopes
             )?;
         }
         if !self.search.is_empty() {

@@ -249,7 +249,9 @@ impl CoreStage {
 
     fn carry_out(&mut self) -> Result<(), Fatal> {
         let keys = &mut self.ports.keys;
-        keys.look(self.engine.keys(), &mut self.verifier)?;
+        if let Some(frame) = keys.look(&self.engine, &mut self.verifier)? {
+            self.send(FromCore::NewKey { frame });
+        }
         if self.effects.is_empty() {
             return Ok(());
         }

@@ -18,7 +18,7 @@ use fairlane_client::protocol;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
-use super::key_watch::KeyIdCell;
+use super::key_watch::KeyCell;
 use super::links::peers::{Cut, LinkCounters};
 use super::links::{Links, Op};
 use super::messages::{FromCore, ToCore};
@@ -119,7 +119,7 @@ impl IoStage {
         mut backend: Box<dyn Backend>,
         committee: Arc<Committee>,
         link_keys: Arc<LinkKeys>,
-        key_id: KeyIdCell,
+        key: KeyCell,
         addresses: &IoAddresses,
         ports: IoPorts,
     ) -> Result<Self, Fatal> {
@@ -160,7 +160,7 @@ impl IoStage {
         let at: Vec<IpAddr> = addresses.peers.iter().map(SocketAddr::ip).collect();
         Ok(Self {
             backend,
-            links: Links::new(committee, own, key_id, (link_keys, at), ports.to_core),
+            links: Links::new(committee, own, key, (link_keys, at), ports.to_core),
             own,
             outgoing: addresses.peers.iter().map(outgoing).collect(),
             from_core: ports.from_core,
@@ -195,6 +195,14 @@ impl IoStage {
                 FromCore::CutPeer { peer } => self.cut_peer(peer, Cut::Rubbish),
                 FromCore::ToClient { connection, bytes } => {
                     if let Some(conn) = self.links.client(connection) {
+                        self.send(conn, bytes);
+                    }
+                }
+                FromCore::NewKey { frame } => {
+                    let listeners: Vec<ConnId> = self.links.key_listeners().collect();
+                    for conn in listeners {
+                        let mut bytes = self.backend.buffer();
+                        bytes.extend_from_slice(&frame);
                         self.send(conn, bytes);
                     }
                 }

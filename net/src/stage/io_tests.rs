@@ -140,7 +140,7 @@ impl Linked {
             Box::new(FakeBackend(network.clone())),
             Arc::new(committee_of_four()),
             keys(0),
-            KeyIdCell::default(),
+            KeyCell::default(),
             &addresses,
             ports,
         )

@@ -19,7 +19,7 @@ use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 use self::core_queue::CoreQueue;
 use self::peers::{Outcome, PeerLinks};
 use super::io::{CLIENTS, IoCounters};
-use super::key_watch::KeyIdCell;
+use super::key_watch::KeyCell;
 use super::messages::{NoticeFlags, ToCore};
 use crate::backend::{ConnId, Event};
 use crate::deframe::Deframer;
@@ -50,7 +50,7 @@ pub enum Op {
 pub struct Links {
     committee: Arc<Committee>,
     own: AuthorityIndex,
-    key_id: KeyIdCell,
+    key: KeyCell,
     /// Connections with authorities.
     pub peers: PeerLinks,
     /// Clients' connections, by slot.
@@ -78,6 +78,7 @@ enum Role {
     Client {
         connection: u64,
         settled: bool,
+        keys: bool,
     },
 }
 
@@ -89,7 +90,7 @@ impl Links {
     pub fn new(
         committee: Arc<Committee>,
         own: AuthorityIndex,
-        key_id: KeyIdCell,
+        key: KeyCell,
         (keys, addresses): (Arc<LinkKeys>, Vec<IpAddr>),
         to_core: rtrb::Producer<ToCore>,
     ) -> Self {
@@ -98,7 +99,7 @@ impl Links {
             peers: PeerLinks::new(keys, peer_frame_len_max(&committee), addresses),
             committee,
             own,
-            key_id,
+            key,
             conns: Vec::new(),
             clients: BTreeMap::new(),
             next_connection: 1,
@@ -115,11 +116,18 @@ impl Links {
 
     /// Connections of the clients that want to know how many batches are settled.
     pub fn settled_listeners(&self) -> impl Iterator<Item = ConnId> {
-        let wants = |conn: &&Conn| matches!(conn.role, Role::Client { settled: true, .. });
-        self.conns
-            .iter()
-            .flatten()
-            .filter(wants)
+        self.clients_where(|role| matches!(role, Role::Client { settled: true, .. }))
+    }
+
+    /// Connections of the clients that follow the keys.
+    pub fn key_listeners(&self) -> impl Iterator<Item = ConnId> {
+        self.clients_where(|role| matches!(role, Role::Client { keys: true, .. }))
+    }
+
+    fn clients_where(&self, wants: impl Fn(Role) -> bool) -> impl Iterator<Item = ConnId> {
+        let conns = self.conns.iter().flatten();
+        conns
+            .filter(move |conn| wants(conn.role))
             .map(|conn| conn.id)
     }
 
@@ -279,7 +287,9 @@ impl Links {
         *role = Role::Client {
             connection,
             settled: hello.settled,
+            keys: hello.keys,
         };
+        let word = self.key.load();
         let mut bytes = Vec::new();
         protocol::encode_welcome(
             &mut bytes,
@@ -287,9 +297,12 @@ impl Links {
                 authority: self.own,
                 chain_id: self.committee.chain_id,
                 epoch: self.committee.epoch,
-                key_id: self.key_id.load(),
+                key_id: word.key_id,
             },
         );
+        if let Some(frame) = word.frame.filter(|_| hello.keys) {
+            bytes.extend_from_slice(&frame);
+        }
         self.ops.push(Op::Send(id, bytes));
         let notices = NoticeFlags {
             receipts: hello.receipts,

@@ -78,6 +78,11 @@ pub enum FromCore {
         /// Frames.
         bytes: Vec<u8>,
     },
+    /// To every client that follows the keys: the authority vouches for a new one.
+    NewKey {
+        /// The notice, a whole frame.
+        frame: Arc<[u8]>,
+    },
     /// To every client that wants to know: how many batches are settled.
     Settled {
         /// All batches with a lower seq are.

@@ -347,6 +347,67 @@ fn an_authority_that_is_killed_finds_its_share_of_the_made_key_in_its_journal() 
     assert_eq!(node["keys_without_share"], 0);
 }
 
+/// What a run says of its keys: each newer than the one before, all that was sent sealed to one of them, and nothing of it
+/// refused or unanswered. Gives their epochs.
+fn epochs_of(report: &Value) -> Vec<u64> {
+    let keys = report["keys"].as_array().unwrap();
+    let epochs: Vec<u64> = keys
+        .iter()
+        .map(|key| key["epoch"].as_u64().unwrap())
+        .collect();
+    assert!(epochs.len() > 1, "no key was changed: {keys:?}");
+    assert!(epochs.is_sorted_by(|one, next| one < next), "{epochs:?}");
+    let sealed = |key: &Value| key["envelopes"].as_u64().unwrap();
+    assert!(sealed(&keys[0]) > 0 && sealed(&keys[1]) > 0, "{keys:?}");
+    let all: u64 = keys.iter().map(sealed).sum();
+    assert_eq!(all, report["offered"].as_u64().unwrap());
+    for name in ["refused", "unanswered", "keys_refused"] {
+        assert_eq!(report[name], 0, "{name}");
+    }
+    for node in report["node_reports"].as_array().unwrap() {
+        assert_eq!(node["engine"]["keys_without_share"], 0);
+    }
+    epochs
+}
+
+#[test]
+fn keys_change_under_load_with_nothing_refused_unanswered_or_lost() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let flags = ["--new-key-every", "1s", "--duration", "4s", "--rate", "100"];
+    let (ran, report) = run_localnet(&sandbox, &[&flags[..], &["--data", "data"]].concat());
+    let epochs = epochs_of(&report);
+    assert!(
+        ran.stdout
+            .contains("sealing key made by the committee itself")
+    );
+    assert_eq!(
+        ran.stdout.matches("  sealing key ").count(),
+        1 + epochs.len()
+    );
+    for index in 0..4 {
+        let file = sandbox.path(&format!("data/node-{index}/committee.json"));
+        let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        assert!(
+            file["key_epoch"].as_u64() >= epochs.last().copied(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn an_authority_that_is_killed_between_two_keys_comes_back_with_its_share_of_both() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let flags = ["--new-key-every", "1s", "--duration", "5s", "--rate", "100"];
+    let kill = ["--kill", "1@1500ms", "--restart", "1@2500ms"];
+    let (_, report) = run_localnet(&sandbox, &[&flags[..], &kill[..]].concat());
+    epochs_of(&report);
+    let node = &report["node_reports"][1]["engine"];
+    assert!(node["records_recovered"].as_u64().unwrap() > 0);
+    assert!(node["keys_made"].as_u64().unwrap() > 0, "one more since");
+}
+
 #[test]
 fn a_committee_founded_from_public_keys_makes_its_key_and_every_node_writes_it_down() {
     let _turn = turn();

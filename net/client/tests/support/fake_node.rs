@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::protocol::{
-    Hello, REQUEST_LEN_MAX, Request, Welcome, encode_welcome, next_frame,
+    Hello, KeyNotice, REQUEST_LEN_MAX, Request, Welcome, encode_key, encode_welcome, next_frame,
 };
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
+use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
+use fairlane_engine::keyring::statement::{KeyStatement, sign_statement};
 use fairlane_engine::seal::{SealingKey, deal};
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch, KeyId, RollupId, TimestampUs};
 
@@ -29,6 +31,17 @@ pub(crate) fn sealing_key(epoch: u32, seed: u8) -> SealingKey {
 
 pub(crate) fn key_id() -> KeyId {
     KEY.key_id()
+}
+
+/// How a committee of four renews its keys.
+pub(crate) fn key_plan() -> KeyPlan {
+    let public = |index| DecryptionKey::generate(&[index; 32]).public();
+    KeyPlan {
+        encryption_keys: (0..4).map(public).collect(),
+        threshold: 3,
+        window_anchors: 8,
+        renew_us: Some(1),
+    }
 }
 
 /// The signing key of authority `index`.
@@ -120,6 +133,18 @@ impl Peer {
         };
         self.send(|out| encode_welcome(out, &welcome(index, key_id)));
         hello
+    }
+
+    /// Says, as authority `index`, that the committee has made `key`, at consensus time 5.
+    pub(crate) fn vouch(&mut self, index: u8, key: &SealingKey) {
+        let (since, key) = (TimestampUs(5), key.clone());
+        let statement = KeyStatement { since, key }.encode();
+        let signature = sign_statement(&statement, &signing_key(index)).to_bytes();
+        let notice = KeyNotice {
+            signature: &signature,
+            statement: &statement,
+        };
+        self.send(|out| encode_key(out, &notice));
     }
 
     /// Sends what `encode` appends; a client that is gone is no fault of the test's.
