@@ -54,6 +54,9 @@ mod sealing;
 pub mod share;
 pub mod size_class;
 
+#[cfg(feature = "bench")]
+pub use many::forced;
+
 pub use deal::{KeyShare, deal};
 pub use envelope::{
     ENVELOPE_LEN_MAX, Envelope, EnvelopeError, LabelFields, SEALED_OVERHEAD, SealError,

@@ -37,7 +37,7 @@ pub(crate) fn crafted_under(
     content: &[u8],
 ) -> Vec<u8> {
     let s = Scalar::from(77u64);
-    let second = second_generator().point().library();
+    let second = second_generator().library();
     let encode = |point: RistrettoPoint| point.compress().to_bytes();
     let [u, u2, w, w2] = [
         RistrettoPoint::mul_base(&r),

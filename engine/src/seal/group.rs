@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_second_generator_is_this_point() {
         assert_eq!(
-            hex::encode(second_generator().point().encoding()),
+            hex::encode(second_generator().library().compress().to_bytes()),
             "024712c995fecbe15818d878e9190b3e3402cd801c14288afe1db8e3874cc473"
         );
     }

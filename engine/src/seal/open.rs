@@ -230,11 +230,10 @@ pub fn reveals_hold(
         of_x -= Scalar::from(b) * reveal.scalar;
         terms.extend([(Factor::Short(a), u.as_point()), (Factor::Short(b), &d.0)]);
     }
-    terms.extend([
-        (Factor::Full(of_g), base_generator().point()),
-        (Factor::Full(of_x), key.committee_key().as_point()),
-    ]);
-    Way::for_sum_of(terms.len()).sum(&terms).is_identity()
+    let way = Way::for_sum_of(terms.len() + 2);
+    let generators = [base_generator(), key.generator()].map(|g| g.point_for(way));
+    terms.extend([of_g, of_x].map(Factor::Full).into_iter().zip(&generators));
+    way.sum(&terms).is_identity()
 }
 
 /// Checks a published reveal from the envelope and r alone, and decrypts into `out` as [`open_into`] does.

@@ -248,11 +248,10 @@ fn sum_is_identity(weighted: &[Weighted<'_>]) -> bool {
             (Factor::Full(scalar_b * claim.e), &claim.u2),
         ]);
     }
-    terms.extend([
-        (Factor::Full(of_g), base_generator().point()),
-        (Factor::Full(of_g2), second_generator().point()),
-    ]);
-    Way::for_sum_of(terms.len()).sum(&terms).is_identity()
+    let way = Way::for_sum_of(terms.len() + 2);
+    let generators = [base_generator(), second_generator()].map(|g| g.point_for(way));
+    terms.extend([of_g, of_g2].map(Factor::Full).into_iter().zip(&generators));
+    way.sum(&terms).is_identity()
 }
 
 #[cfg(test)]
@@ -357,7 +356,7 @@ mod tests {
     fn each_equation_is_checked_and_the_two_cannot_cancel() {
         let net = Net::new(0, 4, 3);
         let (r, s) = (Scalar::from(5u64), Scalar::from(6u64));
-        let second = second_generator().point().library();
+        let second = second_generator().library();
         let (u2, w, w2) = (second * r, RistrettoPoint::mul_base(&s), second * s);
         assert!(
             net.check(with_points(&net, [u2, w, w2])).is_ok(),

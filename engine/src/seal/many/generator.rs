@@ -5,13 +5,16 @@ use curve25519_dalek::ristretto::{RistrettoBasepointTable, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
-use super::{Point, Way, prepared};
+use super::{Form, Point, Way, prepared};
 #[cfg(target_arch = "x86_64")]
 use crate::curve::{fixed::FixedTable, lanes::Ifma};
 
 /// A fixed point with a table of its multiples (30 KiB).
 pub(in crate::seal) struct Generator {
+    /// In the form that the best way takes.
     point: Point,
+    /// In the library's, which takes it where there are few points.
+    library: RistrettoPoint,
     table: Table,
 }
 
@@ -38,6 +41,7 @@ impl Generator {
         match way {
             Way::Library => Self {
                 point: prepared(RISTRETTO_BASEPOINT_POINT),
+                library: RISTRETTO_BASEPOINT_POINT,
                 table: Table::LibraryBase,
             },
             #[cfg(target_arch = "x86_64")]
@@ -54,12 +58,27 @@ impl Generator {
         };
         Self {
             point: prepared,
+            library: point,
             table,
         }
     }
 
-    pub(in crate::seal) const fn point(&self) -> &Point {
-        &self.point
+    /// For a sum done this way.
+    pub(in crate::seal) const fn point_for(&self, way: Way) -> Point {
+        match way {
+            Way::Library => Point {
+                encoding: self.point.encoding,
+                form: Form::Library(self.library),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Way::Lanes(_) => self.point,
+        }
+    }
+
+    /// As the library has it.
+    #[cfg(any(test, feature = "sim"))]
+    pub(in crate::seal) const fn library(&self) -> &RistrettoPoint {
+        &self.library
     }
 
     /// `scalar` times this point, in constant time; by the library, for which alone there is no table if lanes have one.
@@ -68,7 +87,7 @@ impl Generator {
             Table::LibraryBase => RistrettoPoint::mul_base(scalar),
             Table::Library(table) => &**table * scalar,
             #[cfg(target_arch = "x86_64")]
-            Table::Lanes(..) => self.point.library() * scalar,
+            Table::Lanes(..) => self.library * scalar,
         }
     }
 
