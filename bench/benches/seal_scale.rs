@@ -1,6 +1,7 @@
 //! What sealing costs as the committee grows, over ristretto255 (the engine's) and, for comparison, over BLS12-381 G1.
 //!
-//! n authorities, of which t = n - f open. Figures are for a batch of [`ENTRIES`]; throughput is entries. BLS12-381 runs on as many
+//! n authorities, of which t = n - f open. Figures are for a batch of [`ENTRIES`] with [`PAYLOAD_LEN`] bytes
+//! of payload each; throughput is entries. BLS12-381 runs on as many
 //! cores as it is given: measure with `taskset -c 0`.
 
 use std::hint::black_box;
@@ -8,11 +9,13 @@ use std::hint::black_box;
 use blstrs::G1Affine;
 use criterion::{Criterion, SamplingMode};
 use fairlane_bench::measure::{self, operation};
-use fairlane_bench::sealing::{ORDER_ROOT, SEQ, Sealing, payload, us};
+use fairlane_bench::sealing::{
+    ENTROPY, ORDER_ROOT, PAYLOAD_LEN, SEQ, Sealing, label_fields, payload, us,
+};
 use fairlane_bench::tdh2_bls::{Bls, Sealed, Shares};
 use fairlane_engine::seal::{
     ClaimedShare, SEALED_OVERHEAD, SharePoints, combine_claimed, open_claimed, opened_len,
-    reveals_hold,
+    reveals_hold, seal,
 };
 use group::ff::Field;
 
@@ -43,7 +46,7 @@ fn wire_lens() {
     let bls_us = bls.check(&sealed).expect("honest proofs hold");
     let bls_message = bls.share(0, &bls_us).wire_len();
     let overhead = sealed[0].wire_len() - payload(0).len();
-    eprintln!("bytes on the wire, ristretto255 and BLS12-381 G1:");
+    eprintln!("payloads of {PAYLOAD_LEN} bytes; bytes on the wire, ristretto255 and BLS12-381 G1:");
     eprintln!("  sealing adds to a payload       {SEALED_OVERHEAD} {overhead}");
     eprintln!("  a share message of {ENTRIES} entries  {message} {bls_message}");
     for (n, _) in COMMITTEES {
@@ -70,9 +73,20 @@ fn clients(criterion: &mut Criterion) {
     operation(criterion, "bls12_381::decode", 1).bench_function("points=1", |bencher| {
         bencher.iter(|| G1Affine::from_compressed(black_box(&bytes)));
     });
-    operation(criterion, "tdh2::seal", 1).bench_function("group=bls12-381-g1", |bencher| {
-        bencher.iter(|| bls.seal(black_box(&payload(0)), 0));
-    });
+    operation(criterion, "tdh2::seal", 1)
+        .bench_function("group=bls12-381-g1", |bencher| {
+            bencher.iter(|| bls.seal(black_box(&payload(0)), 0));
+        })
+        .bench_function("group=ristretto255", |bencher| {
+            bencher.iter(|| {
+                seal(
+                    &sealing.key,
+                    &label_fields(),
+                    black_box(&payload(0)),
+                    &ENTROPY,
+                )
+            });
+        });
     let sealed = sealed(&bls);
     let mut group = operation(criterion, "tdh2::check_envelopes", ENTRIES.into());
     group.bench_function(format!("group=bls12-381-g1,batch={ENTRIES}"), |bencher| {
