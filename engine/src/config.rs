@@ -1,6 +1,7 @@
 //! Local settings of one authority's engine: none of them changes what is agreed, only when this node acts.
 
 use crate::engine::UNOPENED_MAX;
+use crate::engine::snapshot::SNAPSHOT_BYTES_DEFAULT;
 use crate::pace::leader_wait::LeaderWaitBounds;
 use crate::sync::served::BATCHES_KEPT_MAX;
 
@@ -28,6 +29,8 @@ pub struct EngineConfig {
     pub unopened_max: u32,
     /// Settled batches kept in memory for peers that missed them; older ones are read from the disk.
     pub batches_kept_max: u32,
+    /// Bytes of records after which a snapshot is recorded; see [`crate::engine::snapshot`].
+    pub snapshot_bytes: u64,
 }
 
 impl EngineConfig {
@@ -54,6 +57,7 @@ impl Default for EngineConfig {
             unlisted_max: 65_536,
             unopened_max: UNOPENED_MAX,
             batches_kept_max: BATCHES_KEPT_MAX as u32,
+            snapshot_bytes: SNAPSHOT_BYTES_DEFAULT,
         }
     }
 }

@@ -126,6 +126,8 @@ counters! {
     sync_parts_bad,
     /// Checkpoints offered that lie too many batches ahead to fetch them.
     sync_gap_too_long,
+    /// Own snapshots recorded.
+    snapshots,
     /// States taken over from peers.
     states_taken,
     /// Checkpoints among planned batches that did not open, up to which batches were fetched instead.

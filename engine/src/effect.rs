@@ -12,7 +12,7 @@ use crate::input::ClientTag;
 use crate::message::PeerMessage;
 use crate::sync::part::Item;
 use crate::types::{AuthorityIndex, BatchSeq, Sha256Hash};
-use crate::wire::DecodeError;
+use crate::wire::{DecodeError, Reader, Writer};
 
 /// One effect of [`crate::engine::Engine::handle`].
 #[derive(Clone, Debug)]
@@ -92,6 +92,76 @@ pub enum Record {
     Evidence(Arc<[u8]>),
     /// Part of a state that was taken over from a peer: the checkpoint's header 181, index u32, how many parts u32, bytes.
     State(Arc<[u8]>),
+    /// Part of an own snapshot; see [`SnapshotPart`].
+    Snapshot(Arc<[u8]>),
+}
+
+impl Record {
+    /// Its bytes.
+    pub const fn body(&self) -> &Arc<[u8]> {
+        match self {
+            Self::Envelope(body)
+            | Self::OwnVertex(body)
+            | Self::Vertex(body)
+            | Self::Anchor(body)
+            | Self::Batch(body)
+            | Self::Evidence(body)
+            | Self::State(body)
+            | Self::Snapshot(body) => body,
+        }
+    }
+}
+
+/// The body of a [`Record::Snapshot`]: the checkpoint's header 181, the first record to be read with it u64, index u32, how
+/// many parts u32, bytes. The parts of one snapshot follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPart<'a> {
+    /// The header of the checkpoint whose state it holds.
+    pub header: BatchHeader,
+    /// With the snapshot, no record before this one (counted from 1) is needed to start again.
+    pub tail_from: u64,
+    /// Which part, from 0.
+    pub index: u32,
+    /// Of how many.
+    pub of: u32,
+    /// Its share of the content.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> SnapshotPart<'a> {
+    /// Reads one. Errors: too short, no header, or no part of that many.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let part = Self {
+            header: BatchHeader::decode(reader.bytes(HEADER_LEN)?)?,
+            tail_from: reader.u64()?,
+            index: reader.u32()?,
+            of: reader.u32()?,
+            bytes: reader.bytes(reader.left())?,
+        };
+        match part.index < part.of {
+            true => Ok(part),
+            false => Err(DecodeError::NotCanonical("part of a snapshot")),
+        }
+    }
+
+    /// Its encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(HEADER_LEN + 16 + self.bytes.len());
+        Writer::new(&mut body)
+            .bytes(&self.header.encode())
+            .u64(self.tail_from)
+            .u32(self.index)
+            .u32(self.of)
+            .bytes(self.bytes);
+        body
+    }
+
+    /// Whether this is the part of the same snapshot that follows `before`.
+    pub fn follows(&self, before: &Self) -> bool {
+        (self.header, self.tail_from, self.of) == (before.header, before.tail_from, before.of)
+            && self.index == before.index + 1
+    }
 }
 
 /// The header in the body of a [`Record::Batch`]. Errors: too short, or no header.

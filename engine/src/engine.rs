@@ -19,12 +19,13 @@ mod recover;
 mod resending;
 mod revealing;
 mod serving;
+pub mod snapshot;
 mod syncing;
 
 pub use footprint::Footprint;
 use pausing::Emissions;
 pub use pausing::{UNOPENED_BYTES_MAX, UNOPENED_MAX};
-pub use recover::RecoverError;
+pub use recover::{Recorded, RecoverError};
 pub use revealing::SHARES_ASKED_MAX;
 pub use serving::{ROUNDS_ASKED_MAX, ROUNDS_VERTICES_MAX};
 pub use syncing::STATE_RECORD_LEN_MAX;
@@ -114,6 +115,7 @@ pub struct Engine {
     dag_faults_seen: usize,
     checkpoints: Checkpoints,
     syncing: Syncing,
+    snapshots: snapshot::Snapshots,
     counters: Counters,
 }
 
@@ -247,6 +249,7 @@ impl Engine {
             dag_faults_seen: 0,
             checkpoints: Checkpoints::default(),
             syncing: Syncing::new(own, n, &config),
+            snapshots: snapshot::Snapshots::default(),
             counters: Counters::default(),
             config,
             committee,
@@ -310,6 +313,7 @@ impl Engine {
         self.try_resend(now, effects);
         self.try_fetch(now, effects);
         self.try_sync(now, effects);
+        self.try_snapshot(effects);
     }
 
     /// Goes on with the reveal of what inputs have emitted: the own shares are made here, the dearest step of all.

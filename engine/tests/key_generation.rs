@@ -13,6 +13,8 @@ use common::World;
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::dkg::{Failure, WINDOW_ANCHORS};
+use fairlane_engine::effect::{Record, SnapshotPart};
+use fairlane_engine::engine::snapshot::newest_snapshot;
 use fairlane_engine::keyring::statement::{KeyStatement, is_signed_by};
 use fairlane_engine::keyring::{CommitteeKey, KEYS_HELD_MAX};
 use fairlane_engine::types::{AuthorityIndex, Epoch};
@@ -271,4 +273,49 @@ fn the_usual_window_is_one_that_a_committee_at_full_pace_passes_in_seconds() {
     let config = EngineConfig::default();
     let shortest_us = WINDOW_ANCHORS * config.round_interval_us_min;
     assert!((SECOND..10 * SECOND).contains(&shortest_us));
+}
+
+/// The records of the generation are no part of the tail any more.
+#[test]
+fn all_that_start_again_from_snapshots_have_the_key_and_their_shares() {
+    let parameters = Parameters {
+        gc_depth_rounds: 8,
+        checkpoint_interval_rounds: 16,
+        ..Parameters::default()
+    };
+    let config = EngineConfig {
+        heartbeat_us: 1_000,
+        leader_timeout_us: 1_500,
+        round_interval_us_min: 500,
+        snapshot_bytes: 20_000,
+        ..EngineConfig::default()
+    };
+    let mut world = World::generating(4, parameters, config, (WINDOW, None), true);
+    let all = [0, 1, 2, 3];
+    run_to_key(&mut world, &all, 1);
+    world.run_for(SECOND);
+    for at in all {
+        let records = &world.nodes[at].journal[..world.nodes[at].durable as usize];
+        let parts = newest_snapshot(records).expect("a snapshot");
+        let part = SnapshotPart::decode(&parts[0]).unwrap();
+        let is_said = |record: &Record| matches!(record, Record::OwnVertex(_));
+        assert!(
+            records[..part.tail_from as usize]
+                .iter()
+                .filter(|record| is_said(record))
+                .count()
+                > 60,
+            "the generation lies before the tail"
+        );
+    }
+    for at in all {
+        let durable = world.nodes[at].durable as usize;
+        world.restart(at, durable);
+    }
+    for at in all {
+        assert!(newest(&world, at).share.is_some(), "{at} holds a share");
+    }
+    load(&mut world, &all, 0..50);
+    world.run_for(2 * SECOND);
+    assert_revealed(&world, &all, 0..50);
 }

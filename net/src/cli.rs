@@ -375,6 +375,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         addresses,
         durability: Durability::Sync,
         backend: BackendName::Auto,
+        retention_bytes: config::retention_bytes(),
         timers: Timers::default(),
         settle_node: 0,
         dkg: false,

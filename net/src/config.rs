@@ -62,6 +62,12 @@ pub struct NodeConfig {
     /// Settlement ring size in bytes, a power of two.
     #[serde(default = "ring_bytes")]
     pub settle_ring_bytes: u64,
+    /// Bytes of the journal that are kept at least; 0 keeps everything.
+    #[serde(default = "retention_bytes")]
+    pub retention_bytes: u64,
+    /// The same where the settlement worker has not settled all of it; 0 keeps that for ever.
+    #[serde(default = "retention_unsettled_bytes")]
+    pub retention_unsettled_bytes: u64,
     /// Timers and bounds.
     #[serde(default)]
     pub timers: Timers,
@@ -193,6 +199,14 @@ const fn ring_bytes() -> u64 {
     64 << 20
 }
 
+pub(crate) const fn retention_bytes() -> u64 {
+    1 << 30
+}
+
+pub(crate) const fn retention_unsettled_bytes() -> u64 {
+    16 << 30
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +227,8 @@ mod tests {
             backend: BackendName::Mio,
             authorities_here: 5,
             settle_ring_bytes: 1 << 20,
+            retention_bytes: 1 << 28,
+            retention_unsettled_bytes: 0,
             timers: Timers::default(),
         }
     }

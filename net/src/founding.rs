@@ -13,7 +13,10 @@ use fairlane_engine::dkg::{DecryptionKey, EncryptionKey, KeyPlan, WINDOW_ANCHORS
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BackendName, NodeConfig, SettleConfig, Timers, read_toml};
+use crate::config::{
+    BackendName, NodeConfig, SettleConfig, Timers, read_toml, retention_bytes,
+    retention_unsettled_bytes,
+};
 use crate::journal::Durability;
 use crate::session::keys::{LINK_KEY_LEN, LinkSecret};
 use crate::testnet::{to_toml, write_secret};
@@ -199,6 +202,8 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         backend: BackendName::Auto,
         authorities_here: 1,
         settle_ring_bytes: 64 << 20,
+        retention_bytes: retention_bytes(),
+        retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: Timers::default(),
     };
     write_secret(&keys.join(NODE_FILE), &to_toml(&config))?;

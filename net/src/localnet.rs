@@ -221,6 +221,8 @@ impl Network {
             addresses,
             durability: plan.durability,
             backend: plan.backend,
+            // The order is computed again from all records.
+            retention_bytes: 0,
             timers: plan.timers,
             settle_node: usize::from(settle_node),
             dkg: plan.dkg || plan.new_key_every.is_some(),

@@ -27,7 +27,8 @@ use zeroize::Zeroizing;
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::config::{BackendName, NodeConfig, resolve};
 use crate::journal::{
-    BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, StoppedJournal,
+    BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, Retention, StoppedJournal,
+    Trim,
 };
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
@@ -276,7 +277,11 @@ impl Setup {
                 keys,
                 timers: config.timers.into(),
             };
-            recover_and_start(&config, &plan, &data, recovery, move || wake.wake())?
+            let watch = settle.watch();
+            let settled = move || watch.settled_count();
+            recover_and_start(&config, &plan, &data, recovery, settled, move || {
+                wake.wake()
+            })?
         };
 
         let loader = BatchLoader::start(&data, committee.epoch, {
@@ -442,6 +447,7 @@ fn recover_and_start(
     plan: &CorePlan,
     data: &Path,
     recovery: Recovery,
+    settled: impl Fn() -> u64 + Send + 'static,
     wake: impl Fn() + Send + 'static,
 ) -> anyhow::Result<(Started, Journal<Arc<[u8]>>)> {
     let identity = JournalIdentity {
@@ -451,7 +457,13 @@ fn recover_and_start(
     let mut journal = JournalConfig::new(data, identity);
     journal.durability = config.durability;
     let mut journal = StoppedJournal::open(&journal)?;
+    let epoch = recovery.committee.epoch;
     let started_engine = recovery.run(&mut journal)?;
+    let retention = Retention {
+        bytes: config.retention_bytes,
+        unsettled_bytes: config.retention_unsettled_bytes,
+    };
+    journal.set_trim(Trim::new(data, epoch, retention, settled));
     let core = plan
         .threads
         .iter()

@@ -2,7 +2,8 @@
 //!
 //! The journal of a new node is empty, and its engine new. Otherwise the engine takes in its own records (see
 //! [`Engine::recover`] for what that keeps and why a torn tail takes nothing from anybody); what it must say first is carried
-//! out when the node runs. Records are streamed: memory holds one segment beside the engine.
+//! out when the node runs. Records are streamed: memory holds one segment beside the engine. Where the journal holds a snapshot,
+//! only that and the tail behind it are read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::effect::{Effect, Record};
-use fairlane_engine::engine::Engine;
+use fairlane_engine::engine::{Engine, Recorded};
 use fairlane_engine::keyring::EngineKeys;
 use fairlane_engine::types::AuthorityIndex;
 
@@ -35,6 +36,7 @@ impl Recovery {
     /// Errors: the journal is damaged, somebody else's, or its records do not fit together; which one, and where it lies.
     pub(crate) fn run(self, journal: &mut StoppedJournal) -> anyhow::Result<(Engine, Vec<Effect>)> {
         let (own, start) = (self.own, Instant::now());
+        let (snapshot, before) = journal.seek_snapshot()?.unwrap_or_default();
         let mut records = Records {
             journal,
             count: 0,
@@ -42,13 +44,17 @@ impl Recovery {
             failure: None,
         };
         let mut effects = Vec::new();
-        let recovered = Engine::recover(
+        let recovered = Engine::recover_from(
             self.committee,
             self.own,
             self.keys,
             self.timers,
             clock(),
-            &mut records,
+            Recorded {
+                snapshot,
+                before,
+                records: &mut records,
+            },
             &mut effects,
         );
         if let Some(failure) = records.failure {
@@ -63,8 +69,12 @@ impl Recovery {
             None => error.into(),
         })?;
         if count > 0 {
+            let from = match before {
+                0 => String::new(),
+                _ => format!("a snapshot and, behind record {before}, "),
+            };
             eprintln!(
-                "{own}: recovered from {count} records ({:.1} MB) in {} ms: next round {}, next batch {}",
+                "{own}: recovered from {from}{count} records ({:.1} MB) in {} ms: next round {}, next batch {}",
                 bytes as f64 / 1e6,
                 start.elapsed().as_millis(),
                 engine.round().0,
@@ -133,6 +143,7 @@ fn to_engine(kind: Kind, body: Arc<[u8]>) -> Record {
         Kind::Batch => Record::Batch(body),
         Kind::Evidence => Record::Evidence(body),
         Kind::State => Record::State(body),
+        Kind::Snapshot => Record::Snapshot(body),
         Kind::Header | Kind::Durable => unreachable!("the reader gives no records of its own"),
     }
 }
@@ -147,6 +158,7 @@ pub(crate) fn to_journal(record: Record) -> (Kind, Arc<[u8]>) {
         Record::Batch(body) => (Kind::Batch, body),
         Record::Evidence(body) => (Kind::Evidence, body),
         Record::State(body) => (Kind::State, body),
+        Record::Snapshot(body) => (Kind::Snapshot, body),
     }
 }
 

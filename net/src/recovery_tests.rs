@@ -63,6 +63,7 @@ impl Stopped {
             settle_node: 0,
             dkg: false,
             renew_us: None,
+            retention_bytes: 0,
         };
         let roster = testnet::write(&plan, folder.path(), &mut system_entropy).unwrap();
         let path = folder.path().join("node-0.toml");

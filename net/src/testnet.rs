@@ -18,7 +18,7 @@ use fairlane_engine::dkg::{DecryptionKey, KeyPlan, SessionError, WINDOW_ANCHORS}
 use fairlane_engine::seal::{KeyError, KeyShare, deal};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
-use crate::config::{BackendName, NodeConfig, SettleConfig, Timers};
+use crate::config::{BackendName, NodeConfig, SettleConfig, Timers, retention_unsettled_bytes};
 use crate::journal::Durability;
 use crate::session::keys::LinkSecret;
 
@@ -39,6 +39,8 @@ pub struct TestnetPlan {
     pub durability: Durability,
     /// For every node.
     pub backend: BackendName,
+    /// For every node.
+    pub retention_bytes: u64,
     /// For every node.
     pub timers: Timers,
     /// The node that settlement workers attach to.
@@ -173,6 +175,8 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
             1
         },
         settle_ring_bytes: 64 << 20,
+        retention_bytes: plan.retention_bytes,
+        retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: plan.timers,
     }
 }
@@ -269,6 +273,7 @@ mod tests {
                 .collect(),
             durability: Durability::Sync,
             backend: BackendName::Auto,
+            retention_bytes: 0,
             timers: Timers::default(),
             settle_node: 0,
             dkg: false,

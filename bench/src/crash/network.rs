@@ -65,6 +65,7 @@ impl Network {
             settle_node: setting.settle_node.into(),
             dkg: false,
             renew_us: None,
+            retention_bytes: 0,
         };
         let roster = testnet::write(&testnet, folder, &mut system_entropy)?;
         let member = |name: String, command, config: String, word| Member {

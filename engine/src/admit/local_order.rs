@@ -54,10 +54,20 @@ impl LocalOrder {
                 self.unlisted.remove(at);
             }
         }
-        self.next_position = Position(first.0 + entries.len() as u64);
+        self.resume(Position(first.0 + entries.len() as u64));
         if !entries.is_empty() {
             self.uncommitted.insert(round, entries.to_vec());
         }
+    }
+
+    /// Positions go on at `next`, or where they had got to if that is further.
+    pub fn resume(&mut self, next: Position) {
+        self.next_position = self.next_position.max(next);
+    }
+
+    /// The accepted entries that no own vertex lists yet, in order.
+    pub fn unlisted(&self) -> impl Iterator<Item = &Entry> {
+        self.unlisted.iter()
     }
 
     /// The own vertex of `round` is in a committed sub-DAG.

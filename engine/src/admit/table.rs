@@ -40,6 +40,8 @@ pub enum Phase {
 pub struct Held {
     /// The envelope.
     pub envelope: VerifiedEnvelope,
+    /// The number of its record.
+    pub record: u64,
     /// Who is told about it, at most [`CLIENTS_AN_ENVELOPE_MAX`].
     pub clients: Vec<ClientTag>,
     /// The own vertex that lists it and the index in it, once durable.
@@ -91,12 +93,23 @@ impl EnvelopeTable {
         self.held.is_empty()
     }
 
-    /// Holds an envelope that is not held yet.
+    /// The lowest number of a record whose envelope is held; none while none is. O(held).
+    pub fn lowest_record(&self) -> Option<u64> {
+        self.held.values().map(|held| held.record).min()
+    }
+
+    /// Holds an envelope that is not held yet, and whose record has this number.
     ///
     /// Panics when it is: the caller has just looked.
-    pub fn hold(&mut self, envelope: VerifiedEnvelope, client: Option<ClientTag>) -> Entry {
+    pub fn hold(
+        &mut self,
+        envelope: VerifiedEnvelope,
+        record: u64,
+        client: Option<ClientTag>,
+    ) -> Entry {
         let held = Held {
             envelope,
+            record,
             clients: client.into_iter().collect(),
             listed: None,
             phase: Phase::Pending,

@@ -81,9 +81,9 @@ impl Engine {
         client: Option<ClientTag>,
         effects: &mut Vec<Effect>,
     ) {
-        self.persist(Record::Envelope(envelope.bytes().clone()), effects);
+        let record = self.persist(Record::Envelope(envelope.bytes().clone()), effects);
         self.envelope_wants.forget(&envelope.digest());
-        let entry = self.table.hold(envelope, client);
+        let entry = self.table.hold(envelope, record, client);
         self.local.append(entry);
         self.counters.accepted += 1;
     }
@@ -137,6 +137,7 @@ impl Engine {
 
     pub(super) fn persist(&mut self, record: Record, effects: &mut Vec<Effect>) -> u64 {
         self.records += 1;
+        self.snapshots.bytes += record.body().len() as u64;
         effects.push(Effect::Persist(record));
         self.records
     }

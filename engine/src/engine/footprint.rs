@@ -68,6 +68,8 @@ footprint! {
     header_hashes,
     /// Checkpoints kept for peers.
     checkpoints,
+    /// Places of the journal from which a snapshot may have it read.
+    snapshot_marks,
     /// Settled batches kept for peers.
     batches_kept,
     /// Bytes of them.
@@ -112,6 +114,7 @@ impl Engine {
             shares_kept,
             header_hashes: self.header_hashes.len(),
             checkpoints: self.checkpoints.len(),
+            snapshot_marks: self.snapshots.len(),
             batches_kept,
             batches_kept_bytes,
             loads_waiting,

@@ -205,6 +205,9 @@ impl Engine {
         self.counters.cap_fired += u64::from(ordered.cap_fired);
         self.count_fair();
         let entries = ordered.entries;
+        if sub_dag.state.is_some() {
+            self.mark_checkpoint(sub_dag.anchor.round);
+        }
         let state = sub_dag.state.as_deref().map(|committed| {
             let parts = (committed, &self.fair, &self.keys);
             State::new(&self.committee, sub_dag.anchor.round, parts)

@@ -22,9 +22,11 @@
 //! Cost: linear in the records. A vertex costs hashes, not a signature check; a sealed envelope one point decoding (4 us);
 //! measured with open envelopes at n = 4: 5.5 us a record. Shares are made for batches that are not opened yet, and for others when a peer asks.
 
+use super::snapshot::{SNAPSHOT_VERSION, Snapshots};
 use super::*;
 use crate::batch::header::HEADER_LEN;
 use crate::dag::{Vertex, VertexError};
+use crate::effect::SnapshotPart;
 use crate::seal::envelope::EnvelopeError;
 use crate::wire::{DecodeError, Reader};
 
@@ -91,6 +93,12 @@ pub enum RecoverError {
         /// What is wrong with it.
         error: DecodeError,
     },
+    /// Not a snapshot of this committee.
+    #[error("the snapshot does not decode: {error}")]
+    Snapshot {
+        /// What is wrong with it.
+        error: DecodeError,
+    },
     /// A batch that the anchors before it do not give.
     #[error("record {record} is a batch that the recorded vertices and envelopes do not give")]
     Batch {
@@ -113,21 +121,56 @@ impl Engine {
         records: impl IntoIterator<Item = Record>,
         effects: &mut Vec<Effect>,
     ) -> Result<Self, RecoverError> {
+        let recorded = Recorded {
+            snapshot: Vec::new(),
+            before: 0,
+            records,
+        };
+        Self::recover_from(committee, own, keys, config, now, recorded, effects)
+    }
+
+    /// As [`Engine::recover`], from a snapshot of its own and the records that are to be read with it.
+    pub fn recover_from(
+        committee: Arc<Committee>,
+        own: AuthorityIndex,
+        keys: impl Into<EngineKeys>,
+        config: EngineConfig,
+        now: TimestampUs,
+        recorded: Recorded<impl IntoIterator<Item = Record>>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Self, RecoverError> {
         let mut replay = Replay {
             engine: Self::new(committee, own, keys, config),
             now,
             plans: VecDeque::new(),
             newest_own: None,
             state: Vec::new(),
+            base: None,
             effects: Vec::new(),
         };
-        let mut number = 0;
-        for record in records {
+        let mut number = recorded.before;
+        if !recorded.snapshot.is_empty() {
+            replay.take_snapshot(number, &recorded.snapshot)?;
+        }
+        for record in recorded.records {
+            // What the engine asks for on the way has the number that it had then.
+            replay.engine.records = number;
             number += 1;
             replay.take(number, record)?;
         }
         Ok(replay.finish(number, effects))
     }
+}
+
+/// What a journal holds for an engine that starts again.
+#[derive(Clone, Debug)]
+pub struct Recorded<I> {
+    /// The bodies of a whole snapshot's parts, in order; empty to start from the first record.
+    pub snapshot: Vec<Arc<[u8]>>,
+    /// How many records there are before the first of `records`: less than the snapshot's `tail_from`.
+    pub before: u64,
+    /// All records behind those.
+    pub records: I,
 }
 
 /// An engine that takes in its own records.
@@ -139,6 +182,8 @@ struct Replay {
     newest_own: Option<VerifiedVertex>,
     /// What has been gathered of a state that was taken over.
     state: Vec<u8>,
+    /// The snapshot that it starts from.
+    base: Option<Base>,
     /// What the engine asks for on the way; it was done then.
     effects: Vec<Effect>,
 }
@@ -161,6 +206,8 @@ impl Replay {
                 Ok(())
             }
             Record::State(bytes) => self.take_state(record, &bytes),
+            // Whoever starts here has started from another, or from the beginning.
+            Record::Snapshot(_) => Ok(()),
         }
     }
 
@@ -168,15 +215,25 @@ impl Replay {
         let engine = &mut self.engine;
         let chain_id = engine.committee.chain_id;
         let is_known = |chain, key_id| chain == chain_id && engine.keys.find(key_id).is_some();
-        let envelope = VerifiedEnvelope::restore(bytes, is_known)
-            .map_err(|error| RecoverError::Envelope { record, error })?;
+        let envelope = match VerifiedEnvelope::restore(bytes, is_known) {
+            Ok(envelope) => envelope,
+            // Its key may have ended before the snapshot: then nothing needs it any more.
+            Err(EnvelopeError::WrongKey) if self.base.is_some() => return Ok(()),
+            Err(error) => return Err(RecoverError::Envelope { record, error }),
+        };
         engine.envelope_wants.forget(&envelope.digest());
         let held = engine.table.find(&envelope.digest());
         // One that expired and was let go of may have been accepted again; here it may not be let go of yet.
         let entry = match held.map(|held| held.entry()) {
             Some(entry) => entry,
-            None => engine.table.hold(envelope, None),
+            None => engine.table.hold(envelope, record, None),
         };
+        if let Some(phase) = self.base.as_ref().and_then(|base| base.outcome(&entry)) {
+            if let Some(held) = engine.table.find_mut(&entry.digest) {
+                held.phase = phase;
+            }
+            return Ok(());
+        }
         engine.local.append(entry);
         Ok(())
     }
@@ -188,19 +245,37 @@ impl Replay {
             return Err(RecoverError::NotOwn { record });
         }
         let (round, first) = (vertex.round(), vertex.first_position());
+        if let Some(base) = self.base.as_mut().filter(|base| round <= base.floor) {
+            // Whether a sub-DAG holds it is not known: what is not done with is listed again.
+            let digests = vertex.entries().iter().map(|entry| entry.digest);
+            base.listed.extend(digests);
+            return Ok(());
+        }
         engine.local.relist(round, first, vertex.entries());
+        if engine.committer.is_committed(&vertex.reference()) {
+            engine.local.on_committed(round);
+        }
         for (index, entry) in vertex.entries().iter().enumerate() {
             if let Some(held) = engine.table.find_mut(&entry.digest) {
                 held.listed = Some((vertex.reference(), index as u32));
             }
         }
-        engine.proposer.round = engine.proposer.round.max(round.next());
-        engine.proposer.last_timestamp = vertex.timestamp();
-        engine.proposer.last = Some(vertex.reference());
-        self.newest_own = Some(vertex.clone());
+        self.go_on_from(&vertex);
         self.link(record, vertex.clone())?;
         self.engine.dag.remember_own(vertex);
         Ok(())
+    }
+
+    /// An own vertex: the next one is made above it, unless a newer one is known.
+    fn go_on_from(&mut self, vertex: &VerifiedVertex) {
+        let proposer = &mut self.engine.proposer;
+        if vertex.round() < proposer.round {
+            return;
+        }
+        proposer.round = vertex.round().next();
+        proposer.last_timestamp = vertex.timestamp();
+        proposer.last = Some(vertex.reference());
+        self.newest_own = Some(vertex.clone());
     }
 
     fn restore(&self, record: u64, bytes: &[u8]) -> Result<VerifiedVertex, RecoverError> {
@@ -220,6 +295,11 @@ impl Replay {
 
     /// What decides an anchor was accepted, and so recorded, before it.
     fn take_anchor(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
+        let mut reader = Reader::new(bytes);
+        let index = reader.u64().map_err(|_| RecoverError::Anchor { record })?;
+        if self.base.as_ref().is_some_and(|base| index < base.anchors) {
+            return Ok(());
+        }
         self.engine.commit_next(self.now, &mut self.effects);
         let is_it = |effect: &Effect| matches!(effect, Effect::Persist(Record::Anchor(body)) if **body == *bytes);
         if !self.effects.drain(..).any(|effect| is_it(&effect)) {
@@ -232,6 +312,13 @@ impl Replay {
     fn take_batch(&mut self, record: u64, bytes: &[u8]) -> Result<(), RecoverError> {
         let header = crate::effect::header_of_batch(bytes)
             .map_err(|error| RecoverError::Header { record, error })?;
+        if self
+            .base
+            .as_ref()
+            .is_some_and(|base| header.seq <= base.seq)
+        {
+            return Ok(());
+        }
         if let Some(gap) = &mut self.engine.syncing.gap {
             if !gap.pass(&header) {
                 return Err(RecoverError::Batch { record });
@@ -261,6 +348,13 @@ impl Replay {
         let mut reader = Reader::new(bytes);
         let header = reader.bytes(HEADER_LEN).and_then(BatchHeader::decode);
         let header = header.map_err(refused)?;
+        if self
+            .base
+            .as_ref()
+            .is_some_and(|base| header.seq <= base.seq)
+        {
+            return Ok(());
+        }
         let (index, of) = (
             reader.u32().map_err(refused)?,
             reader.u32().map_err(refused)?,
@@ -282,6 +376,62 @@ impl Replay {
         self.engine
             .install(self.now, &header, restored, &mut self.effects);
         self.effects.clear();
+        Ok(())
+    }
+
+    /// Goes on from an own snapshot; `records` are before the first that is read with it.
+    fn take_snapshot(&mut self, records: u64, parts: &[Arc<[u8]>]) -> Result<(), RecoverError> {
+        let refused = |error| RecoverError::Snapshot { error };
+        let mut content = Vec::new();
+        let mut last: Option<SnapshotPart<'_>> = None;
+        for body in parts {
+            let part = SnapshotPart::decode(body).map_err(refused)?;
+            let is_next = last.map_or(part.index == 0, |last| part.follows(&last));
+            if !is_next || part.tail_from <= records {
+                return Err(refused(DecodeError::NotCanonical("parts of a snapshot")));
+            }
+            content.extend_from_slice(part.bytes);
+            last = Some(part);
+        }
+        let Some(last) = last.filter(|last| last.index + 1 == last.of) else {
+            return Err(refused(DecodeError::NotCanonical("parts of a snapshot")));
+        };
+        let (header, tail_from) = (last.header, last.tail_from);
+        let mut reader = Reader::new(&content);
+        match reader.u8().map_err(refused)? {
+            SNAPSHOT_VERSION => {}
+            version => return Err(refused(DecodeError::Version(version))),
+        }
+        let own = read_framed(&mut reader).map_err(refused)?;
+        if !own.is_empty() {
+            let vertex = self.restore(records, own)?;
+            if vertex.author() != self.engine.own {
+                return Err(RecoverError::NotOwn { record: records });
+            }
+            self.go_on_from(&vertex);
+            self.engine.local.resume(vertex.end_position());
+        }
+        let authors = self.engine.committee.thresholds().authorities();
+        let kinds_max = 8 * authors;
+        for _ in 0..reader.count_u32("evidence", kinds_max).map_err(refused)? {
+            let bytes = read_framed(&mut reader).map_err(refused)?;
+            let evidence = Evidence::decode(bytes).map_err(refused)?;
+            self.engine.restore_evidence(evidence);
+        }
+        let state = reader.bytes(reader.left()).map_err(refused)?;
+        let committee = self.engine.committee.clone();
+        let restored = State::restore(&committee, header.state_root, state).map_err(refused)?;
+        let state = restored.state(&committee);
+        let engine = &mut self.engine;
+        engine.install(self.now, &header, restored, &mut self.effects);
+        self.effects.clear();
+        // All batches up to the checkpoint are settled here.
+        engine.syncing.gap = None;
+        engine.checkpoints.on_cut(header.seq, state);
+        engine.note_settled(&header, &[]);
+        let floor = engine.committer.floor();
+        engine.snapshots = Snapshots::behind(tail_from - 1, floor, Some(header.seq));
+        self.base = Some(Base::of(engine, &header));
         Ok(())
     }
 
@@ -310,12 +460,21 @@ impl Replay {
             ..Counters::default()
         };
         engine.records = records;
+        if let Some(base) = &self.base {
+            let unlisted = engine.local.unlisted();
+            let again = unlisted.filter(|entry| base.was_listed(&entry.digest));
+            engine.counters.relisted = again.count() as u64;
+        }
         for plan in self.plans {
             engine.start(plan, self.now, effects);
         }
         // Anchors whose record was lost.
         engine.on_accepted(self.now, Vec::new(), effects);
         engine.try_emit(self.now, effects);
+        // Not before: a newer vertex known before an older one looks like a fork.
+        if let Some(vertex) = self.newest_own.as_ref().filter(|_| self.base.is_some()) {
+            engine.dag.remember_own(vertex.clone());
+        }
         // It may never have left; whoever has it already loses nothing.
         if let Some(vertex) = self.newest_own {
             // An idle node that beat its heart at once would be a round ahead of the others, and wait for theirs.
@@ -325,4 +484,52 @@ impl Replay {
         }
         engine
     }
+}
+
+/// What a snapshot says of records that come with it.
+struct Base {
+    anchors: u64,
+    seq: BatchSeq,
+    floor: Round,
+    time: TimestampUs,
+    emitted: BTreeSet<Digest>,
+    pending: BTreeSet<Digest>,
+    /// What own vertices at or below the floor list.
+    listed: BTreeSet<Digest>,
+}
+
+impl Base {
+    /// Of an engine that has just taken over the state of the checkpoint.
+    fn of(engine: &Engine, header: &BatchHeader) -> Self {
+        let emissions = engine.fair.emissions();
+        let emitted = emissions.iter().flat_map(|entries| entries.iter());
+        Self {
+            anchors: engine.committer.anchors(),
+            seq: header.seq,
+            floor: engine.committer.floor(),
+            time: engine.consensus_time,
+            emitted: emitted.map(|entry| entry.digest).collect(),
+            pending: engine.fair.pending().map(|entry| entry.digest).collect(),
+            listed: BTreeSet::new(),
+        }
+    }
+
+    /// What had become of an envelope by then; none when it was not done with.
+    fn outcome(&self, entry: &Entry) -> Option<Phase> {
+        if self.emitted.contains(&entry.digest) {
+            return Some(Phase::Settled { seq: self.seq });
+        }
+        let is_over = entry.valid_until < self.time && !self.pending.contains(&entry.digest);
+        is_over.then_some(Phase::Dropped)
+    }
+
+    fn was_listed(&self, digest: &Digest) -> bool {
+        self.listed.contains(digest) || self.pending.contains(digest)
+    }
+}
+
+fn read_framed<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let most = reader.left().try_into().unwrap_or(u32::MAX);
+    let len = reader.count_u32("snapshot", most)?;
+    reader.bytes(len)
 }

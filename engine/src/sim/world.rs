@@ -101,6 +101,8 @@ pub(super) struct World {
     last_submission_us: u64,
     restarts: u64,
     power_losses: u64,
+    /// Starts from a snapshot with which some records are not read.
+    snapshot_starts: u64,
     /// Batches, and headers of batches, that were read from disks.
     loads: u64,
     laws_judged: u64,
@@ -377,6 +379,7 @@ impl World {
             vertex_latency: self.checks.latency.of_all,
             restarts: self.restarts,
             power_losses: self.power_losses,
+            snapshot_starts: self.snapshot_starts,
             receipts: self.checks.structure.receipts(),
             loads: self.loads,
             states_taken: correct.iter().map(|node| node.tally().states_taken).sum(),

@@ -13,7 +13,7 @@ use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
 use crate::dag::SignedHeader;
 use crate::state::State;
-use crate::types::{AuthorityIndex, BatchSeq, Round};
+use crate::types::{AuthorityIndex, AuthoritySet, BatchSeq, Round};
 
 /// Settled checkpoints kept.
 pub const CHECKPOINTS_KEPT_MAX: usize = 2;
@@ -36,6 +36,8 @@ pub struct Checkpoint {
     /// The state.
     pub state: State,
     proof: Proof,
+    /// Who vouches for it, up to a quorum.
+    vouchers: AuthoritySet,
     /// The state as it is transferred, once somebody asked for it.
     transferred: Option<Arc<[u8]>>,
 }
@@ -60,6 +62,7 @@ impl Checkpoints {
                 header: *header,
                 state,
                 proof: Proof::new(*header),
+                vouchers: AuthoritySet::EMPTY,
                 transferred: None,
             });
             if self.settled.len() > CHECKPOINTS_KEPT_MAX {
@@ -76,7 +79,9 @@ impl Checkpoints {
         let settled = header.seq.0 + 1;
         for checkpoint in &mut self.settled {
             for claim in self.claims.values() {
-                checkpoint.proof.vouch(claim);
+                if checkpoint.proof.vouch(claim) {
+                    checkpoint.vouchers.insert(claim.header.author);
+                }
             }
         }
         self.claims
@@ -90,10 +95,22 @@ impl Checkpoints {
             return;
         }
         for checkpoint in &mut self.settled {
+            let is_enough = checkpoint.vouchers.len() >= committee.thresholds().quorum();
+            if is_enough || !checkpoint.proof.names(signed) {
+                continue;
+            }
+            checkpoint.vouchers.insert(signed.header.author);
             if !checkpoint.proof.is_complete(committee) {
                 checkpoint.proof.vouch(signed);
             }
         }
+    }
+
+    /// The newest settled checkpoint that a quorum vouches for.
+    pub fn newest_of_quorum(&self, committee: &Committee) -> Option<&Checkpoint> {
+        let quorum = committee.thresholds().quorum();
+        let mut newest_first = self.settled.iter().rev();
+        newest_first.find(|checkpoint| checkpoint.vouchers.len() >= quorum)
     }
 
     /// The newest settled checkpoint.

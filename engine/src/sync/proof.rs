@@ -87,7 +87,7 @@ impl Proof {
     }
 
     /// Whether the vertex header names a header of the chain as settled.
-    fn names(&self, signed: &SignedHeader) -> bool {
+    pub(super) fn names(&self, signed: &SignedHeader) -> bool {
         let settled = signed.header.settled;
         let at = settled
             .count

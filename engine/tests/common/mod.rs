@@ -16,8 +16,9 @@ use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy, Th
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::dag::Vertex;
 use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
-use fairlane_engine::effect::{Effect, Record};
-use fairlane_engine::engine::{Engine, RecoverError};
+use fairlane_engine::effect::{Effect, Record, SnapshotPart};
+use fairlane_engine::engine::snapshot::newest_snapshot;
+use fairlane_engine::engine::{Engine, Recorded, RecoverError};
 use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::keyring::{CommitteeKey, EngineKeys};
 use fairlane_engine::message::PeerMessage;
@@ -273,13 +274,22 @@ impl World {
         let own = AuthorityIndex(at as u8);
         let (committee, keys) = (self.committee.clone(), self.keys(at));
         let mut effects = Vec::new();
-        let engine = Engine::recover(
+        let snapshot = newest_snapshot(&records).unwrap_or_default();
+        let first = snapshot.first().map(|part| SnapshotPart::decode(part));
+        let before = first.map_or(0, |part| part.unwrap().tail_from - 1);
+        let recorded = Recorded {
+            snapshot,
+            before,
+            // What a shell may have removed.
+            records: records.into_iter().skip(before as usize),
+        };
+        let engine = Engine::recover_from(
             committee,
             own,
             keys,
             self.config,
             self.now,
-            records,
+            recorded,
             &mut effects,
         )?;
         Ok((engine, effects))

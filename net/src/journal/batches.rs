@@ -80,6 +80,11 @@ impl BatchReader {
         }
     }
 
+    /// The segment that holds a batch; none when it is not there. Errors: the disk fails.
+    pub(super) fn segment_of(&mut self, seq: BatchSeq) -> Result<Option<u64>, JournalError> {
+        Ok(self.locate(seq)?.map(|(segment, _)| segment))
+    }
+
     fn archive(&mut self, seq: BatchSeq) -> Result<Option<Arc<[u8]>>, JournalError> {
         let Some((segment, place)) = self.locate(seq)? else {
             return Ok(None);

@@ -244,6 +244,8 @@ impl Run {
             synced: records,
             marked: records,
             synced_at: Instant::now(),
+            trimmer: None,
+            snapshot: None,
         };
         loop {
             for _ in 0..self.chance.below(6) {

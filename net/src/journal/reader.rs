@@ -1,5 +1,6 @@
 //! Reading a journal: every record in order, up to a torn tail; a corrupt middle is an error.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fairlane_engine::types::Epoch;
@@ -105,6 +106,26 @@ impl JournalReader {
         let mut reader = Self::open(folder)?;
         reader.expected = Some(identity);
         Ok(reader)
+    }
+
+    /// Goes on at the record with this number, before anything is read: segments before it are not looked at.
+    ///
+    /// Errors: a segment cannot be read, or what [`try_next`](Self::try_next) says of those that are.
+    pub(super) fn seek(&mut self, number: u64) -> Result<(), JournalError> {
+        let mut at = None;
+        for (place, index) in self.ahead.iter().enumerate() {
+            let header = read_header(&segment_path(&self.folder, *index))?;
+            if header.is_some_and(|header| header.first_record <= number) {
+                at = Some(place);
+                break;
+            }
+        }
+        if let Some(at) = at {
+            self.ahead.truncate(at + 1);
+        }
+        self.open_segment()?;
+        while self.records < number && self.try_next()?.is_some() {}
+        Ok(())
     }
 
     /// The next record; none at the end, which [`end`](Self::end) then tells.
@@ -328,4 +349,22 @@ impl Segment {
 
 fn read_segment(path: &Path) -> Result<Vec<u8>, JournalError> {
     std::fs::read(path).map_err(JournalError::io("reading", path))
+}
+
+/// The header of the segment at `path`; none where none was written.
+pub(super) fn read_header(path: &Path) -> Result<Option<SegmentHeader>, JournalError> {
+    let mut file = std::fs::File::open(path).map_err(JournalError::io("opening", path))?;
+    let mut bytes = Vec::with_capacity(HEADER_FRAME_LEN);
+    Read::by_ref(&mut file)
+        .take(HEADER_FRAME_LEN as u64)
+        .read_to_end(&mut bytes)
+        .map_err(JournalError::io("reading", path))?;
+    Ok(match parse(&bytes) {
+        Parsed::Frame {
+            kind: Kind::Header,
+            body,
+            ..
+        } => SegmentHeader::decode(body).ok(),
+        _ => None,
+    })
 }

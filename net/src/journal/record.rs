@@ -27,10 +27,12 @@ pub enum Kind {
     Evidence = 9,
     /// Part of a state that was taken over from a peer.
     State = 10,
+    /// Part of an own snapshot.
+    Snapshot = 11,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Header,
         Self::Durable,
         Self::Envelope,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Batch,
         Self::Evidence,
         Self::State,
+        Self::Snapshot,
     ];
 
     const fn code(self) -> u8 {
@@ -285,7 +288,7 @@ mod tests {
             assert_eq!(Kind::from_code(kind.code()), Some(kind));
         }
         assert_eq!(Kind::from_code(0), None);
-        assert_eq!(Kind::from_code(11), None);
+        assert_eq!(Kind::from_code(12), None);
     }
 
     #[test]

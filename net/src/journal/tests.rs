@@ -464,7 +464,7 @@ fn start_fake(disk: &FakeDisk, queue_len_max: usize) -> Journal<Vec<u8>> {
         segment_len: SEGMENT_LEN_DEFAULT,
         ..config
     };
-    Journal::start_on(disk.clone(), &config, 0, || {}).unwrap()
+    Journal::start_on(disk.clone(), &config, 0, None, || {}).unwrap()
 }
 
 #[test]

@@ -6,11 +6,15 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use fairlane_engine::effect::SnapshotPart;
+
 use super::device::Files;
 use super::lock::FolderLock;
 use super::reader::{JournalEnd, JournalReader, JournalRecord};
-use super::record::{MARK_FRAME_LEN, Record, frame_len, push_durable_mark, push_frame};
+use super::record::{Kind, MARK_FRAME_LEN, Record, frame_len, push_durable_mark, push_frame};
 use super::segment::{Segments, Store, segment_path, sync_folder};
+use super::snapshot::{Found, find_snapshot};
+use super::trim::{Trim, Trimmer};
 use super::{
     BODY_LEN_MAX, Durability, GROUP_LEN_MAX, JournalConfig, JournalError, QUEUE_BYTES_MAX,
     SEGMENT_LEN_MIN,
@@ -69,6 +73,7 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
         store: impl Store,
         config: &JournalConfig,
         records: u64,
+        trim: Option<Trim>,
         wake: impl Fn() + Send + 'static,
     ) -> Result<Self, JournalError> {
         let (queue, taken) = rtrb::RingBuffer::new(config.queue_len_max);
@@ -87,6 +92,8 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
             synced: records,
             marked: records,
             synced_at: Instant::now(),
+            trimmer: trim.map(Trimmer::start).transpose()?,
+            snapshot: None,
         };
         let thread = std::thread::Builder::new()
             .name("journal".into())
@@ -196,6 +203,7 @@ pub struct StoppedJournal {
     config: JournalConfig,
     lock: FolderLock,
     reader: JournalReader,
+    trim: Option<Trim>,
 }
 
 impl StoppedJournal {
@@ -212,6 +220,7 @@ impl StoppedJournal {
             config: config.clone(),
             lock,
             reader,
+            trim: None,
         })
     }
 
@@ -223,6 +232,23 @@ impl StoppedJournal {
     /// Where the record that was read last begins.
     pub fn place(&self) -> Option<(&Path, u64)> {
         self.reader.place()
+    }
+
+    /// Goes on behind the newest whole snapshot, before anything is read: gives its parts, and how many records there are
+    /// before the next one. None when there is no snapshot.
+    ///
+    /// Errors: as of [`JournalReader::try_next`].
+    pub fn seek_snapshot(&mut self) -> Result<Option<Found>, JournalError> {
+        let found = find_snapshot(&self.config.folder)?;
+        if let Some((_, before)) = &found {
+            self.reader.seek(*before)?;
+        }
+        Ok(found)
+    }
+
+    /// Has old segments removed while the journal runs.
+    pub fn set_trim(&mut self, trim: Trim) {
+        self.trim = Some(trim);
     }
 
     /// Reads what is left, cuts a torn tail, begins a new segment and starts the thread; see [`Journal::start`].
@@ -242,7 +268,7 @@ impl StoppedJournal {
             index,
             records,
         )?;
-        let mut journal = Journal::start_on(store, &self.config, records, wake)?;
+        let mut journal = Journal::start_on(store, &self.config, records, self.trim, wake)?;
         journal.lock = Some(self.lock);
         Ok(journal)
     }
@@ -284,6 +310,9 @@ struct Writer<B, S, W> {
     synced: u64,
     marked: u64,
     synced_at: Instant,
+    trimmer: Option<Trimmer>,
+    /// A snapshot that is written and not synced: how many records it is durable with, and where its tail begins.
+    snapshot: Option<(u64, u64)>,
 }
 
 impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
@@ -339,8 +368,14 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
                 record.epoch,
                 record.body.as_ref(),
             );
-            let _ = self.queue.pop();
             taken += 1;
+            if record.kind == Kind::Snapshot
+                && let Ok(part) = SnapshotPart::decode(record.body.as_ref())
+                && part.index + 1 == part.of
+            {
+                self.snapshot = Some((self.written + taken, part.tail_from.saturating_sub(1)));
+            }
+            let _ = self.queue.pop();
             body_bytes += len as u64;
         }
         self.marked = self.synced;
@@ -376,6 +411,11 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
             self.store.sync()?;
             self.shared.syncs.fetch_add(1, Ordering::Relaxed);
             self.synced = self.written;
+            if let Some((_, tail)) = self.snapshot.take_if(|(end, _)| *end <= self.synced)
+                && let Some(trimmer) = &self.trimmer
+            {
+                trimmer.tell(tail);
+            }
         }
         self.synced_at = Instant::now();
         Ok(())

@@ -158,6 +158,11 @@ impl SettlePort {
         }
     }
 
+    /// Tells how far the worker has settled, to another thread.
+    pub fn watch(&self) -> RingWatch {
+        self.watch.clone()
+    }
+
     /// The worker has settled every batch below this seq; read from its cursor, so that it is known at the next poll.
     pub fn settled_count(&self) -> u64 {
         self.watch.settled_count()

@@ -18,7 +18,11 @@ impl Scenario {
     pub(crate) fn draw_power_losses(&mut self) {
         let chance = &mut Chance::new(self.seed, "power");
         self.absence.get_or_insert(Absence::AllAtOnce);
-        let span_us = self.heal_us.max(chance.between(100_000, 500_000));
+        let mut span_us = self.heal_us.max(chance.between(100_000, 500_000));
+        if chance.one_in(2) {
+            span_us = span_us.max(chance.between(500_000, 1_200_000));
+            self.run_on(chance);
+        }
         for _ in 0..chance.between(1, 3) {
             let mut honest = self.draw_honest(chance);
             let at_us = chance.below(span_us);
@@ -41,6 +45,21 @@ impl Scenario {
         // There is something to order at the time, and after.
         let during_us = self.clients.during_us;
         self.clients.during_us = during_us.max(span_us + chance.below(200_000));
+    }
+
+    /// Rounds run on without anything else going wrong, few are kept, and snapshots are recorded.
+    fn run_on(&mut self, chance: &mut Chance) {
+        self.parameters.gc_depth_rounds = *chance.pick(&[16, 32, 64]);
+        self.parameters.checkpoint_interval_rounds = *chance.pick(&[8, 16]);
+        self.config.heartbeat_us = *chance.pick(&[3_000, 6_000, 20_000]);
+        self.config.snapshot_bytes = *chance.pick(&[1, 10_000, 50_000]);
+        self.absence = Some(Absence::Short);
+        self.weather = Weather::default();
+        self.outages.clear();
+        self.pauses.clear();
+        self.faulty.clear();
+        self.restarts.clear();
+        (self.is_starving, self.is_slowing_leaders) = (false, false);
     }
 }
 

@@ -1,10 +1,12 @@
-//! Crashes and what comes after: the disk keeps a prefix of the records, and the engine is made from those.
+//! Crashes and what comes after: the disk keeps a prefix of the records, and the engine is made from those, or from the newest
+//! snapshot among them and the tail that is read with it.
 
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::effect::{Record, header_of_batch};
-use crate::engine::Engine;
+use crate::effect::{Record, SnapshotPart, header_of_batch};
+use crate::engine::snapshot::newest_snapshot;
+use crate::engine::{Engine, Recorded};
 use crate::types::Round;
 
 impl World {
@@ -47,13 +49,24 @@ impl World {
         let at = &mut self.nodes[node];
         let own = at.authority;
         let mut effects = Vec::new();
-        let recovered = Engine::recover(
+        let records = at.disk.records();
+        let snapshot = newest_snapshot(records).unwrap_or_default();
+        let before = snapshot.first().map_or(0, |part| {
+            let part = SnapshotPart::decode(part).expect("an engine writes whole snapshots");
+            part.tail_from - 1
+        });
+        self.snapshot_starts += u64::from(before > 0);
+        let recovered = Engine::recover_from(
             self.committee.clone(),
             own,
             self.keys.reveal_keys(own.as_usize()),
             self.scenario.config,
             at.clock.at(self.now_us),
-            at.disk.records().iter().cloned(),
+            Recorded {
+                snapshot,
+                before,
+                records: records[before as usize..].iter().cloned(),
+            },
             &mut effects,
         );
         match recovered {

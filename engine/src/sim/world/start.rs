@@ -55,6 +55,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         healed: false,
         restarts: 0,
         power_losses: 0,
+        snapshot_starts: 0,
         loads: 0,
         laws_judged: 0,
         effects: Vec::new(),
