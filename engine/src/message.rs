@@ -73,6 +73,18 @@ impl PeerMessage {
         }
     }
 
+    /// Whether messages of this kind only ask: what answers them changes nothing here.
+    pub const fn is_request(kind: u8) -> bool {
+        matches!(
+            kind,
+            kind::WANT_VERTICES
+                | kind::WANT_ENVELOPES
+                | kind::WANT_SHARE
+                | kind::WANT_ROUNDS
+                | kind::WANT_PART
+        )
+    }
+
     /// Appends the body (all but the kind) to `out`.
     pub fn encode_body(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use fairlane_engine::config::EngineConfig;
 
-use crate::journal::Durability;
+use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
 
 /// Which network backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -59,6 +59,9 @@ pub struct NodeConfig {
     /// How many authorities share this machine's cores; the core plan divides by it.
     #[serde(default = "one")]
     pub authorities_here: usize,
+    /// Bytes in a file of the journal, reserved when it is begun.
+    #[serde(default = "segment_bytes")]
+    pub journal_segment_bytes: u64,
     /// Settlement ring size in bytes, a power of two.
     #[serde(default = "ring_bytes")]
     pub settle_ring_bytes: u64,
@@ -195,6 +198,10 @@ const fn one() -> usize {
     1
 }
 
+const fn segment_bytes() -> u64 {
+    SEGMENT_LEN_DEFAULT
+}
+
 const fn ring_bytes() -> u64 {
     64 << 20
 }
@@ -226,6 +233,7 @@ mod tests {
             durability: Durability::Async,
             backend: BackendName::Mio,
             authorities_here: 5,
+            journal_segment_bytes: 4 << 20,
             settle_ring_bytes: 1 << 20,
             retention_bytes: 1 << 28,
             retention_unsettled_bytes: 0,

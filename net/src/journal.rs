@@ -18,8 +18,14 @@
 //!    pages of one unsynced write may reach the disk in any order, and a valid record behind a bad one proves nothing.
 //!    Marks repeat a random salt of their segment, so that nobody forges one inside a body.
 //! I3 a torn tail is cut when the journal is next started; a corrupt middle is an error, never skipped.
-//! I4 the first error of the disk ends the journal: after a failed `fdatasync` nobody knows what is on the disk.
-//! I5 a segment is removed only when a durable snapshot makes it needless for a start ([`Trim`]); the lowest goes first.
+//! I4 an error of the disk ends the journal. After a failed `fdatasync` above all, whatever its reason: the system may have
+//!    dropped the pages that it could not write and call the next sync a success, so trying again would vouch for what is
+//!    not there.
+//! I5 but for a disk that is full when something is written: the writer waits and writes the same bytes at the same place
+//!    again until there is room. Meanwhile nothing becomes durable, so nothing is sent; what is half written is no whole
+//!    record, and a crash then leaves a torn tail. A segment's space is reserved when it is begun, so this is where a full
+//!    disk is met, where the file system can reserve.
+//! I6 a segment is removed only when a durable snapshot makes it needless for a start ([`Trim`]); the lowest goes first.
 //!
 //! Measured (ext4 on a virtio disk, p50 of write + fdatasync, 4 KiB / 32 KiB, two interleaved runs of 150): plain append
 //! 200 / 250 us, `fallocate` only 200 / 340 us (each write converts unwritten extents), zeroed beforehand 180 / 180 us.
@@ -121,7 +127,7 @@ impl JournalConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The disk or the quota is full.
-    #[error("the disk that holds {} is full: free some space and start the node again", path.display())]
+    #[error("the disk that holds {} is full: free some space", path.display())]
     Full {
         /// What was being written.
         path: PathBuf,
@@ -201,6 +207,16 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Maps an error of syncing `path`. A full disk is no exception: what was written may be lost (I4).
+    pub(crate) fn sync<E: Into<std::io::Error>>(path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io {
+            what: "syncing",
+            path,
+            source: source.into(),
+        }
+    }
+
     /// Maps an error of the system on `path`, telling a full disk from the rest.
     pub(crate) fn io<E: Into<std::io::Error>>(
         what: &'static str,

@@ -19,3 +19,8 @@ pub mod session;
 pub mod settle;
 pub mod stage;
 pub mod testnet;
+
+#[cfg(test)]
+mod disk_full_tests;
+#[cfg(test)]
+mod one_node;

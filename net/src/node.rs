@@ -27,12 +27,12 @@ use zeroize::Zeroizing;
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::config::{BackendName, NodeConfig, resolve};
 use crate::journal::{
-    BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, Retention, StoppedJournal,
-    Trim,
+    BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, Retention,
+    StoppedJournal, Trim,
 };
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
-use crate::stage::core::{CorePorts, CoreReport, CoreStage};
+use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
@@ -69,6 +69,9 @@ pub struct NodeReport {
     pub messages_refused_by_reason: std::collections::BTreeMap<String, u64>,
     /// Submissions that did not decode, or whose proof failed.
     pub submissions_refused: u64,
+    /// What was not done because the disk that holds the journal was full.
+    #[serde(default)]
+    pub disk_full: DiskFullCounts,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -150,11 +153,13 @@ impl Node {
         }
         let report = self.report();
         let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(self.data.join(REPORT_FILE), json)?;
-        match self.faults.try_recv() {
-            Ok(fault) => Err(fault.into()),
-            Err(_) => Ok(report),
+        let written = std::fs::write(self.data.join(REPORT_FILE), json);
+        // A disk that is full fails both, and the stage's words say more.
+        if let Ok(fault) = self.faults.try_recv() {
+            return Err(fault.into());
         }
+        written?;
+        Ok(report)
     }
 
     fn report(&self) -> NodeReport {
@@ -178,6 +183,7 @@ impl Node {
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
             submissions_refused: core.submissions_refused,
+            disk_full: core.disk_full,
             cpu_us: process_cpu_us(),
         }
     }
@@ -456,6 +462,13 @@ fn recover_and_start(
     };
     let mut journal = JournalConfig::new(data, identity);
     journal.durability = config.durability;
+    journal.segment_len = config.journal_segment_bytes;
+    let least = 2 * BODY_LEN_MAX as u64;
+    anyhow::ensure!(
+        journal.segment_len >= least,
+        "journal_segment_bytes = {} is too small: at least {least}, so that any record fits",
+        journal.segment_len
+    );
     let mut journal = StoppedJournal::open(&journal)?;
     let epoch = recovery.committee.epoch;
     let started_engine = recovery.run(&mut journal)?;

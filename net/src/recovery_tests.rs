@@ -2,31 +2,21 @@
 //!
 //! The journal is a real one, of a committee of one that ordered a few envelopes.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use fairlane_client::committee_file::{Addresses, Roster};
-use fairlane_client::sealing::{PadTo, Sealer};
-use fairlane_client::{Client, ClientOptions, Event, Observer};
-use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
-use fairlane_engine::seal::EnvelopeKind;
-use fairlane_engine::types::{AuthorityIndex, ChainId, Entry, RollupId};
-use tempfile::TempDir;
+use fairlane_engine::types::AuthorityIndex;
 
 use super::*;
-use crate::config::{BackendName, NodeConfig, Timers, read_toml};
-use crate::journal::{Durability, JournalConfig, JournalIdentity, JournalReader};
+use crate::config::{NodeConfig, read_toml};
+use crate::journal::{JournalConfig, JournalIdentity, JournalReader};
 use crate::node::{Node, read_keys};
-use crate::stage::clock;
-use crate::testnet::{self, TestnetPlan, system_entropy};
+use crate::one_node::OneNode;
 
 /// A node that has stopped, and its journal's bytes.
 struct Stopped {
-    folder: TempDir,
+    of: OneNode,
     config: NodeConfig,
-    roster: Roster,
     segment: PathBuf,
     bytes: Vec<u8>,
 }
@@ -43,40 +33,20 @@ struct Reached {
 impl Stopped {
     /// Runs a committee of one until `envelopes` envelopes are ordered, one after the other.
     fn after(envelopes: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let held = [free(), free()];
-        let [client, peer] = held.each_ref().map(|port| port.local_addr().unwrap());
-        drop(held);
-        let plan = TestnetPlan {
-            chain_id: ChainId(7),
-            epoch_start: clock(),
-            parameters: Parameters::default(),
-            rollups: vec![Rollup {
-                id: RollupId(1),
-                policy: RollupPolicy::Sealed,
-            }],
-            addresses: vec![Addresses { client, peer }],
-            durability: Durability::Sync,
-            backend: BackendName::Auto,
-            timers: Timers::default(),
-            settle_node: 0,
-            dkg: false,
-            renew_us: None,
-            retention_bytes: 0,
-        };
-        let roster = testnet::write(&plan, folder.path(), &mut system_entropy).unwrap();
-        let path = folder.path().join("node-0.toml");
-        let node = Node::start(&path).unwrap();
-        submit(&roster, envelopes);
+        let of = OneNode::new();
+        let node = Node::start(&of.config).unwrap();
+        let mut client = of.client();
+        for _ in 0..envelopes {
+            let envelope = client.seal(b"one");
+            client.order(&envelope);
+        }
         node.stop().unwrap();
-        let segment = folder.path().join("node-0/journal-0000000000.seg");
+        let segment = of.data.join("journal-0000000000.seg");
         let mut bytes = std::fs::read(&segment).unwrap();
         bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
         Self {
-            config: read_toml(&path).unwrap(),
-            folder,
-            roster,
+            config: read_toml(&of.config).unwrap(),
+            of,
             segment,
             bytes,
         }
@@ -86,15 +56,15 @@ impl Stopped {
     fn recover_from(&self, bytes: &[u8]) -> anyhow::Result<Reached> {
         std::fs::write(&self.segment, bytes).unwrap();
         let own = AuthorityIndex(0);
-        let keys = read_keys(&self.config, &self.roster, own, &self.segment)?;
+        let roster = &self.of.roster;
+        let keys = read_keys(&self.config, roster, own, &self.segment)?;
         let identity = JournalIdentity {
-            chain_id: self.roster.committee.chain_id,
+            chain_id: roster.committee.chain_id,
             authority: own,
         };
-        let folder = self.folder.path().join("node-0");
-        let mut journal = StoppedJournal::open(&JournalConfig::new(folder, identity))?;
+        let mut journal = StoppedJournal::open(&JournalConfig::new(&self.of.data, identity))?;
         let recovery = Recovery {
-            committee: Arc::new(self.roster.committee.clone()),
+            committee: Arc::new(roster.committee.clone()),
             own,
             keys,
             timers: self.config.timers.into(),
@@ -111,51 +81,13 @@ impl Stopped {
     /// Where each record ends.
     fn ends(&self) -> Vec<usize> {
         std::fs::write(&self.segment, &self.bytes).unwrap();
-        let mut reader = JournalReader::open(&self.folder.path().join("node-0")).unwrap();
+        let mut reader = JournalReader::open(&self.of.data).unwrap();
         let mut ends = Vec::new();
         while let Some(len) = reader.try_next().unwrap().map(|record| record.body.len()) {
             let (_, start) = reader.place().unwrap();
             ends.push(start as usize + 13 + len);
         }
         ends
-    }
-}
-
-fn submit(roster: &Roster, envelopes: u64) {
-    struct Places(u64);
-    impl Observer for Places {
-        fn receipt_wanted(&self, _: u64) -> Option<Entry> {
-            None
-        }
-
-        fn on_event(&mut self, _: AuthorityIndex, event: Event) {
-            self.0 += u64::from(matches!(event, Event::Ordered { .. }));
-        }
-    }
-    let directory = roster.clone().into_directory().unwrap();
-    let key = directory.sealing_key.clone();
-    let sealer = Sealer {
-        key: key.clone(),
-        rollup: RollupId(1),
-        kind: EnvelopeKind::Sealed,
-        sender_tag: [0; 16],
-        padding: PadTo::Nothing,
-    };
-    let addresses = directory.client_addresses();
-    let options = ClientOptions::default();
-    let mut client = Client::new(directory.committee, key, &addresses, options);
-    let mut places = Places(0);
-    let until = Instant::now() + Duration::from_secs(60);
-    client
-        .connect_all(Duration::from_secs(30), &mut places)
-        .unwrap();
-    for tag in 0..envelopes {
-        let envelope = sealer.make(b"one", clock().plus_us(30_000_000)).unwrap();
-        client.submit(tag, envelope.bytes()).unwrap();
-        while places.0 <= tag {
-            assert!(Instant::now() < until, "nothing is ordered");
-            client.poll(Duration::from_millis(20), &mut places).unwrap();
-        }
     }
 }
 

@@ -45,7 +45,8 @@ pub trait Sink {
     /// Takes the next batch of the chain; it counts as settled after the next [`sync`](Self::sync) only.
     fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError>;
 
-    /// Returns when everything appended survives the loss of power.
+    /// Returns when everything appended survives the loss of power. When the disk has no room
+    /// ([`SettleError::is_disk_full`]) it may be asked for again; after any other error the sink is not to be used.
     fn sync(&mut self) -> Result<(), SettleError>;
 
     /// Header of the last batch that is settled; none at the start of the chain.
@@ -127,6 +128,11 @@ pub enum SettleError {
 }
 
 impl SettleError {
+    /// Whether the disk has no room: the same may work later.
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::File(JournalError::Full { .. }))
+    }
+
     /// Whether the node is to blame for being away, so that it may be back later.
     pub const fn is_of_connection(&self) -> bool {
         matches!(self, Self::Socket { .. } | Self::Handshake(_))

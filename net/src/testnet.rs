@@ -19,7 +19,7 @@ use fairlane_engine::seal::{KeyError, KeyShare, deal};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
 use crate::config::{BackendName, NodeConfig, SettleConfig, Timers, retention_unsettled_bytes};
-use crate::journal::Durability;
+use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
 
 /// What to make.
@@ -174,6 +174,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         } else {
             1
         },
+        journal_segment_bytes: SEGMENT_LEN_DEFAULT,
         settle_ring_bytes: 64 << 20,
         retention_bytes: plan.retention_bytes,
         retention_unsettled_bytes: retention_unsettled_bytes(),

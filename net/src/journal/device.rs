@@ -14,7 +14,7 @@ use super::segment::sync_folder;
 pub(super) trait Device: Send + 'static {
     /// An open segment.
     type File: Send;
-    /// Makes a file with room for `len` bytes, and makes its name durable.
+    /// Makes a file with room for `len` bytes, and makes its name durable. Where there is no room it leaves none.
     fn make(&mut self, path: &Path, len: u64) -> Result<Self::File, JournalError>;
     /// Writes all of `bytes` at `at`.
     fn write(&mut self, file: &Self::File, bytes: &[u8], at: u64) -> io::Result<()>;
@@ -42,7 +42,11 @@ impl Device for Files {
                 file.set_len(len)
                     .map_err(JournalError::io("sizing", path))?;
             }
-            Err(errno) => return Err(JournalError::io("reserving space for", path)(errno)),
+            Err(errno) => {
+                // It may have got a part; what cannot be removed either is met again when it is made.
+                let _ = std::fs::remove_file(path);
+                return Err(JournalError::io("reserving space for", path)(errno));
+            }
         }
         sync_folder(path.parent().unwrap_or(Path::new(".")))?;
         Ok(file)

@@ -19,7 +19,8 @@ pub(super) trait Store: Send + 'static {
     fn append(&mut self, frames: &[u8]) -> Result<(), JournalError>;
     /// Returns when everything appended is durable.
     fn sync(&mut self) -> Result<(), JournalError>;
-    /// Begins the next segment; everything in the current one is synced.
+    /// Begins the next segment; everything in the current one is synced. After [`JournalError::Full`] it may be asked for
+    /// again, as [`append`](Self::append) may.
     fn roll(&mut self, first_record: u64) -> Result<(), JournalError>;
     /// A small step of preparing disk space, for an idle writer; false when nothing is left to prepare.
     fn prepare(&mut self) -> Result<bool, JournalError>;
@@ -40,6 +41,8 @@ pub(super) struct Segments<D: Device = Files> {
     used: u64,
     /// Bytes that are known to be written or zeroed on the disk: writing there changes no metadata.
     zeroed: u64,
+    /// The file is made and its header not written: the disk filled up in between.
+    is_headless: bool,
 }
 
 impl<D: Device> Segments<D> {
@@ -65,6 +68,7 @@ impl<D: Device> Segments<D> {
             salt: 0,
             used: 0,
             zeroed: 0,
+            is_headless: false,
         };
         segments.zero_ahead(ZERO_AHEAD)?;
         segments.write_header(first_record)?;
@@ -120,16 +124,21 @@ impl<D: Device> Store for Segments<D> {
     fn sync(&mut self) -> Result<(), JournalError> {
         self.device
             .sync(&self.file)
-            .map_err(JournalError::io("syncing", &self.path))
+            .map_err(JournalError::sync(&self.path))
     }
 
     fn roll(&mut self, first_record: u64) -> Result<(), JournalError> {
-        self.index += 1;
-        self.path = segment_path(&self.folder, self.index);
-        self.file = self.device.make(&self.path, self.segment_len)?;
-        self.used = 0;
-        self.zeroed = 0;
-        self.write_header(first_record)
+        if !self.is_headless {
+            let path = segment_path(&self.folder, self.index + 1);
+            self.file = self.device.make(&path, self.segment_len)?;
+            self.path = path;
+            self.index += 1;
+            (self.used, self.zeroed) = (0, 0);
+            self.is_headless = true;
+        }
+        self.write_header(first_record)?;
+        self.is_headless = false;
+        Ok(())
     }
 
     fn prepare(&mut self) -> Result<bool, JournalError> {
@@ -144,7 +153,7 @@ impl<D: Device> Store for Segments<D> {
 /// Makes the names in `folder` durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
     let handle = File::open(folder).map_err(JournalError::io("opening", folder))?;
-    fsync(&handle).map_err(JournalError::io("syncing", folder))
+    fsync(&handle).map_err(JournalError::sync(folder))
 }
 
 /// A random number for the file at `path`, which no client can know.

@@ -407,7 +407,9 @@ struct FakeDisk {
 struct FakeState {
     closed: bool,
     failure: Option<rustix::io::Errno>,
+    sync_failure: Option<rustix::io::Errno>,
     appends: u64,
+    written: Vec<Vec<u8>>,
 }
 
 impl FakeDisk {
@@ -418,6 +420,10 @@ impl FakeDisk {
 
     fn appends(&self) -> u64 {
         self.state.0.lock().unwrap().appends
+    }
+
+    fn written(&self) -> Vec<Vec<u8>> {
+        self.state.0.lock().unwrap().written.clone()
     }
 }
 
@@ -430,9 +436,13 @@ impl Store for FakeDisk {
         u64::MAX
     }
 
-    fn append(&mut self, _: &[u8]) -> Result<(), JournalError> {
+    fn append(&mut self, frames: &[u8]) -> Result<(), JournalError> {
         let mut state = self.state.0.lock().unwrap();
         state.appends += 1;
+        // Large ones are those of a test that counts bytes, and would only fill memory.
+        if frames.len() < 1 << 16 {
+            state.written.push(frames.to_vec());
+        }
         while state.closed {
             state = self.state.1.wait(state).unwrap();
         }
@@ -443,7 +453,10 @@ impl Store for FakeDisk {
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
-        Ok(())
+        match self.state.0.lock().unwrap().sync_failure {
+            Some(errno) => Err(JournalError::sync(&PathBuf::from("fake"))(errno)),
+            None => Ok(()),
+        }
     }
 
     fn roll(&mut self, _: u64) -> Result<(), JournalError> {
@@ -509,19 +522,64 @@ fn bytes_that_wait_are_bounded_too() {
 }
 
 #[test]
-fn a_full_disk_ends_the_journal_with_one_sentence_and_nothing_more_is_durable() {
+fn a_full_disk_is_waited_for_and_nothing_is_durable_until_there_is_room() {
     let disk = FakeDisk::default();
     let mut journal = start_fake(&disk, 16);
     journal.try_push(record(0)).unwrap();
     wait_until("durable", || journal.durable() == 1);
     disk.set(|state| state.failure = Some(rustix::io::Errno::NOSPC));
     journal.try_push(record(1)).unwrap();
-    wait_until("failed", || journal.failure().is_some());
-    assert_eq!(journal.try_push(record(2)), Err(Refused::Failed(record(2))));
-    assert_eq!(journal.durable(), 1);
+    wait_until("full", || journal.is_disk_full());
+    journal.try_push(record(2)).unwrap();
+    let tried = disk.appends();
+    wait_until("tried again", || disk.appends() > tried + 1);
+    assert_eq!((journal.durable(), journal.failure().is_some()), (1, false));
+    disk.set(|state| state.failure = None);
+    wait_until("durable", || journal.durable() == 3);
+    assert!(!journal.is_disk_full());
+    let written = disk.written();
+    let (first, tries) = written.split_first().unwrap();
+    let (last, tries) = tries.split_last().unwrap();
+    assert!(first != last && tries.len() > 2);
+    assert!(
+        tries.iter().all(|tried| *tried == tries[0]),
+        "the same bytes are written again"
+    );
+    assert_eq!(journal.stop().unwrap().records, 3);
+}
+
+#[test]
+fn a_journal_that_is_stopped_while_the_disk_is_full_says_so_in_one_sentence() {
+    let disk = FakeDisk::default();
+    disk.set(|state| state.failure = Some(rustix::io::Errno::DQUOT));
+    let mut journal = start_fake(&disk, 16);
+    journal.try_push(record(0)).unwrap();
+    wait_until("full", || journal.is_disk_full());
     let failure = journal.stop().unwrap_err();
-    let sentence = "the disk that holds fake is full: free some space and start the node again";
+    let sentence = "the disk that holds fake is full: free some space";
     assert_eq!(failure.to_string(), sentence);
+}
+
+#[test]
+fn any_other_failure_of_a_write_and_every_failure_of_a_sync_ends_the_journal() {
+    let sets: [fn(&mut FakeState); 3] = [
+        |state| state.failure = Some(rustix::io::Errno::IO),
+        |state| state.sync_failure = Some(rustix::io::Errno::IO),
+        // What was written may be lost by then: trying again would vouch for it.
+        |state| state.sync_failure = Some(rustix::io::Errno::NOSPC),
+    ];
+    for set in sets {
+        let disk = FakeDisk::default();
+        let mut journal = start_fake(&disk, 16);
+        journal.try_push(record(0)).unwrap();
+        wait_until("durable", || journal.durable() == 1);
+        disk.set(set);
+        journal.try_push(record(1)).unwrap();
+        wait_until("failed", || journal.failure().is_some());
+        assert_eq!(journal.try_push(record(2)), Err(Refused::Failed(record(2))));
+        assert_eq!((journal.durable(), journal.is_disk_full()), (1, false));
+        journal.stop().unwrap_err();
+    }
 }
 
 #[test]

@@ -149,6 +149,11 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
         self.shared.durable.load(Ordering::Acquire)
     }
 
+    /// Whether the disk has no room: records wait, and are written once there is some. Nothing is lost, nothing is durable.
+    pub fn is_disk_full(&self) -> bool {
+        self.shared.disk_full.load(Ordering::Acquire)
+    }
+
     /// Why the journal has ended; the node must stop then.
     pub fn failure(&self) -> Option<&Arc<JournalError>> {
         self.shared.failure.get()
@@ -280,6 +285,7 @@ struct Shared {
     queued_bytes: AtomicU64,
     parked: AtomicBool,
     stopping: AtomicBool,
+    disk_full: AtomicBool,
     failure: OnceLock<Arc<JournalError>>,
     records: AtomicU64,
     groups: AtomicU64,
@@ -379,7 +385,7 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
             body_bytes += len as u64;
         }
         self.marked = self.synced;
-        self.store.append(&self.buffer)?;
+        self.wait_for_room(|writer| writer.store.append(&writer.buffer))?;
         self.written += taken;
         self.shared
             .queued_bytes
@@ -401,9 +407,29 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
     fn roll(&mut self) -> Result<(), JournalError> {
         self.buffer.clear();
         self.sync()?;
-        self.store.roll(self.written)?;
+        self.wait_for_room(|writer| writer.store.roll(writer.written))?;
         self.marked = self.written;
         Ok(())
+    }
+
+    /// Tries again while the disk is full: what was half written is written over (I5 of the journal).
+    ///
+    /// Errors: any other failure; or the disk is full still when the journal is to stop.
+    fn wait_for_room(
+        &mut self,
+        mut write: impl FnMut(&mut Self) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        loop {
+            let outcome = write(self);
+            let is_full = matches!(outcome, Err(JournalError::Full { .. }));
+            if self.shared.disk_full.swap(is_full, Ordering::AcqRel) != is_full {
+                (self.wake)();
+            }
+            if !is_full || self.shared.stopping.load(Ordering::Acquire) {
+                return outcome;
+            }
+            std::thread::park_timeout(ROOM_RETRY_INTERVAL);
+        }
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
@@ -427,8 +453,11 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
 
     /// Prepares a little disk space, or waits for a record.
     fn idle(&mut self) -> Result<(), JournalError> {
-        if self.store.prepare()? {
-            return Ok(());
+        match self.store.prepare() {
+            Ok(true) => return Ok(()),
+            // Whoever writes there next finds out.
+            Ok(false) | Err(JournalError::Full { .. }) => {}
+            Err(error) => return Err(error),
         }
         self.shared.parked.store(true, Ordering::Relaxed);
         // Pairs with the fence in `Journal::wake_writer`.
@@ -478,6 +507,8 @@ fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
     file.sync_all().map_err(JournalError::io("syncing", path))
 }
 
+/// How soon a full disk is tried again.
+const ROOM_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// With [`Durability::Async`], what is written is synced within this time.
 const ASYNC_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 

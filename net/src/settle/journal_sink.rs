@@ -1,4 +1,7 @@
 //! The default sink: an append-only file, one `fdatasync` for all batches that were available.
+//!
+//! A write that finds the disk full may be repeated; a failed `fdatasync` may not, whatever its reason: the system may have
+//! dropped what it could not write, and call the next one a success.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -91,7 +94,8 @@ impl JournalSink {
         Ok(sink)
     }
 
-    /// Writes the buffered records.
+    /// Writes the buffered records. After [`JournalError::Full`] they are all still there, and what of them was written is
+    /// written over.
     fn flush(&mut self) -> Result<(), SettleError> {
         self.file
             .write_all_at(&self.buffer, self.written_len)
@@ -102,7 +106,7 @@ impl JournalSink {
     }
 
     fn sync_file(&mut self) -> Result<(), SettleError> {
-        fdatasync(&self.file).map_err(JournalError::io("syncing", &self.path))?;
+        fdatasync(&self.file).map_err(JournalError::sync(&self.path))?;
         self.synced_len = self.written_len;
         Ok(())
     }
@@ -125,7 +129,11 @@ impl Sink for JournalSink {
         self.buffer.resize(end, 0);
         self.appended = Some(*batch.header());
         if self.buffer.len() >= BUFFER_LEN_MAX {
-            self.flush()?;
+            match self.flush() {
+                // Met again, and waited for, when it is synced.
+                Err(error) if error.is_disk_full() => {}
+                outcome => outcome?,
+            }
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ pub struct SettleReport {
     pub skipped: u64,
     /// Syncs of the sink.
     pub syncs: u64,
+    /// Times that the sink's disk was full.
+    pub disk_full: u64,
     /// Why it ended.
     pub ended: Ended,
 }
@@ -137,7 +139,7 @@ impl<S: Sink> Worker<'_, S> {
             if stop.load(Ordering::Acquire) {
                 // What has been published by now, at most a ring; not what a node that goes on publishes meanwhile.
                 for _ in 0..GROUPS_AT_STOP_MAX {
-                    if !self.settle_group()? {
+                    if !self.settle_group(stop)? {
                         break;
                     }
                 }
@@ -146,7 +148,7 @@ impl<S: Sink> Worker<'_, S> {
                     ..self.report
                 });
             }
-            if self.settle_group()? {
+            if self.settle_group(stop)? {
                 continue;
             }
             if hung_up {
@@ -163,7 +165,7 @@ impl<S: Sink> Worker<'_, S> {
     }
 
     /// Takes what is available, up to a bound, with one sync; false when there was nothing.
-    fn settle_group(&mut self) -> Result<bool, SettleError> {
+    fn settle_group(&mut self, stop: &AtomicBool) -> Result<bool, SettleError> {
         let (mut taken, mut appended, mut bytes) = (0, 0, 0);
         // What was appended but is not synced yet still counts as the end of the chain: the sink checks that.
         while bytes < GROUP_LEN_MAX {
@@ -184,12 +186,36 @@ impl<S: Sink> Worker<'_, S> {
             return Ok(false);
         }
         if appended > 0 {
-            self.sink.sync()?;
+            self.sync(stop)?;
             self.report.syncs += 1;
             self.report.batches += appended;
         }
         self.advance();
         Ok(true)
+    }
+
+    /// Syncs the sink; while its disk is full it waits, and the node meanwhile keeps in its journal what comes next.
+    ///
+    /// Errors: any other failure, or the disk is full still when the worker is to stop.
+    fn sync(&mut self, stop: &AtomicBool) -> Result<(), SettleError> {
+        let mut is_said = false;
+        loop {
+            match self.sink.sync() {
+                Err(error) if error.is_disk_full() && !stop.load(Ordering::Acquire) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        self.report.disk_full += 1;
+                        eprintln!("warning: {error}; settlement waits until there is room");
+                    }
+                    std::thread::sleep(ROOM_RETRY_INTERVAL);
+                }
+                outcome => {
+                    if is_said && outcome.is_ok() {
+                        eprintln!("there is room on the disk again: settlement goes on");
+                    }
+                    return outcome;
+                }
+            }
+        }
     }
 
     fn advance(&mut self) {
@@ -283,6 +309,8 @@ fn settle_record(
 const GROUP_LEN_MAX: usize = 8 << 20;
 /// Groups settled after being told to stop, at most.
 const GROUPS_AT_STOP_MAX: usize = 64;
+/// How soon a full disk is tried again.
+const ROOM_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the node may take to answer the hello.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a waiting worker looks whether to stop.

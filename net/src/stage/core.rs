@@ -7,6 +7,10 @@
 //! What happens when a ring is full: towards the journal and towards IO messages wait here in order, and while any
 //! wait nothing new is taken in (back-pressure reaches the sockets); when the settlement ring is full, batches stay
 //! unopened until the worker has read on, up to [`UNSETTLED_MAX`], after which it is served from the journal.
+//!
+//! While the disk that holds the journal is full, nothing becomes durable, so nothing new is signed or promised: clients'
+//! new envelopes are answered Busy, known ones as ever. Once as many records wait as may, authorities' requests are still
+//! answered, and what else they send is let go; it is fetched when there is room. It is said in the log and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -46,6 +50,9 @@ const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
 /// Bound of a frame to another authority: no message of ours comes near it.
 const FRAME_LEN_MAX: u32 = 16 << 20;
 
+/// Clients are told to come back after this time while the disk is full.
+const DISK_FULL_RETRY_US: u64 = 1_000_000;
+
 /// Messages of one authority that do not decode or verify before its link is cut. Correct ones send none.
 const RUBBISH: Allowance = Allowance {
     burst: 64,
@@ -67,6 +74,19 @@ pub struct CoreReport {
     pub round: Round,
     /// Batches opened.
     pub batches: u64,
+    /// What a full disk did.
+    pub disk_full: DiskFullCounts,
+}
+
+/// What was not done because the disk that holds the journal was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DiskFullCounts {
+    /// Times that it became full.
+    pub times: u64,
+    /// Submissions answered Busy meanwhile.
+    pub busy: u64,
+    /// Messages of authorities let go of, to be fetched later.
+    pub let_go: u64,
 }
 
 /// The ends of the core stage's rings, and whom to wake.
@@ -107,6 +127,7 @@ pub struct CoreStage {
     /// How much more of what no correct authority sends is suffered from each, by index.
     rubbish: Vec<Bucket>,
     durable: u64,
+    is_disk_full: bool,
     settled: u64,
     scratch: rkyv::util::AlignedVec<16>,
     report: CoreReport,
@@ -134,6 +155,7 @@ impl CoreStage {
             inbox: Vec::new(),
             rubbish: vec![Bucket::full(RUBBISH); authorities],
             durable: 0,
+            is_disk_full: false,
             settled: 0,
             scratch: rkyv::util::AlignedVec::new(),
             report: CoreReport::default(),
@@ -161,6 +183,11 @@ impl CoreStage {
                 } => {
                     screened += 1;
                     self.screen(now, ClientTag { connection, tag }, bytes);
+                }
+                ToCore::Peer { kind, .. }
+                    if self.ports.journal.is_backlogged() && !PeerMessage::is_request(kind) =>
+                {
+                    self.report.disk_full.let_go += 1;
                 }
                 ToCore::Peer { from, kind, body } => self.inbox.push((from, kind, body)),
                 ToCore::ClientUp {
@@ -207,10 +234,14 @@ impl CoreStage {
     fn screen(&mut self, now: TimestampUs, client: ClientTag, bytes: Arc<[u8]>) {
         match Envelope::decode(bytes) {
             Ok(envelope) => {
-                if self
-                    .engine
-                    .screen(now, client, &envelope, &mut self.effects)
-                {
+                let effects = &mut self.effects;
+                let is_new = self.engine.screen(now, client, &envelope, effects);
+                if is_new && self.is_disk_full {
+                    self.report.disk_full.busy += 1;
+                    let retry_after_us = DISK_FULL_RETRY_US;
+                    self.outbox
+                        .ack(client, Err(Refusal::Busy { retry_after_us }));
+                } else if is_new {
                     self.submissions.push((client, envelope));
                 }
             }
@@ -333,6 +364,23 @@ impl CoreStage {
         self.ports.journal.poll(now)
     }
 
+    /// Notes whether the journal's disk is full, and tells the operator when that changes.
+    fn look_at_disk(&mut self) {
+        let is_full = self.ports.journal.is_disk_full();
+        if std::mem::replace(&mut self.is_disk_full, is_full) == is_full {
+            return;
+        }
+        self.report.disk_full.times += u64::from(is_full);
+        eprintln!(
+            "{}",
+            match is_full {
+                true =>
+                    "warning: the disk that holds the journal is full: clients are told Busy and nothing new is signed until there is room; what is there is served",
+                false => "there is room on the disk again: clients' envelopes are taken",
+            }
+        );
+    }
+
     fn tell_settled(&mut self) {
         let settled = self.ports.settle.settled_count();
         if settled > self.settled {
@@ -374,7 +422,9 @@ impl Stage for CoreStage {
     /// at once; shares are made and batches opened while the disk works.
     fn poll(&mut self, now: TimestampUs) -> Result<Polled, Fatal> {
         self.send_unsent();
-        let held_back = !self.unsent.is_empty() || self.ports.journal.is_backlogged();
+        self.look_at_disk();
+        let waits_for_disk = self.ports.journal.is_backlogged() && !self.is_disk_full;
+        let held_back = !self.unsent.is_empty() || waits_for_disk;
         let durable = self.ports.journal.durable();
         if durable > self.durable {
             self.durable = durable;

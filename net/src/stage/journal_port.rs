@@ -35,6 +35,8 @@ pub const KEPT_BACK_MAX: usize = 1024;
 
 /// How soon a full queue is tried again; the journal also wakes the stage when it has made progress.
 const RETRY_US: u64 = 1_000;
+/// And while the disk is full.
+const DISK_FULL_RETRY_US: u64 = 100_000;
 
 impl JournalPort {
     /// For a journal whose records are those of the engine, counted from 1, and no others.
@@ -71,10 +73,10 @@ impl JournalPort {
         if self.urgent || self.full || now >= due || self.waiting.len() >= KEPT_BACK_MAX {
             self.flush()?;
         }
-        Ok((!self.waiting.is_empty()).then_some(if self.full {
-            now.plus_us(RETRY_US)
-        } else {
-            due
+        Ok((!self.waiting.is_empty()).then_some(match self.full {
+            true if self.is_disk_full() => now.plus_us(DISK_FULL_RETRY_US),
+            true => now.plus_us(RETRY_US),
+            false => due,
         }))
     }
 
@@ -110,14 +112,20 @@ impl JournalPort {
         self.full
     }
 
+    /// Whether the disk has no room: nothing becomes durable until it has.
+    pub fn is_disk_full(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_disk_full)
+    }
+
     /// How many of the records are durable, those from before this process among them.
     pub fn durable(&self) -> u64 {
         self.journal.as_ref().map_or(0, Journal::durable)
     }
 
-    /// Writes and syncs everything and ends the journal's thread.
+    /// Writes and syncs everything and ends the journal's thread. Errors: the journal has failed, or the disk is full: what
+    /// waited for it had been promised to nobody.
     pub fn finish(&mut self) -> Result<(), Fatal> {
-        while !self.waiting.is_empty() {
+        while !self.waiting.is_empty() && !self.is_disk_full() {
             self.flush()?;
             std::thread::yield_now();
         }
