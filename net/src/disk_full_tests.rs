@@ -19,13 +19,13 @@ use crate::one_node::OneNode;
 use crate::testnet::to_toml;
 
 /// A small file system; unmounted when dropped.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     path: PathBuf,
 }
 
 impl SmallDisk {
     /// Mounts one at `path`, which is made. None, loudly, where the host refuses.
-    fn mount(path: &Path, mib: u32) -> Option<Self> {
+    pub(crate) fn mount(path: &Path, mib: u32) -> Option<Self> {
         std::fs::create_dir_all(path).unwrap();
         let size = format!("size={mib}m,mode=700");
         let mount = Command::new("mount")
@@ -46,7 +46,7 @@ impl SmallDisk {
     }
 
     /// Leaves no room.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.path.join(BALLAST)).unwrap();
         for len in [1 << 20, 1 << 12, 1] {
             while ballast.write_all(&vec![7; len]).is_ok() {}
@@ -54,7 +54,7 @@ impl SmallDisk {
     }
 
     /// Makes room.
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         std::fs::remove_file(self.path.join(BALLAST)).unwrap();
     }
 }

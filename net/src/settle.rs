@@ -16,6 +16,7 @@
 //!    the sink is one chain whatever node it came from.
 //! I4 the worker trusts its own node for memory, the node trusts the worker for nothing.
 
+mod fault;
 mod handshake;
 mod journal_sink;
 mod reader;
@@ -145,5 +146,7 @@ fn settled_name(settled: Option<BatchSeq>) -> String {
 
 #[cfg(test)]
 mod corruption_tests;
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use fairlane_engine::batch::{BatchHeader, BatchView};
 use fairlane_engine::types::{ChainId, RollupId};
 use rustix::fs::fdatasync;
 
+use super::fault;
 use super::reader::{SettleReader, check_continues};
 use super::sink_format::{FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len};
 use super::{SettleError, Sink};
@@ -50,7 +51,9 @@ impl JournalSink {
             .truncate(false)
             .open(&path)
             .map_err(JournalError::io("opening", &path))?;
+        fault::point()?;
         sync_folder(folder)?;
+        fault::point()?;
         let mut reader = SettleReader::on_file(
             file.try_clone()
                 .map_err(JournalError::io("opening", &path))?,
@@ -74,6 +77,7 @@ impl JournalSink {
 
         file.set_len(reader.whole_len())
             .map_err(JournalError::io("cutting", &path))?;
+        fault::point()?;
         let settled = reader.last().copied();
         let mut sink = Self {
             file,
@@ -97,9 +101,15 @@ impl JournalSink {
     /// Writes the buffered records. After [`JournalError::Full`] they are all still there, and what of them was written is
     /// written over.
     fn flush(&mut self) -> Result<(), SettleError> {
+        fault::point()?;
+        let part = fault::part_of(self.buffer.len());
         self.file
-            .write_all_at(&self.buffer, self.written_len)
+            .write_all_at(
+                &self.buffer[..part.unwrap_or(self.buffer.len())],
+                self.written_len,
+            )
             .map_err(JournalError::io("writing", &self.path))?;
+        fault::point()?;
         self.written_len += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -107,6 +117,7 @@ impl JournalSink {
 
     fn sync_file(&mut self) -> Result<(), SettleError> {
         fdatasync(&self.file).map_err(JournalError::sync(&self.path))?;
+        fault::point()?;
         self.synced_len = self.written_len;
         Ok(())
     }

@@ -87,16 +87,16 @@ fn digest_of(seq: u64, index: u64) -> [u8; 32] {
 const ROOM: usize = archive_len_max(4, 4 * 640);
 
 /// A node without a committee: it only emits batches.
-struct Node {
+pub(super) struct Node {
     chain: Chain,
     producer: Producer,
-    watch: RingWatch,
-    server: Option<SettleServer>,
+    pub(super) watch: RingWatch,
+    pub(super) server: Option<SettleServer>,
     noticed: Arc<AtomicU64>,
 }
 
 impl Node {
-    fn start(folder: &Path, capacity: u64) -> Self {
+    pub(super) fn start(folder: &Path, capacity: u64) -> Self {
         let (producer, watch, fds) = create(capacity, 0).unwrap();
         let noticed = Arc::new(AtomicU64::new(0));
         let notice = Arc::clone(&noticed);
@@ -117,7 +117,7 @@ impl Node {
         }
     }
 
-    fn emitted(&self) -> u64 {
+    pub(super) fn emitted(&self) -> u64 {
         self.chain.last.map_or(0, |last| last.seq.0 + 1)
     }
 
@@ -132,13 +132,13 @@ impl Node {
         true
     }
 
-    fn emit(&mut self, batches: u64) {
+    pub(super) fn emit(&mut self, batches: u64) {
         for _ in 0..batches {
             wait_until("room in the ring", || self.try_emit());
         }
     }
 
-    fn wait_settled(&self) {
+    pub(super) fn wait_settled(&self) {
         let emitted = self.emitted();
         wait_until("settled", || self.watch.settled_count() == emitted);
         wait_until("noticed", || {
@@ -147,7 +147,7 @@ impl Node {
     }
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
@@ -155,7 +155,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn config(folder: &Path) -> SettleConfig {
+pub(super) fn config(folder: &Path) -> SettleConfig {
     SettleConfig {
         socket: folder.join("socket"),
         chain_id: CHAIN,
@@ -164,13 +164,13 @@ fn config(folder: &Path) -> SettleConfig {
     }
 }
 
-struct WorkerThread {
+pub(super) struct WorkerThread {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<SettleReport, SettleError>>,
 }
 
 impl WorkerThread {
-    fn start(folder: &Path) -> Self {
+    pub(super) fn start(folder: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (config, told) = (config(folder), Arc::clone(&stop));
         Self {
@@ -179,7 +179,7 @@ impl WorkerThread {
         }
     }
 
-    fn stop(self) -> SettleReport {
+    pub(super) fn stop(self) -> SettleReport {
         self.stop.store(true, Ordering::Release);
         self.join().unwrap()
     }
@@ -190,7 +190,7 @@ impl WorkerThread {
 }
 
 /// Asserts that the sink holds exactly the first `batches` batches of the chain, byte for byte.
-fn assert_settled(folder: &Path, batches: u64) {
+pub(super) fn assert_settled(folder: &Path, batches: u64) {
     let mut reader = SettleReader::open(&folder.join("sink")).unwrap();
     let mut chain = Chain::default();
     for seq in 0..batches {

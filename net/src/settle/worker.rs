@@ -11,6 +11,7 @@ use fairlane_engine::types::{ChainId, RollupId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::fault;
 use super::handshake::{ANSWER_LEN, Answer, Hello};
 use super::journal_sink::JournalSink;
 use super::{SettleError, Sink};
@@ -132,7 +133,7 @@ struct Worker<'a, S> {
 impl<S: Sink> Worker<'_, S> {
     fn run(mut self, stop: &AtomicBool) -> Result<SettleReport, SettleError> {
         // Tells a node that was restarted what is settled already.
-        self.advance();
+        self.advance()?;
         loop {
             // Asked before the ring: what was published before the hang-up is then seen below.
             let hung_up = self.has_hung_up()?;
@@ -190,7 +191,7 @@ impl<S: Sink> Worker<'_, S> {
             self.report.syncs += 1;
             self.report.batches += appended;
         }
-        self.advance();
+        self.advance()?;
         Ok(true)
     }
 
@@ -218,8 +219,10 @@ impl<S: Sink> Worker<'_, S> {
         }
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<(), SettleError> {
+        fault::point()?;
         if self.consumer.advance(self.sink.settled_count()) {
+            fault::point()?;
             // Never waits: a full buffer means that wake-ups are on their way, and a hang-up is noticed elsewhere.
             let _ = send(
                 &self.socket,
@@ -227,6 +230,7 @@ impl<S: Sink> Worker<'_, S> {
                 SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
             );
         }
+        fault::point()
     }
 
     fn has_hung_up(&self) -> Result<bool, SettleError> {
