@@ -74,6 +74,28 @@ pub struct NodeConfig {
     /// Timers and bounds.
     #[serde(default)]
     pub timers: Timers,
+    /// What one client may cost.
+    #[serde(default)]
+    pub quotas: Quotas,
+}
+
+/// What one client may cost a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quotas {
+    /// Proofs of one client that may fail before it is put off.
+    pub bad_proofs: u32,
+    /// Time until one more of them may fail.
+    pub bad_proof_refill_us: u64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            bad_proofs: 16,
+            bad_proof_refill_us: 500_000,
+        }
+    }
 }
 
 /// Local timers and bounds of a node; see [`EngineConfig`].
@@ -238,6 +260,7 @@ mod tests {
             retention_bytes: 1 << 28,
             retention_unsettled_bytes: 0,
             timers: Timers::default(),
+            quotas: Quotas::default(),
         }
     }
 

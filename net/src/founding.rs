@@ -14,7 +14,7 @@ use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    BackendName, NodeConfig, SettleConfig, Timers, read_toml, retention_bytes,
+    BackendName, NodeConfig, Quotas, SettleConfig, Timers, read_toml, retention_bytes,
     retention_unsettled_bytes,
 };
 use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
@@ -206,6 +206,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         retention_bytes: retention_bytes(),
         retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: Timers::default(),
+        quotas: Quotas::default(),
     };
     write_secret(&keys.join(NODE_FILE), &to_toml(&config))?;
     for rollup in &roster.committee.rollups {

@@ -25,18 +25,20 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
-use crate::config::{BackendName, NodeConfig, resolve};
+use crate::config::{BackendName, NodeConfig, Quotas, resolve};
 use crate::journal::{
     BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, Retention,
     StoppedJournal, Trim,
 };
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
+use crate::stage::bucket::Allowance;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
 use crate::stage::settle_port::SettlePort;
+use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell};
 use crate::testnet::system_entropy;
@@ -72,6 +74,9 @@ pub struct NodeReport {
     /// What was not done because the disk that holds the journal was full.
     #[serde(default)]
     pub disk_full: DiskFullCounts,
+    /// Submissions told Busy because proofs of their client failed lately.
+    #[serde(default)]
+    pub submissions_put_off: u64,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -99,6 +104,11 @@ impl Node {
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &roster, own, path)?;
         let link_keys = read_link_keys(&config, &roster, own, path)?;
+        anyhow::ensure!(
+            config.quotas.bad_proofs > 0 && config.quotas.bad_proof_refill_us > 0,
+            "{}: quotas start at 1",
+            path.display()
+        );
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
@@ -184,6 +194,7 @@ impl Node {
                 .collect(),
             submissions_refused: core.submissions_refused,
             disk_full: core.disk_full,
+            submissions_put_off: core.submissions_put_off,
             cpu_us: process_cpu_us(),
         }
     }
@@ -301,10 +312,19 @@ impl Setup {
         let mut watch = KeyWatch::new(key.clone(), made_file);
         // Nobody is connected yet who would have to be told.
         watch.look(&engine.0, &mut verifier)?;
+        let Quotas {
+            bad_proofs,
+            bad_proof_refill_us,
+        } = config.quotas;
+        let bad_proofs = Allowance {
+            burst: bad_proofs,
+            refill_us: bad_proof_refill_us,
+        };
         let core = CoreStage::new(
             engine,
             committee.clone(),
             verifier,
+            Standings::new(bad_proofs),
             CorePorts {
                 from_io,
                 to_io,

@@ -13,6 +13,7 @@ pub mod links;
 pub mod messages;
 pub mod outbox;
 pub mod settle_port;
+pub mod standings;
 pub mod stats;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -18,7 +18,9 @@ use fairlane_engine::dkg::{DecryptionKey, KeyPlan, SessionError, WINDOW_ANCHORS}
 use fairlane_engine::seal::{KeyError, KeyShare, deal};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
-use crate::config::{BackendName, NodeConfig, SettleConfig, Timers, retention_unsettled_bytes};
+use crate::config::{
+    BackendName, NodeConfig, Quotas, SettleConfig, Timers, retention_unsettled_bytes,
+};
 use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
 
@@ -179,6 +181,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         retention_bytes: plan.retention_bytes,
         retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: plan.timers,
+        quotas: Quotas::default(),
     }
 }
 

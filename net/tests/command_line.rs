@@ -9,6 +9,8 @@
 
 #[path = "command_line/bad_input.rs"]
 mod bad_input;
+#[path = "command_line/clients.rs"]
+mod clients;
 #[path = "command_line/fair_order.rs"]
 mod fair_order;
 #[path = "command_line/journal.rs"]

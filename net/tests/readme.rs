@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fairlane_net::config::Timers;
+use fairlane_net::config::{Quotas, Timers};
 
 /// One constant that bounds something.
 #[derive(Debug)]
@@ -96,13 +96,16 @@ fn every_flag_of_localnet_and_testnet_stands_in_the_command_reference() {
 }
 
 #[test]
-fn every_timer_stands_in_the_settings_with_its_default() {
+fn every_timer_and_quota_stands_in_the_settings_with_its_default() {
     let readme = readme();
-    let defaults = toml::Table::try_from(Timers::default()).unwrap();
-    assert!(defaults.len() > 4);
-    for (name, value) in defaults {
-        let row = format!("| `timers.{name}` | {value} |");
-        assert!(readme.contains(&row), "{row}");
+    let timers = toml::Table::try_from(Timers::default()).unwrap();
+    let quotas = toml::Table::try_from(Quotas::default()).unwrap();
+    assert!(timers.len() > 4 && quotas.len() > 1);
+    for (part, defaults) in [("timers", timers), ("quotas", quotas)] {
+        for (name, value) in defaults {
+            let row = format!("| `{part}.{name}` | {value} |");
+            assert!(readme.contains(&row), "{row}");
+        }
     }
 }
 

@@ -36,16 +36,15 @@ impl Bucket {
         has_one
     }
 
-    /// Whether there is a token.
-    pub fn has_one(&mut self, allowance: Allowance, now: TimestampUs) -> bool {
+    /// How many there are.
+    pub fn tokens(&mut self, allowance: Allowance, now: TimestampUs) -> u32 {
         self.refill(allowance, now);
-        self.tokens > 0
+        self.tokens
     }
 
     /// Whether nothing is remembered of its source.
     pub fn is_full(&mut self, allowance: Allowance, now: TimestampUs) -> bool {
-        self.refill(allowance, now);
-        self.tokens == allowance.burst
+        self.tokens(allowance, now) == allowance.burst
     }
 
     fn refill(&mut self, allowance: Allowance, now: TimestampUs) {
@@ -89,7 +88,7 @@ mod tests {
         assert!(bucket.take(TWO, TimestampUs(0)) && !bucket.is_full(TWO, TimestampUs(99)));
         assert!(bucket.is_full(TWO, TimestampUs(u64::MAX)));
         let at = TimestampUs(u64::MAX);
-        assert!(bucket.take(TWO, at) && bucket.take(TWO, at) && !bucket.has_one(TWO, at));
+        assert!(bucket.take(TWO, at) && bucket.take(TWO, at) && bucket.tokens(TWO, at) == 0);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
 use super::outbox::Outbox;
 use super::settle_port::SettlePort;
+use super::standings::Standings;
 use super::stats::CoreSteps;
 use super::{Fatal, Polled, Stage, WakeCell};
 use crate::frame;
@@ -70,6 +71,8 @@ pub struct CoreReport {
     pub messages_refused: RubbishCounts,
     /// Submissions that did not decode, or whose proof failed.
     pub submissions_refused: u64,
+    /// Submissions told Busy because proofs of their client failed lately.
+    pub submissions_put_off: u64,
     /// The round of the next own vertex.
     pub round: Round,
     /// Batches opened.
@@ -114,6 +117,7 @@ pub struct CoreStage {
     engine: Engine,
     committee: Arc<Committee>,
     verifier: EnvelopeVerifier,
+    standings: Standings,
     ports: CorePorts,
     outbox: Outbox,
     /// What the IO ring had no room for, in order.
@@ -139,6 +143,7 @@ impl CoreStage {
         (engine, effects): (Engine, Vec<Effect>),
         committee: Arc<Committee>,
         verifier: EnvelopeVerifier,
+        standings: Standings,
         ports: CorePorts,
     ) -> Self {
         let authorities = committee.thresholds().authorities() as usize;
@@ -146,6 +151,7 @@ impl CoreStage {
             engine,
             committee,
             verifier,
+            standings,
             ports,
             outbox: Outbox::default(),
             unsent: VecDeque::new(),
@@ -196,7 +202,10 @@ impl CoreStage {
                 } => {
                     self.outbox.add_client(connection, notices);
                 }
-                ToCore::ClientDown { connection } => self.outbox.remove_client(connection),
+                ToCore::ClientDown { connection } => {
+                    self.standings.forget(connection);
+                    self.outbox.remove_client(connection);
+                }
                 ToCore::PeerUp { peer } => self.input(now, Input::PeerUp { peer }),
                 ToCore::PeerDown { peer } => self.input(now, Input::PeerDown { peer }),
             }
@@ -242,12 +251,24 @@ impl CoreStage {
                     self.outbox
                         .ack(client, Err(Refusal::Busy { retry_after_us }));
                 } else if is_new {
-                    self.submissions.push((client, envelope));
+                    self.admit(now, client, envelope);
                 }
             }
             Err(error) => {
                 self.report.submissions_refused += 1;
                 self.outbox.ack(client, Err(Refusal::from(error)));
+            }
+        }
+    }
+
+    /// Puts off the client whose proofs failed lately: the last of the cheap checks.
+    fn admit(&mut self, now: TimestampUs, client: ClientTag, envelope: Envelope) {
+        match self.standings.try_check(client.connection, now) {
+            Ok(()) => self.submissions.push((client, envelope)),
+            Err(retry_after_us) => {
+                self.report.submissions_put_off += 1;
+                self.outbox
+                    .ack(client, Err(Refusal::Busy { retry_after_us }));
             }
         }
     }
@@ -267,6 +288,8 @@ impl CoreStage {
             .add_since(start, clients.len() as u64);
         let inputs = clients.len() as u64;
         for (client, verdict) in clients.into_iter().zip(verdicts) {
+            self.standings
+                .on_checked(client.connection, verdict.is_ok(), now);
             match verdict {
                 Ok(envelope) => self.input(now, Input::Submission { client, envelope }),
                 Err(error) => {

@@ -462,7 +462,7 @@ fn a_committee_founded_from_public_keys_makes_its_key_and_every_node_writes_it_d
 }
 
 /// Ports of this host that nobody uses just now.
-fn free_ports(count: usize) -> Vec<u16> {
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     let bind = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let held: Vec<std::net::TcpListener> = (0..count).map(bind).collect();
     held.iter()

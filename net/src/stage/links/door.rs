@@ -87,7 +87,7 @@ impl Door {
     /// Somebody connected.
     pub fn knock(&mut self, conn: ConnId, address: IpAddr, now: TimestampUs) -> Knock {
         let bucket = self.strangers.get_mut(&address);
-        if bucket.is_some_and(|bucket| !bucket.has_one(FAILURES, now)) {
+        if bucket.is_some_and(|bucket| bucket.tokens(FAILURES, now) == 0) {
             return Knock::Throttled;
         }
         let residents = self.residents.get(&address).copied().unwrap_or(0);

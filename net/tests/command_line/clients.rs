@@ -1,0 +1,156 @@
+//! What one client can cost a node, and the others.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fairlane_client::committee_file::Directory;
+use fairlane_client::protocol::{
+    Ack, AckCode, Hello, NOTICE_LEN_MAX, Notice, encode_hello, encode_submit, next_frame,
+};
+use fairlane_engine::seal::{LabelFields, seal};
+use fairlane_engine::types::RollupId;
+use fairlane_net::stage::clock;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::runs::{free_ports, turn};
+use crate::sandbox::{Sandbox, wait};
+
+#[test]
+fn a_client_whose_proofs_fail_is_put_off_and_the_others_are_not() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let made = sandbox.run(&["testnet", "--nodes", "4", "--out", "net"]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    let directory = Directory::load(&sandbox.path("net/committee.json")).unwrap();
+    let ports = free_ports(2);
+    let [client, peer] = [ports[0], ports[1]].map(|port| format!("127.0.0.1:{port}"));
+    // One node is enough: nothing is ordered, and acks come all the same.
+    let config = std::fs::read_to_string(sandbox.path("net/node-0.toml")).unwrap();
+    let mut config: toml::Table = config.parse().unwrap();
+    config.insert("client_listen".to_owned(), client.clone().into());
+    config.insert("peer_listen".to_owned(), peer.into());
+    let text = toml::to_string(&config).unwrap();
+    std::fs::write(sandbox.path("net/node-0.toml"), text).unwrap();
+    let mut node = sandbox.start(&["node", "--config", "net/node-0.toml"]);
+
+    let mut forger = Client::connect(client.parse().unwrap(), directory.clone());
+    let mut honest = Client::connect(client.parse().unwrap(), directory);
+    let allowed = 16;
+    for _ in 0..allowed {
+        let acks = forger.submit(1, true);
+        assert_eq!(acks[0].code, AckCode::BadProof, "{acks:?}");
+    }
+    let acks = forger.submit(100, true);
+    let busy = |ack: &&Ack| ack.code == AckCode::Busy && ack.detail > 0;
+    // One more may be checked every half second.
+    assert!(acks.iter().filter(busy).count() > 80, "{acks:?}");
+    let acks = honest.submit(100, false);
+    assert!(
+        acks.iter().all(|ack| ack.code == AckCode::Accepted),
+        "{acks:?}"
+    );
+
+    let pid = Pid::from_raw(node.id().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(wait(&mut node), Some(0), "{:?}", sandbox.ran(None));
+    let report = read_report(&sandbox.path("net/node-0/report.json"));
+    assert!(
+        report["submissions_put_off"].as_u64().unwrap() > 80,
+        "{report}"
+    );
+}
+
+fn read_report(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A client of one node that seals each envelope afresh.
+struct Client {
+    stream: TcpStream,
+    directory: Directory,
+    received: Vec<u8>,
+    sent: u64,
+}
+
+impl Client {
+    fn connect(address: SocketAddr, directory: Directory) -> Self {
+        let until = Instant::now() + Duration::from_secs(30);
+        let stream = loop {
+            match TcpStream::connect(address) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let mut client = Self {
+            stream,
+            directory,
+            received: Vec::new(),
+            sent: 0,
+        };
+        let mut hello = Vec::new();
+        encode_hello(
+            &mut hello,
+            &Hello {
+                chain_id: client.directory.committee.chain_id,
+                receipts: false,
+                ordered: false,
+                settled: false,
+                keys: false,
+            },
+        );
+        client.stream.write_all(&hello).unwrap();
+        client
+    }
+
+    /// Submits so many envelopes in one write and gives the answers to them.
+    fn submit(&mut self, count: u64, forged: bool) -> Vec<Ack> {
+        let mut bytes = Vec::new();
+        let fields = LabelFields {
+            rollup: RollupId(1),
+            valid_until: clock().plus_us(50_000_000),
+            sender_tag: [0; 16],
+            padded_len: None,
+        };
+        for _ in 0..count {
+            self.sent += 1;
+            let mut entropy = [7; 64];
+            entropy[..8].copy_from_slice(&self.sent.to_be_bytes());
+            let sealed = seal(&self.directory.sealing_key, &fields, b"an order", &entropy);
+            let mut sealed = sealed.unwrap();
+            if forged {
+                *sealed.last_mut().unwrap() ^= 1;
+            }
+            encode_submit(&mut bytes, self.sent, &sealed).unwrap();
+        }
+        self.stream.write_all(&bytes).unwrap();
+        let mut acks = Vec::new();
+        while (acks.len() as u64) < count {
+            acks.extend(self.acks());
+        }
+        acks
+    }
+
+    fn acks(&mut self) -> Vec<Ack> {
+        loop {
+            if let Some((content, used)) = next_frame(&self.received, NOTICE_LEN_MAX).unwrap() {
+                let acks = match Notice::decode(content).unwrap() {
+                    Notice::Acks(acks) => acks.iter().collect(),
+                    _ => Vec::new(),
+                };
+                self.received.drain(..used);
+                return acks;
+            }
+            let mut bytes = [0; 4096];
+            let read = self.stream.read(&mut bytes).unwrap();
+            assert!(read > 0, "the node has closed");
+            self.received.extend_from_slice(&bytes[..read]);
+        }
+    }
+}
