@@ -3,7 +3,7 @@
 //! It does not know what a message means. Client submissions and authorities' messages go to the core stage through one
 //! bounded ring in the order in which they were received: the path from socket to position never reorders.
 //!
-//! What happens when the ring is full: a submission is answered Busy at once (counted); an authority's message waits in a
+//! What happens when the ring is full, or a client has its part of it: a submission is answered Busy at once (counted); an authority's message waits in a
 //! backlog, and when that is full the link is cut (counted), so that the peer reconnects and what was lost is fetched
 //! through the DAG.
 //!
@@ -65,7 +65,7 @@ pub struct IoCounters {
     pub clients: u64,
     /// Submissions taken.
     pub submissions: u64,
-    /// Submissions answered Busy because the ring was full.
+    /// Submissions answered Busy because the ring, or their client's part of it, was full.
     pub busy: u64,
     /// Client connections cut for what they sent.
     pub clients_cut: u64,

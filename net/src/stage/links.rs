@@ -248,12 +248,12 @@ impl Links {
             (Request::Submit { tag, envelope }, Role::Client { connection, .. }) => {
                 self.counters.submissions += 1;
                 let bytes = Arc::from(envelope);
-                let taken = self.core.try_hand_over(ToCore::Submit {
+                let submission = ToCore::Submit {
                     connection,
                     tag,
                     bytes,
-                });
-                if !taken {
+                };
+                if !self.core.try_submit(id.slot(), submission) {
                     self.counters.busy += 1;
                     let ack = Ack {
                         tag,
