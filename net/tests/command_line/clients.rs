@@ -63,20 +63,21 @@ fn a_client_whose_proofs_fail_is_put_off_and_the_others_are_not() {
     );
 }
 
-fn read_report(path: &Path) -> Value {
+pub(crate) fn read_report(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// A client of one node that seals each envelope afresh.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     directory: Directory,
     received: Vec<u8>,
     sent: u64,
+    placed: usize,
 }
 
 impl Client {
-    fn connect(address: SocketAddr, directory: Directory) -> Self {
+    pub(crate) fn connect(address: SocketAddr, directory: Directory) -> Self {
         let until = Instant::now() + Duration::from_secs(30);
         let stream = loop {
             match TcpStream::connect(address) {
@@ -93,6 +94,7 @@ impl Client {
             directory,
             received: Vec::new(),
             sent: 0,
+            placed: 0,
         };
         let mut hello = Vec::new();
         encode_hello(
@@ -100,7 +102,7 @@ impl Client {
             &Hello {
                 chain_id: client.directory.committee.chain_id,
                 receipts: false,
-                ordered: false,
+                ordered: true,
                 settled: false,
                 keys: false,
             },
@@ -110,7 +112,7 @@ impl Client {
     }
 
     /// Submits so many envelopes in one write and gives the answers to them.
-    fn submit(&mut self, count: u64, forged: bool) -> Vec<Ack> {
+    pub(crate) fn submit(&mut self, count: u64, forged: bool) -> Vec<Ack> {
         let mut bytes = Vec::new();
         let fields = LabelFields {
             rollup: RollupId(1),
@@ -132,18 +134,28 @@ impl Client {
         self.stream.write_all(&bytes).unwrap();
         let mut acks = Vec::new();
         while (acks.len() as u64) < count {
-            acks.extend(self.acks());
+            acks.extend(self.read_notice());
         }
         acks
     }
 
-    fn acks(&mut self) -> Vec<Ack> {
+    /// Waits until so many of the envelopes have a place in a batch.
+    pub(crate) fn wait_for_places(&mut self, count: usize) {
+        while self.placed < count {
+            self.read_notice();
+        }
+    }
+
+    /// Reads one notice; gives the acks in it.
+    fn read_notice(&mut self) -> Vec<Ack> {
         loop {
             if let Some((content, used)) = next_frame(&self.received, NOTICE_LEN_MAX).unwrap() {
-                let acks = match Notice::decode(content).unwrap() {
-                    Notice::Acks(acks) => acks.iter().collect(),
-                    _ => Vec::new(),
-                };
+                let mut acks = Vec::new();
+                match Notice::decode(content).unwrap() {
+                    Notice::Acks(some) => acks.extend(some.iter()),
+                    Notice::Ordered(places) => self.placed += places.iter().count(),
+                    _ => {}
+                }
                 self.received.drain(..used);
                 return acks;
             }
