@@ -99,6 +99,8 @@ pub struct IoStage {
     outgoing: Vec<Outgoing>,
     from_core: rtrb::Consumer<FromCore>,
     core: WakeCell,
+    /// Said once that somebody was refused for its key.
+    has_warned: bool,
     /// When this turn began.
     now: TimestampUs,
     publish: Arc<Mutex<IoCounters>>,
@@ -165,6 +167,7 @@ impl IoStage {
             outgoing: addresses.peers.iter().map(outgoing).collect(),
             from_core: ports.from_core,
             core: ports.core,
+            has_warned: false,
             now: TimestampUs(0),
             publish: ports.counters,
         })
@@ -286,6 +289,18 @@ impl IoStage {
         next
     }
 
+    /// Tells the operator, once: it may be an authority whose files differ.
+    fn warn_of_keys(&mut self) {
+        if self.links.peers.counters.gate > 0 && !self.has_warned {
+            self.has_warned = true;
+            eprintln!(
+                "warning: {} has refused somebody at its peer port: a stranger, or an authority with another link_key or \
+                 another committee file; report.json counts them",
+                self.own
+            );
+        }
+    }
+
     fn carry_out(&mut self) {
         for op in std::mem::take(&mut self.links.ops) {
             match op {
@@ -329,6 +344,7 @@ impl Waiter for IoStage {
         polled.map_err(|error| Fatal(format!("the network backend failed: {error}")))?;
         links.with_peers(now, |peers, outcome| peers.look(outcome));
         self.carry_out();
+        self.warn_of_keys();
         self.core.wake();
         let counted = self.backend.counters();
         self.links.counters.links = self.links.peers.counters;

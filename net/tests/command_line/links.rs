@@ -60,6 +60,9 @@ fn visit_a_committee(backend: &str) {
         if index > 0 {
             // The forged key, and a frame of the protocol instead of an opening.
             assert_eq!(count("gate"), 1, "{links}");
+            let log = sandbox.path(&format!("data/node-{index}.log"));
+            let log = std::fs::read_to_string(log).unwrap();
+            assert_eq!(log.matches("refused somebody").count(), 1, "{log}");
             assert_eq!(count("version"), 1, "{links}");
             assert_eq!(count("index"), 1, "{links}");
         }
