@@ -74,12 +74,12 @@ pub struct NodeConfig {
     /// Timers and bounds.
     #[serde(default)]
     pub timers: Timers,
-    /// What one client may cost.
+    /// What one client, or one rollup, may cost.
     #[serde(default)]
     pub quotas: Quotas,
 }
 
-/// What one client may cost a node.
+/// What one client, or one rollup, may cost a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quotas {
@@ -87,6 +87,8 @@ pub struct Quotas {
     pub bad_proofs: u32,
     /// Time until one more of them may fail.
     pub bad_proof_refill_us: u64,
+    /// Submissions of one rollup taken from clients in a second; 0: as many as come.
+    pub rollup_rate: u32,
 }
 
 impl Default for Quotas {
@@ -94,6 +96,7 @@ impl Default for Quotas {
         Self {
             bad_proofs: 16,
             bad_proof_refill_us: 500_000,
+            rollup_rate: 0,
         }
     }
 }

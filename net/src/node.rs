@@ -37,6 +37,7 @@ use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
+use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
@@ -77,6 +78,9 @@ pub struct NodeReport {
     /// Submissions told Busy because proofs of their client failed lately.
     #[serde(default)]
     pub submissions_put_off: u64,
+    /// Submissions told Busy because their rollup has its rate.
+    #[serde(default)]
+    pub submissions_over_rate: u64,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -104,11 +108,8 @@ impl Node {
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &roster, own, path)?;
         let link_keys = read_link_keys(&config, &roster, own, path)?;
-        anyhow::ensure!(
-            config.quotas.bad_proofs > 0 && config.quotas.bad_proof_refill_us > 0,
-            "{}: quotas start at 1",
-            path.display()
-        );
+        check_quotas(config.quotas)
+            .map_err(|what| anyhow::anyhow!("{}: {what}", path.display()))?;
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
@@ -195,6 +196,7 @@ impl Node {
             submissions_refused: core.submissions_refused,
             disk_full: core.disk_full,
             submissions_put_off: core.submissions_put_off,
+            submissions_over_rate: core.submissions_over_rate,
             cpu_us: process_cpu_us(),
         }
     }
@@ -315,6 +317,7 @@ impl Setup {
         let Quotas {
             bad_proofs,
             bad_proof_refill_us,
+            rollup_rate,
         } = config.quotas;
         let bad_proofs = Allowance {
             burst: bad_proofs,
@@ -324,7 +327,7 @@ impl Setup {
             engine,
             committee.clone(),
             verifier,
-            Standings::new(bad_proofs),
+            (Standings::new(bad_proofs), RollupQuotas::new(rollup_rate)),
             CorePorts {
                 from_io,
                 to_io,
@@ -566,6 +569,16 @@ pub(crate) fn read_keys(
         signing,
         process_secret: system_entropy()?,
     })
+}
+
+fn check_quotas(quotas: Quotas) -> Result<(), String> {
+    if quotas.bad_proofs == 0 || quotas.bad_proof_refill_us == 0 {
+        return Err("quotas.bad_proofs and quotas.bad_proof_refill_us start at 1".to_owned());
+    }
+    if quotas.rollup_rate > RATE_MAX {
+        return Err(format!("quotas.rollup_rate is at most {RATE_MAX}"));
+    }
+    Ok(())
 }
 
 fn read_link_keys(

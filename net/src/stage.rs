@@ -12,6 +12,7 @@ pub mod key_watch;
 pub mod links;
 pub mod messages;
 pub mod outbox;
+pub mod rollup_quotas;
 pub mod settle_port;
 pub mod standings;
 pub mod stats;

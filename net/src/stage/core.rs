@@ -34,6 +34,7 @@ use super::journal_port::JournalPort;
 use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
 use super::outbox::Outbox;
+use super::rollup_quotas::RollupQuotas;
 use super::settle_port::SettlePort;
 use super::standings::Standings;
 use super::stats::CoreSteps;
@@ -73,6 +74,8 @@ pub struct CoreReport {
     pub submissions_refused: u64,
     /// Submissions told Busy because proofs of their client failed lately.
     pub submissions_put_off: u64,
+    /// Submissions told Busy because their rollup has its rate.
+    pub submissions_over_rate: u64,
     /// The round of the next own vertex.
     pub round: Round,
     /// Batches opened.
@@ -118,6 +121,7 @@ pub struct CoreStage {
     committee: Arc<Committee>,
     verifier: EnvelopeVerifier,
     standings: Standings,
+    rollup_quotas: RollupQuotas,
     ports: CorePorts,
     outbox: Outbox,
     /// What the IO ring had no room for, in order.
@@ -143,7 +147,7 @@ impl CoreStage {
         (engine, effects): (Engine, Vec<Effect>),
         committee: Arc<Committee>,
         verifier: EnvelopeVerifier,
-        standings: Standings,
+        (standings, rollup_quotas): (Standings, RollupQuotas),
         ports: CorePorts,
     ) -> Self {
         let authorities = committee.thresholds().authorities() as usize;
@@ -152,6 +156,7 @@ impl CoreStage {
             committee,
             verifier,
             standings,
+            rollup_quotas,
             ports,
             outbox: Outbox::default(),
             unsent: VecDeque::new(),
@@ -261,16 +266,22 @@ impl CoreStage {
         }
     }
 
-    /// Puts off the client whose proofs failed lately: the last of the cheap checks.
+    /// Puts off what is above its rollup's rate, and the client whose proofs failed lately: the last of the cheap checks.
     fn admit(&mut self, now: TimestampUs, client: ClientTag, envelope: Envelope) {
-        match self.standings.try_check(client.connection, now) {
-            Ok(()) => self.submissions.push((client, envelope)),
-            Err(retry_after_us) => {
-                self.report.submissions_put_off += 1;
-                self.outbox
-                    .ack(client, Err(Refusal::Busy { retry_after_us }));
-            }
-        }
+        let rollup = envelope.label().rollup;
+        let retry_after_us = if let Err(retry) = self.rollup_quotas.check(rollup, now) {
+            self.report.submissions_over_rate += 1;
+            retry
+        } else if let Err(retry) = self.standings.try_check(client.connection, now) {
+            self.report.submissions_put_off += 1;
+            retry
+        } else {
+            self.rollup_quotas.charge(rollup, now);
+            self.submissions.push((client, envelope));
+            return;
+        };
+        self.outbox
+            .ack(client, Err(Refusal::Busy { retry_after_us }));
     }
 
     fn check_proofs(&mut self, now: TimestampUs) {

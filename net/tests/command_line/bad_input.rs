@@ -229,6 +229,12 @@ fn a_node_refuses_keys_that_are_not_its_own_and_a_folder_of_somebody_else() {
     lost.insert("committee".to_owned(), "gone.json".into());
     assert_node_refused(&sandbox, &lost, &["gone.json"]);
 
+    for (quota, value) in [("bad_proofs", 0), ("rollup_rate", 100_001)] {
+        let mut odd = own.clone();
+        let quotas = toml::Table::from_iter([(quota.to_owned(), value.into())]);
+        odd.insert("quotas".to_owned(), quotas.into());
+        assert_node_refused(&sandbox, &odd, &["quotas.", quota]);
+    }
     for (bytes, words) in [(4096, "too small"), (5_000_000, "power of two")] {
         let mut cramped = own.clone();
         cramped.insert("settle_ring_bytes".to_owned(), bytes.into());
