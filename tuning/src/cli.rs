@@ -15,6 +15,7 @@ use crate::tree::{Tree, Unread};
 mod apply;
 mod check;
 mod look;
+mod measure;
 mod plan;
 
 /// Reads, plans, tunes and measures the machine that a Fairlane authority runs on.
@@ -46,6 +47,9 @@ enum Command {
     /// Take back what `apply` has written.
     #[command(long_about = apply::UNDO_ABOUT)]
     Undo(apply::UndoArguments),
+    /// Measure what the machine can do: wake-ups, rings, loopback, disk, clock, jitter.
+    #[command(long_about = measure::ABOUT)]
+    Measure(measure::Arguments),
 }
 
 /// What a user did wrong, or what the machine lacks: one sentence, exit status 2.
@@ -88,6 +92,7 @@ fn run(cli: Cli) -> Result<bool, Unusable> {
         Command::Plan(arguments) => plan::run(&tree, &arguments),
         Command::Apply(arguments) => apply::run_apply(&tree, &arguments),
         Command::Undo(arguments) => apply::run_undo(&tree, &arguments),
+        Command::Measure(arguments) => measure::run(&tree, &arguments),
     }
 }
 

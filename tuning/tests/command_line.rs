@@ -63,7 +63,8 @@ fn check_says_by_its_status_whether_the_machine_is_good_enough() {
 #[test]
 fn bad_input_is_one_sentence_and_status_two() {
     let machine = Machine::healthy(flat(2));
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 7] = [
+        &["measure", "--seconds", "1"],
         &["check", "--cores", "9"],
         &["check", "--interface", "nosuch0"],
         &["plan", "--cores", "x"],
@@ -176,7 +177,9 @@ fn this_machine_is_checked_without_any_privilege() {
     let folder = TempDir::new().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("fairlane-tuning");
-    std::fs::copy(TUNING, &program).unwrap();
+    // Not by this process: a child that another test starts meanwhile would hold the copy open for writing.
+    let copied = Command::new("cp").arg(TUNING).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&program);
     command.args(["check", "--json"]).current_dir("/");
     if rustix::process::getuid().is_root() {
@@ -214,8 +217,62 @@ fn this_machine_would_be_changed_by_nobody_in_a_dry_run() {
 }
 
 #[test]
+fn measure_gives_figures_or_the_reason_and_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let output = run(None, &["measure", "--seconds", "1", "--dir", dir, "--json"]);
+    let report = json(&output);
+    let probes = report["probes"].as_array().unwrap();
+    let names: Vec<&str> = probes
+        .iter()
+        .map(|probe| probe["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "clock",
+            "syscall",
+            "timer wake-up",
+            "thread wake-up",
+            "ring hop",
+            "loopback, epoll",
+            "loopback, io_uring",
+            "fdatasync"
+        ]
+    );
+    let mut failed = 0;
+    for probe in probes {
+        let times = &probe["times"];
+        if let Some(why) = times["failed"].as_str() {
+            // io_uring may be refused where this runs, and a machine may have one processor.
+            assert!(
+                !why.is_empty() && probe["name"] != "clock" && probe["name"] != "syscall",
+                "{probe}"
+            );
+            failed += 1;
+            continue;
+        }
+        let figures =
+            ["p50_ns", "p99_ns", "p999_ns", "max_ns"].map(|name| times[name].as_u64().unwrap());
+        assert!(figures.is_sorted() && figures[0] > 0, "{probe}");
+        assert!(times["count"].as_u64().unwrap() > 0, "{probe}");
+    }
+    for core in report["jitter"].as_array().unwrap() {
+        let found = &core["found"];
+        assert!(
+            found["lost_ns"].as_u64().unwrap() <= found["time_ns"].as_u64().unwrap(),
+            "{core}"
+        );
+    }
+    assert_eq!(status(&output), i32::from(failed > 0), "{report}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let nowhere = run(None, &["measure", "--dir", "/nonexistent"]);
+    assert_eq!(status(&nowhere), 2);
+}
+
+#[test]
 fn every_command_explains_itself() {
-    for command in ["check", "plan", "apply", "undo"] {
+    for command in ["check", "plan", "apply", "undo", "measure"] {
         let output = run(None, &[command, "--help"]);
         assert_eq!(status(&output), 0);
         assert!(stdout(&output).lines().count() > 12, "{}", stdout(&output));
