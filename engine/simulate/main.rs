@@ -208,6 +208,7 @@ impl Total {
         sum.shares += report.shares;
         sum.shares_bad += report.shares_bad;
         sum.void += report.void;
+        sum.keys_made += report.keys_made;
         sum.restarts += report.restarts;
         sum.power_losses += report.power_losses;
         sum.receipts += report.receipts;
@@ -251,7 +252,7 @@ impl Total {
             sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
         );
         println!(
-            "away and back: {} restarts ({} from a snapshot), {} losses of power, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds",
+            "away and back: {} restarts ({} from a snapshot), {} losses of power, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds; {} sealing keys made",
             sum.restarts,
             sum.snapshot_starts,
             sum.power_losses,
@@ -259,7 +260,8 @@ impl Total {
             sum.states_taken,
             sum.batches_fetched,
             sum.loads,
-            sum.laws_judged
+            sum.laws_judged,
+            sum.keys_made
         );
         println!("{seconds:.1} s of real time");
     }

@@ -504,6 +504,17 @@ impl Engine {
         Some((bytes, signature))
     }
 
+    /// From now on this authority deals bad shares to these: for the simulator, before the first generation begins.
+    #[cfg(feature = "sim")]
+    pub const fn deal_badly_to(&mut self, victims: AuthoritySet) {
+        self.keys.deal_badly_to(victims);
+    }
+
+    /// Who orders.
+    pub const fn committee(&self) -> &Arc<Committee> {
+        &self.committee
+    }
+
     /// Whether everything accepted here has been opened.
     pub fn is_drained(&self) -> bool {
         !self.has_work() && self.emissions.len() == 0 && self.reveal.active_len() == 0

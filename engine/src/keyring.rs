@@ -85,6 +85,9 @@ pub struct Keyring {
     keys: Vec<Arc<CommitteeKey>>,
     version: u64,
     last_failure: Option<(Epoch, Failure)>,
+    /// Who is dealt bad shares, in a simulation.
+    #[cfg(feature = "sim")]
+    cheated: crate::types::AuthoritySet,
 }
 
 /// What follows from the committed sequence.
@@ -178,6 +181,8 @@ impl Keyring {
             keys: dealt.into_iter().map(Arc::new).collect(),
             version: 0,
             last_failure: None,
+            #[cfg(feature = "sim")]
+            cheated: crate::types::AuthoritySet::EMPTY,
         };
         keyring.try_start(start);
         keyring
@@ -350,7 +355,15 @@ impl Keyring {
             .part(&*self.process_secret)
             .part(&epoch.0.to_be_bytes())
             .secret_key();
-        generation.join(self.own, decryption.clone(), &entropy)
+        let joined = generation.join(self.own, decryption.clone(), &entropy);
+        #[cfg(feature = "sim")]
+        let joined = joined.dealing_badly_to(self.cheated, &entropy);
+        joined
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) const fn deal_badly_to(&mut self, victims: crate::types::AuthoritySet) {
+        self.cheated = victims;
     }
 
     /// Forgets keys that have ended, shares with them: nothing here needs them any more.

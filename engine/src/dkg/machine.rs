@@ -109,6 +109,22 @@ impl Generation {
         self
     }
 
+    /// The same generation, with a deal whose shares for `victims` are off by one: for the simulator.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn dealing_badly_to(mut self, victims: AuthoritySet, entropy: &[u8; 32]) -> Self {
+        if let Some(member) = &mut self.member
+            && !victims.is_empty()
+        {
+            let mut draft = Draft::new(&self.session, member.index, entropy);
+            for victim in victims.iter() {
+                *draft.shares[victim.as_usize()] += Scalar::ONE;
+            }
+            member.deal = message::encode_deal(&self.session, &draft).into();
+        }
+        self
+    }
+
     /// A generation that is only followed: it ends with the same public key.
     pub const fn observe(session: Arc<Session>) -> Self {
         Self {

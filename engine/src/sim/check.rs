@@ -9,6 +9,7 @@
 //! - [`decide`]: each anchor follows by the plain commit rule from what its node has, with [`leaders`] as the sequence
 //!   makes them;
 //! - [`fair`]: what is emitted is what the definition emits ([`order`]) from the sub-DAGs as replayed ([`replay`]);
+//! - [`keys`]: one sealing key an epoch, and a share of it on every node;
 //! - [`law`]: the law of the fair order, by the receive orders of correct nodes.
 //!
 //! Thresholds are computed here once more, from n alone: a checker must not share the mistake that it is to find.
@@ -17,6 +18,7 @@ pub(crate) mod blind;
 pub(crate) mod chain;
 pub(crate) mod decide;
 pub(crate) mod fair;
+pub(crate) mod keys;
 pub(crate) mod law;
 pub(crate) mod leaders;
 pub(crate) mod live;

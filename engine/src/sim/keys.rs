@@ -7,8 +7,10 @@ use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 use super::clock::START;
+use super::scenario::key_changes::KeyChanges;
 use crate::committee::{Committee, Parameters, Rollup, RollupPolicy, Thresholds};
-use crate::reveal::RevealKeys;
+use crate::dkg::{DecryptionKey, KeyPlan};
+use crate::keyring::{CommitteeKey, EngineKeys};
 use crate::seal::{KeyShare, SealingKey, deal};
 use crate::types::{ChainId, Epoch, RollupId};
 
@@ -22,6 +24,7 @@ pub struct Keyring {
 pub(crate) struct CommitteeKeys {
     pub(crate) sealing: Arc<SealingKey>,
     pub(crate) signing: Vec<SigningKey>,
+    decryption: Vec<Arc<DecryptionKey>>,
     shares: Vec<Zeroizing<Vec<u8>>>,
 }
 
@@ -45,19 +48,37 @@ impl CommitteeKeys {
             signing: (0..n)
                 .map(|index| SigningKey::from_bytes(&[index + 1; 32]))
                 .collect(),
+            decryption: (0..n)
+                .map(|index| Arc::new(DecryptionKey::generate(&[index + 1; 32])))
+                .collect(),
             shares: shares.iter().map(KeyShare::to_bytes).collect(),
         }
     }
 
-    /// The committee with these keys.
-    pub(crate) fn committee(&self, parameters: Parameters) -> Arc<Committee> {
+    /// The committee with these keys, which renews the sealing key where that changes.
+    pub(crate) fn committee(
+        &self,
+        parameters: Parameters,
+        changes: Option<&KeyChanges>,
+    ) -> Arc<Committee> {
         let rollups = vec![Rollup {
             id: ROLLUP,
             policy: RollupPolicy::Either,
         }];
         let keys = self.signing.iter().map(SigningKey::verifying_key).collect();
         let committee = Committee::new(CHAIN, EPOCH, START, parameters, rollups, keys);
-        Arc::new(committee.expect("scenarios draw parameters that are in range"))
+        let mut committee = committee.expect("scenarios draw parameters that are in range");
+        if let Some(changes) = changes {
+            let public = self.decryption.iter().map(|key| key.public());
+            let plan = KeyPlan {
+                encryption_keys: public.collect(),
+                threshold: self.sealing.threshold(),
+                window_anchors: changes.window_anchors,
+                renew_us: Some(changes.renew_us),
+            };
+            committee = committee.with_key_plan(plan).expect("a plan in range");
+        }
+        Arc::new(committee)
     }
 
     /// The share of authority `index`.
@@ -65,13 +86,26 @@ impl CommitteeKeys {
         KeyShare::from_bytes(&self.sealing, &self.shares[index]).expect("it was dealt so")
     }
 
-    /// What authority `index` reveals with.
-    pub(crate) fn reveal_keys(&self, index: usize) -> RevealKeys {
-        RevealKeys {
-            sealing: self.sealing.clone(),
-            share: self.share(index),
+    /// What authority `index` starts with; no two of its processes deal the same where keys change, so `process` tells
+    /// them apart.
+    pub(crate) fn engine_keys(
+        &self,
+        index: usize,
+        changes: Option<&KeyChanges>,
+        process: u64,
+    ) -> EngineKeys {
+        let mut process_secret = [index as u8; 32];
+        if changes.is_some() {
+            process_secret[..8].copy_from_slice(&process.to_be_bytes());
+        }
+        EngineKeys {
+            dealt: Some(CommitteeKey {
+                sealing: (*self.sealing).clone(),
+                share: Some(self.share(index)),
+            }),
+            decryption: changes.map(|_| self.decryption[index].clone()),
             signing: self.signing[index].clone(),
-            process_secret: [index as u8; 32],
+            process_secret,
         }
     }
 }

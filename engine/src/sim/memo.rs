@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use crate::committee::Committee;
 use crate::dag::{VerifiedVertex, Vertex};
-use crate::seal::{Envelope, EnvelopeVerifier, VerifiedEnvelope};
+use crate::seal::{Envelope, EnvelopeVerifier, SealingKey, VerifiedEnvelope};
 
 /// The memory of one run.
 pub(crate) struct Memo {
     committee: Arc<Committee>,
+    /// For every key that there was: whether a node takes it is the node's to say.
     verifier: EnvelopeVerifier,
+    keys: Vec<SealingKey>,
     vertices: Option<Generations<Option<VerifiedVertex>>>,
     envelopes: Option<Generations<Option<VerifiedEnvelope>>>,
 }
@@ -23,13 +25,25 @@ pub(crate) type Content = [u8; 16];
 
 impl Memo {
     /// Remembers nothing yet, and never does when not `is_on`.
-    pub(crate) fn new(committee: Arc<Committee>, verifier: EnvelopeVerifier, is_on: bool) -> Self {
+    pub(crate) fn new(committee: Arc<Committee>, key: SealingKey, is_on: bool) -> Self {
         Self {
             committee,
-            verifier,
+            verifier: EnvelopeVerifier::new(key.clone(), [1; 32]),
+            keys: vec![key],
             vertices: is_on.then(Generations::default),
             envelopes: is_on.then(Generations::default),
         }
+    }
+
+    /// Envelopes may be sealed to this key from now on. To be told before the first one is.
+    pub(crate) fn add_key(&mut self, key: SealingKey) {
+        self.keys.push(key);
+        self.verifier.set_keys(&self.keys);
+    }
+
+    /// All keys so far.
+    pub(crate) fn keys(&self) -> &[SealingKey] {
+        &self.keys
     }
 
     /// The vertex that `bytes`, of this content, encode, if they are one and its author signed it.

@@ -65,6 +65,8 @@ pub struct Report {
     pub batches_fetched: u64,
     /// Times that a node read batches, or headers of batches, from its disk for peers.
     pub loads: u64,
+    /// Sealing keys that the committee made.
+    pub keys_made: u64,
     /// Void entries.
     pub void: u64,
 }

@@ -4,9 +4,11 @@
 //! messages. At most f authorities are faulty; whatever else goes wrong heals at [`Scenario::heal_us`].
 
 pub(crate) mod absence;
+pub(crate) mod key_changes;
 pub(crate) mod power;
 
 use absence::Absence;
+use key_changes::KeyChanges;
 use power::PowerLoss;
 
 use super::byzantine::{VICES, Vice};
@@ -46,6 +48,8 @@ pub(crate) struct Scenario {
     pub(crate) absence: Option<Absence>,
     pub(crate) restarts: Vec<Restart>,
     pub(crate) power_losses: Vec<PowerLoss>,
+    /// How sealing keys change, if they do.
+    pub(crate) key_changes: Option<KeyChanges>,
     /// When everything that heals has healed, microseconds of virtual time.
     pub(crate) heal_us: u64,
 }
@@ -133,6 +137,7 @@ impl Scenario {
             absence: None,
             restarts: Vec::new(),
             power_losses: Vec::new(),
+            key_changes: None,
             heal_us: 0,
         };
         if !chance.one_in(8) {
@@ -148,6 +153,9 @@ impl Scenario {
         }
         if absence::is_drawn(seed) {
             scenario.draw_absences(is_wide, &mut Chance::new(seed, "absences"));
+        }
+        if key_changes::is_drawn(seed) {
+            scenario.draw_key_changes(is_wide, &mut Chance::new(seed, "key changes"));
         }
         // From a stream of its own, too. Few: then commits are held back all the time.
         let unopened_max = UNOPENED_MAX;
@@ -178,6 +186,7 @@ impl Scenario {
         scenario.clocks.fill(Clock::default());
         (scenario.outages, scenario.pauses) = (Vec::new(), Vec::new());
         (scenario.is_starving, scenario.is_slowing_leaders) = (false, false);
+        scenario.key_changes = None;
         let crash = |authority| Faulty {
             authority,
             kind: FaultKind::Crash { at_us: 0 },

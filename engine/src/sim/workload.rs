@@ -7,7 +7,7 @@ use super::chance::Chance;
 use super::clock::START;
 use super::hostile;
 use super::keys::{CommitteeKeys, ROLLUP};
-use crate::seal::{LabelFields, open_envelope, seal};
+use crate::seal::{LabelFields, SealingKey, open_envelope, seal};
 use crate::types::{Digest, TimestampUs};
 
 /// How clients behave in one scenario.
@@ -129,6 +129,24 @@ impl Workload {
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
         self.truth.insert(digest, (truth, fields.valid_until));
         self.envelopes.push(bytes);
+    }
+
+    /// Adds an envelope that is sealed to `key` at `now_us`; gives its place.
+    pub(crate) fn seal_to(&mut self, key: &SealingKey, now_us: u64, chance: &mut Chance) -> usize {
+        let fields = LabelFields {
+            rollup: ROLLUP,
+            valid_until: START.plus_us(now_us + chance.between(40_000_000, 55_000_000)),
+            sender_tag: [1; 16],
+            padded_len: None,
+        };
+        let payload = (self.envelopes.len() as u64).to_be_bytes().to_vec();
+        let sealed = seal(key, &fields, &payload, &chance.bytes());
+        let bytes: Arc<[u8]> = sealed.expect("it is short").into();
+        let digest = Digest(*blake3::hash(&bytes).as_bytes());
+        let truth = Truth::Payload(payload);
+        self.truth.insert(digest, (truth, fields.valid_until));
+        self.envelopes.push(bytes);
+        self.envelopes.len() - 1
     }
 
     /// Submits the newest envelope.

@@ -16,6 +16,7 @@ use super::check::blind::Blind;
 use super::check::chain::Chain;
 use super::check::decide::Decide;
 use super::check::fair::Fair;
+use super::check::keys::Keys;
 use super::check::law::{self, LawTally};
 use super::check::live::Live;
 use super::check::structure::Structure;
@@ -109,6 +110,8 @@ pub(super) struct World {
     effects: Vec<Effect>,
     /// Draws what the world itself decides.
     chance: Chance,
+    /// Draws what is sealed to new keys.
+    key_chance: Chance,
     scratch: rkyv::util::AlignedVec<16>,
 }
 
@@ -120,6 +123,7 @@ struct Checks {
     live: Live,
     fair: Fair,
     latency: Latency,
+    keys: Keys,
     law: LawTally,
     /// For each correct node what it received, in order.
     received: BTreeMap<usize, Received>,
@@ -139,12 +143,12 @@ impl World {
 
     /// Runs until all is settled, a promise is broken, or there is no hope left.
     pub(super) fn run(mut self) -> Report {
-        let horizon_us = self.last_submission_us.max(self.scenario.heal_us) + SETTLE_US_MAX;
         while self.failure.is_none() {
             let Some((at_us, event)) = self.queue.pop() else {
                 break;
             };
             self.now_us = at_us;
+            let horizon_us = self.last_submission_us.max(self.scenario.heal_us) + SETTLE_US_MAX;
             if at_us > horizon_us {
                 self.fail("live", self.what_is_missing());
                 break;
@@ -387,6 +391,7 @@ impl World {
                 .iter()
                 .map(|node| node.tally().batches_fetched)
                 .sum(),
+            keys_made: self.checks.keys.made,
             void: counters().map(|counters| counters.void).max().unwrap_or(0),
         }
     }

@@ -178,6 +178,6 @@ impl Scenario {
 }
 
 /// Seeds of one kind in a row.
-const BLOCK_LEN: u64 = 64;
+pub(super) const BLOCK_LEN: u64 = 64;
 /// The longest that a node is away for a short time, microseconds.
 const DOWN_SHORT_US_MAX: u64 = 50_000;

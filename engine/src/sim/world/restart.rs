@@ -59,7 +59,11 @@ impl World {
         let recovered = Engine::recover_from(
             self.committee.clone(),
             own,
-            self.keys.reveal_keys(own.as_usize()),
+            self.keys.engine_keys(
+                own.as_usize(),
+                self.scenario.key_changes.as_ref(),
+                node as u64 | at.life << 32,
+            ),
             self.scenario.config,
             at.clock.at(self.now_us),
             Recorded {

@@ -9,6 +9,7 @@ use crate::input::ClientTag;
 use crate::sim::check::structure::round_of;
 use crate::sim::check::{chain, fair};
 use crate::sim::disk::Write;
+use crate::sim::workload::Submission;
 use crate::sync::loads::load_from_records;
 use crate::sync::part::Item;
 use crate::types::Round;
@@ -204,6 +205,41 @@ impl World {
         let at = &self.nodes[node];
         if at.is_correct() {
             self.front_round = self.front_round.max(at.engine.round().0);
+            if self.scenario.key_changes.is_some() {
+                self.judge_keys(node);
+            }
+        }
+    }
+
+    /// Looks at the keys of a correct node; clients seal to one that is new.
+    fn judge_keys(&mut self, node: usize) {
+        let at = &self.nodes[node];
+        let (life, own) = (at.life, at.authority);
+        let keys = &mut self.checks.keys;
+        let key = match keys.on_handled((node, life), own, &at.engine) {
+            Ok(None) => return,
+            Ok(Some(key)) => key,
+            Err(what) => return self.fail("keys", what),
+        };
+        if key == *self.keys.sealing {
+            return;
+        }
+        self.memo.add_key(key.clone());
+        for _ in 0..self.key_chance.between(1, 3) {
+            let envelope = self
+                .workload
+                .seal_to(&key, self.now_us, &mut self.key_chance);
+            for node in 0..self.nodes.len() {
+                let at_us = self.now_us + self.key_chance.below(WAY_US_MAX);
+                self.last_submission_us = self.last_submission_us.max(at_us);
+                let at = self.workload.submissions.len();
+                self.workload.submissions.push(Submission {
+                    at_us,
+                    node,
+                    envelope,
+                });
+                self.queue.plan(at_us, Event::Submit { at });
+            }
         }
     }
 
@@ -384,7 +420,11 @@ impl World {
             Ok(evidence) => {
                 let honest = self.nodes_of[evidence.author().as_usize()].iter();
                 let is_accused_wrongly = honest.clone().any(|at| self.nodes[*at].is_honest());
-                match evidence.check(&self.committee, &self.keys.sealing) {
+                // A share is of the key that its batch has.
+                let keys = self.memo.keys().iter();
+                let checked = keys.map(|key| evidence.check(&self.committee, key));
+                let one = |a: Result<(), _>, b: Result<(), _>| a.or(b);
+                match checked.reduce(one).expect("there is a dealt key") {
                     Ok(()) if is_accused_wrongly => {
                         Err(format!("{} is accused and correct", evidence.author()))
                     }
@@ -525,6 +565,8 @@ fn over_the_wire(message: &PeerMessage) -> PeerMessage {
     PeerMessage::decode(message.kind(), &body).expect("what we encode decodes")
 }
 
+/// The longest way of an envelope sealed to a new key, microseconds.
+const WAY_US_MAX: u64 = 20_000;
 /// To read something from a disk, microseconds.
 const LOAD_US: u64 = 300;
 /// Between two looks of a busy node, microseconds.

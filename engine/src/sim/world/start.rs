@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::engine::Engine;
-use crate::seal::EnvelopeVerifier;
 use crate::sim::byzantine::{Byzantine, Vice};
 use crate::sim::disk::Disk;
 use crate::sim::node::Tally;
@@ -11,11 +10,10 @@ use crate::sim::workload::Audience;
 
 /// Builds what the scenario says and plans what will happen from outside.
 pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Options) -> World {
-    let committee = keys.committee(scenario.parameters);
+    let committee = keys.committee(scenario.parameters, scenario.key_changes.as_ref());
     let (nodes, nodes_of) = nodes(&scenario, keys, &committee);
     let chance = |user: &str| Chance::new(scenario.seed, user);
     let workload = workload(&scenario, keys, &nodes, &mut chance("clients"));
-    let verifier = EnvelopeVerifier::new((*keys.sealing).clone(), [1; 32]);
     let last = workload
         .submissions
         .iter()
@@ -27,7 +25,11 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             nodes.len(),
             chance("network"),
         ),
-        memo: Memo::new(committee.clone(), verifier, !options.is_without_memo),
+        memo: Memo::new(
+            committee.clone(),
+            (*keys.sealing).clone(),
+            !options.is_without_memo,
+        ),
         last_submission_us: last.max().unwrap_or(0),
         checks: Checks {
             chain: Chain::default(),
@@ -37,6 +39,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
             live: Live::new(rounds_max(&scenario)),
             fair: Fair::new(scenario.n as usize, &scenario.parameters),
             latency: Latency::default(),
+            keys: Keys::default(),
             law: LawTally::default(),
             received: BTreeMap::new(),
         },
@@ -60,6 +63,7 @@ pub(super) fn world(scenario: Scenario, keys: &Arc<CommitteeKeys>, options: Opti
         laws_judged: 0,
         effects: Vec::new(),
         chance: chance("world"),
+        key_chance: chance("key clients"),
         scratch: rkyv::util::AlignedVec::new(),
         scenario,
     };
@@ -114,8 +118,8 @@ fn nodes(
     for (at, authority) in keys_run.iter().copied().enumerate() {
         let stream = |user: &str| Chance::new(scenario.seed, &format!("{user} {at}"));
         let own = AuthorityIndex(authority as u8);
-        let reveal_keys = keys.reveal_keys(authority);
-        let signing = reveal_keys.signing.clone();
+        let engine_keys = keys.engine_keys(authority, scenario.key_changes.as_ref(), at as u64);
+        let signing = engine_keys.signing.clone();
         let byzantine = vices_of(authority).map(|vices| {
             let is_twin = vices.contains(&Vice::Twins);
             let mut byzantine =
@@ -131,7 +135,7 @@ fn nodes(
         nodes_of[authority].push(at);
         nodes.push(Node {
             authority: own,
-            engine: Engine::new(committee.clone(), own, reveal_keys, scenario.config),
+            engine: Engine::new(committee.clone(), own, engine_keys, scenario.config),
             clock,
             disk: Disk::new(scenario.disk, stream("disk")),
             byzantine,
@@ -143,6 +147,12 @@ fn nodes(
             timer_us: None,
             ticked_us: None,
         });
+    }
+    let cheats = scenario.key_changes.iter().flat_map(|keys| &keys.cheats);
+    for (dealer, victims) in cheats {
+        for node in &nodes_of[*dealer] {
+            nodes[*node].engine.deal_badly_to(*victims);
+        }
     }
     (nodes, nodes_of)
 }
