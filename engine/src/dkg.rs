@@ -37,9 +37,16 @@
 //! key-expressable and encryption of this kind rekeyable.)
 //!
 //! Limits. Static corruption, as everywhere. Without forward secrecy against the theft of e_j: who has the log and e_j has the
-//! shares of all its keys; replace E_j in the committee file to end that. An authority that is away for the whole window of
-//! complaints, and was dealt a bad share meanwhile, gets no share of that key ([`Generated::share`]): it says so,
-//! and the next generation makes it whole.
+//! shares of all its keys; replace E_j in the committee file to end that.
+//!
+//! An authority that is away for the whole window of complaints, and was dealt a bad share meanwhile, gets no share of that
+//! key ([`Generated::share`]): it says so, is counted, and the next generation makes it whole. The key has q shares for
+//! certain, for so many have acknowledged, and f of these may be the faulty ones': with t = q, what is sealed to that key
+//! stays closed while they keep theirs back. So a window must be longer than the network is ever untimely. What would mend
+//! it and is not there: a complaint ordered after the end. It proves the dealer faulty; then the others may order their
+//! shares of that one deal in the clear, its commitments check them, and any t give the missing one. Key and qualified stay,
+//! and nobody learns what the adversary does not know: the deal is of one that is proven to be the adversary's, and the sum
+//! of the other deals keeps its degree.
 //!
 //! Invariants:
 //! - I1 what is decided is a function of the session and of the ordered messages and anchors, the same for all, members or not.

@@ -17,6 +17,8 @@ use fairlane_engine::effect::{Record, SnapshotPart};
 use fairlane_engine::engine::snapshot::newest_snapshot;
 use fairlane_engine::keyring::statement::{KeyStatement, is_signed_by};
 use fairlane_engine::keyring::{CommitteeKey, KEYS_HELD_MAX};
+#[cfg(feature = "sim")]
+use fairlane_engine::types::AuthoritySet;
 use fairlane_engine::types::{AuthorityIndex, Epoch};
 
 const SECOND: u64 = 1_000_000;
@@ -266,6 +268,33 @@ fn one_that_was_away_for_all_of_it_takes_key_and_share_from_a_checkpoint() {
     load(&mut world, &[0, 1, 3], 50..80);
     world.run_for(3 * SECOND);
     assert_revealed(&world, &[0, 1, 3], 0..80);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn one_that_was_away_and_cheated_has_no_share_says_so_and_costs_nobody_the_order() {
+    let mut world = world(4, Some(3 * SECOND), false);
+    let (all, here) = ([0, 1, 2, 3], [0, 1, 2]);
+    let mut victims = AuthoritySet::EMPTY;
+    victims.insert(AuthorityIndex(3));
+    world.nodes[1].engine.deal_badly_to(victims);
+    world.part(3);
+    load(&mut world, &here, 0..4_000);
+    run_to_key(&mut world, &here, 1);
+    world.join(3);
+    let has_it = |world: &World| newest(world, 3).sealing.epoch() == Epoch(1);
+    assert!(world.run_until(10 * SECOND, has_it), "it hears of the key");
+    assert!(newest(&world, 3).share.is_none());
+    assert_eq!(world.nodes[3].engine.counters().keys_without_share, 1);
+    assert_vouched(&world, &all);
+    load(&mut world, &all, 4_000..4_050);
+    world.run_for(SECOND);
+    assert_revealed(&world, &all, 0..4_050);
+    // The next time it is there and complains.
+    run_to_key(&mut world, &all, 2);
+    load(&mut world, &all, 4_050..4_100);
+    world.run_for(SECOND);
+    assert_revealed(&world, &all, 0..4_100);
 }
 
 #[test]
