@@ -327,6 +327,8 @@ impl World {
             PeerMessage::WantRounds { after, count } => Input::WantRounds { from, after, count },
             PeerMessage::WantPart(want) => Input::WantPart { from, want },
             PeerMessage::Part(part) => Input::Part { from, part },
+            // Nobody loses anything here.
+            PeerMessage::WantNewest { .. } | PeerMessage::Newest { .. } => return None,
         })
     }
 

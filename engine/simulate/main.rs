@@ -212,6 +212,7 @@ impl Total {
         sum.restarts += report.restarts;
         sum.power_losses += report.power_losses;
         sum.receipts += report.receipts;
+        sum.adopted += report.adopted;
         sum.snapshot_starts += report.snapshot_starts;
         sum.loads += report.loads;
         sum.states_taken += report.states_taken;
@@ -252,10 +253,11 @@ impl Total {
             sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
         );
         println!(
-            "away and back: {} restarts ({} from a snapshot), {} losses of power, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds; {} sealing keys made",
+            "away and back: {} restarts ({} from a snapshot), {} losses of power, {} lost vertices taken over, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds; {} sealing keys made",
             sum.restarts,
             sum.snapshot_starts,
             sum.power_losses,
+            sum.adopted,
             sum.receipts,
             sum.states_taken,
             sum.batches_fetched,

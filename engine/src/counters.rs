@@ -126,6 +126,10 @@ counters! {
     sync_parts_bad,
     /// Checkpoints offered that lie too many batches ahead to fetch them.
     sync_gap_too_long,
+    /// Own vertices that the records lacked, taken over from peers.
+    vertices_adopted,
+    /// Answers about the newest own vertex that were asked for in another life, or name another author's.
+    newest_refused,
     /// Own snapshots recorded.
     snapshots,
     /// States taken over from peers.

@@ -10,6 +10,7 @@
 
 mod accusing;
 mod admission;
+mod asking;
 mod footprint;
 mod keying;
 mod ordering;
@@ -22,6 +23,7 @@ mod serving;
 pub mod snapshot;
 mod syncing;
 
+pub use asking::ASK_RETRIES_MAX;
 pub use footprint::Footprint;
 use pausing::Emissions;
 pub use pausing::{UNOPENED_BYTES_MAX, UNOPENED_MAX};
@@ -115,6 +117,9 @@ pub struct Engine {
     dag_faults_seen: usize,
     checkpoints: Checkpoints,
     syncing: Syncing,
+    asking: Option<asking::Asking>,
+    /// What each peer was told that has asked for its newest vertex.
+    told: Vec<Option<asking::Told>>,
     snapshots: snapshot::Snapshots,
     counters: Counters,
 }
@@ -249,6 +254,8 @@ impl Engine {
             dag_faults_seen: 0,
             checkpoints: Checkpoints::default(),
             syncing: Syncing::new(own, n, &config),
+            asking: None,
+            told: vec![None; n as usize],
             snapshots: snapshot::Snapshots::default(),
             counters: Counters::default(),
             config,
@@ -287,6 +294,12 @@ impl Engine {
             Input::WantRounds { from, after, count } => {
                 self.on_want_rounds(from, after, count, effects);
             }
+            Input::WantNewest { from, token } => self.on_want_newest(from, token, effects),
+            Input::Newest {
+                from,
+                token,
+                vertex,
+            } => self.on_newest(now, from, token, vertex, effects),
             Input::WantPart { from, want } => self.on_want_part(from, want, effects),
             Input::Part { from, part } => self.on_part(now, from, &part, effects),
             Input::Loaded { item, bytes } => self.on_loaded(item, bytes, effects),
@@ -306,6 +319,7 @@ impl Engine {
             self.on_accepted(now, Vec::new(), effects);
         }
         self.accuse(effects);
+        self.try_ask(now, effects);
         self.try_enter(now);
         if is_tick {
             self.try_propose(now, effects);
@@ -341,6 +355,7 @@ impl Engine {
             self.resend.next_due(),
             sync,
             self.rewant_at,
+            self.asking_due(),
             self.stuck_due(),
             self.may_resume().then_some(now),
         ]

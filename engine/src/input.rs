@@ -6,7 +6,7 @@ use crate::dag::{VerifiedVertex, VertexRef};
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
 use crate::sync::part::{Item, Part, WantPart};
-use crate::types::{AuthorityIndex, BatchSeq, Digest, Round};
+use crate::types::{AuthorityIndex, BatchSeq, Digest, Round, TimestampUs};
 
 /// Where to answer a client: the connection, and the tag that the client gave the submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +77,22 @@ pub enum Input {
         after: Round,
         /// How many rounds.
         count: u32,
+    },
+    /// A peer that may have lost the end of its journal asks for its newest vertex.
+    WantNewest {
+        /// Who asks.
+        from: AuthorityIndex,
+        /// Names the question; when it was first asked, by the asker's clock.
+        token: TimestampUs,
+    },
+    /// The answer of a peer.
+    Newest {
+        /// Who answers.
+        from: AuthorityIndex,
+        /// Names the question.
+        token: TimestampUs,
+        /// Its signature and roots hold; none when the peer has none.
+        vertex: Option<VerifiedVertex>,
     },
     /// A peer asks for a part of a checkpoint or of a settled batch.
     WantPart {

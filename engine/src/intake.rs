@@ -152,6 +152,14 @@ pub fn verify(
         PeerMessage::WantRounds { after, count } => Input::WantRounds { from, after, count },
         PeerMessage::WantPart(want) => Input::WantPart { from, want },
         PeerMessage::Part(part) => Input::Part { from, part },
+        PeerMessage::WantNewest { token } => Input::WantNewest { from, token },
+        PeerMessage::Newest { token, vertex } => Input::Newest {
+            from,
+            token,
+            vertex: vertex
+                .map(|bytes| Vertex::verify(&bytes, committee))
+                .transpose()?,
+        },
     })
 }
 

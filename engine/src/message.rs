@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::dag::VertexRef;
 use crate::dag::header::bounded_round;
 use crate::sync::part::{Part, WantPart};
-use crate::types::{AuthorityIndex, BatchSeq, Digest, Round};
+use crate::types::{AuthorityIndex, BatchSeq, Digest, Round, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
 /// A message to another authority.
@@ -37,6 +37,18 @@ pub enum PeerMessage {
     WantPart(WantPart),
     /// Such a part.
     Part(Part),
+    /// Asks for the newest vertex of whoever asks.
+    WantNewest {
+        /// Comes back with the answer.
+        token: TimestampUs,
+    },
+    /// An encoded vertex, the newest of the receiver's that the sender has.
+    Newest {
+        /// As asked.
+        token: TimestampUs,
+        /// None when there is none.
+        vertex: Option<Arc<[u8]>>,
+    },
 }
 
 /// Vertices that one request may name.
@@ -55,6 +67,8 @@ mod kind {
     pub(super) const WANT_ROUNDS: u8 = 0x48;
     pub(super) const WANT_PART: u8 = 0x49;
     pub(super) const PART: u8 = 0x4a;
+    pub(super) const WANT_NEWEST: u8 = 0x4b;
+    pub(super) const NEWEST: u8 = 0x4c;
 }
 
 impl PeerMessage {
@@ -70,6 +84,8 @@ impl PeerMessage {
             Self::WantRounds { .. } => kind::WANT_ROUNDS,
             Self::WantPart(_) => kind::WANT_PART,
             Self::Part(_) => kind::PART,
+            Self::WantNewest { .. } => kind::WANT_NEWEST,
+            Self::Newest { .. } => kind::NEWEST,
         }
     }
 
@@ -115,6 +131,14 @@ impl PeerMessage {
             }
             Self::WantPart(want) => want.encode(out),
             Self::Part(part) => part.encode(out),
+            Self::WantNewest { token } => {
+                writer.u64(token.0);
+            }
+            Self::Newest { token, vertex } => {
+                writer
+                    .u64(token.0)
+                    .bytes(vertex.as_deref().unwrap_or_default());
+            }
         }
     }
 
@@ -155,6 +179,15 @@ impl PeerMessage {
             },
             kind::WANT_PART => Self::WantPart(WantPart::decode(&mut reader)?),
             kind::PART => Self::Part(Part::decode(&mut reader)?),
+            kind::WANT_NEWEST => Self::WantNewest {
+                token: reader.timestamp()?,
+            },
+            kind::NEWEST => {
+                let token = reader.timestamp()?;
+                let vertex = reader.bytes(reader.left())?;
+                let vertex = (!vertex.is_empty()).then(|| vertex.into());
+                Self::Newest { token, vertex }
+            }
             _ => return Err(DecodeError::NotCanonical("message kind")),
         };
         reader.finish()?;
@@ -204,6 +237,11 @@ mod tests {
                 of_len: 9,
                 bytes,
             }));
+        }
+        let token = TimestampUs(9);
+        round_trip(PeerMessage::WantNewest { token });
+        for vertex in [None, Some(Arc::from(&b"v"[..]))] {
+            round_trip(PeerMessage::Newest { token, vertex });
         }
         round_trip(PeerMessage::WantEnvelopes(vec![Digest([1; 32])]));
         assert_eq!(

@@ -186,3 +186,58 @@ fn records_that_do_not_fit_together_are_refused() {
     own[vertex] = Record::OwnVertex(bytes);
     assert!(refused(own), "another's vertex as an own one");
 }
+
+/// With durability async: the disk had called durable what it had not kept.
+#[test]
+fn one_that_lost_vertices_which_it_had_sent_takes_them_over_and_contradicts_none() {
+    const NODE: usize = 1;
+    for lost in [1, 10, 40, 90] {
+        let mut world = loaded();
+        world.run_for(SECOND / 5);
+        let left = world.nodes[NODE].journal.len() - lost;
+        world.restart_distrusting(NODE, left);
+        assert!(world.nodes[NODE].engine.is_asking());
+        let envelope = world.sealed(ENVELOPES, 30 * SECOND);
+        world.submit(NODE, ENVELOPES, envelope, SECOND / 2);
+        world.run_for(3 * SECOND);
+        assert!(!world.nodes[NODE].engine.is_asking());
+        let adopted = world.nodes[NODE].engine.counters().vertices_adopted;
+        assert!(adopted > 0 || lost == 1, "{lost} records lost");
+        for node in &world.nodes {
+            assert_eq!(node.engine.counters().forks, 0, "{lost} records lost");
+            assert_eq!(node.settled, world.nodes[0].settled);
+        }
+        let digests = &world.nodes[0].settled.digests;
+        assert_eq!(digests.len() as u64, ENVELOPES + 1, "{lost} records lost");
+    }
+}
+
+/// Who asks answers, too.
+#[test]
+fn all_that_ask_at_once_are_answered_and_go_on() {
+    let mut world = loaded();
+    world.run_for(SECOND / 5);
+    for at in 0..4 {
+        let records = world.nodes[at].journal.len();
+        world.restart_distrusting(at, records);
+    }
+    let envelope = world.sealed(ENVELOPES, 30 * SECOND);
+    world.submit(2, ENVELOPES, envelope, SECOND / 2);
+    world.run_for(3 * SECOND);
+    assert_all_settled_alike(&world, ENVELOPES + 1, "all at once");
+}
+
+/// One is gone for good: the others answer, and after a while that is enough.
+#[test]
+fn one_that_asks_does_not_wait_for_ever_for_one_that_is_gone() {
+    let mut world = loaded();
+    world.run_for(SECOND / 5);
+    world.kill(3);
+    let left = world.nodes[1].journal.len() - 20;
+    world.restart_distrusting(1, left);
+    world.run_for(SECOND);
+    assert!(world.nodes[1].engine.is_asking(), "all are waited for");
+    world.run_for(2 * SECOND);
+    assert!(!world.nodes[1].engine.is_asking(), "a quorum is enough");
+    assert_eq!(world.nodes[0].engine.counters().forks, 0);
+}

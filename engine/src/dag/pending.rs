@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dag::header::VertexRef;
 use crate::dag::vertex::VerifiedVertex;
-use crate::types::{AuthoritySet, Round};
+use crate::types::{AuthorityIndex, AuthoritySet, Round};
 
 /// A vertex that others wait for and that has not come yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,12 @@ impl Pending {
     /// How many vertices wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The waiting vertex of the highest round by `author`.
+    pub(crate) fn newest(&self, author: AuthorityIndex) -> Option<&VerifiedVertex> {
+        let newest = self.by_author.get(author.as_usize())?.last()?;
+        self.waiting.get(newest).map(|waiting| &waiting.vertex)
     }
 
     /// Whether this vertex waits.

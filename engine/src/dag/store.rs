@@ -396,6 +396,16 @@ impl Dag {
         self.newest[author.as_usize()].as_ref()
     }
 
+    /// The vertex of the highest round by `author` that is here, accepted or waiting for parents.
+    pub fn newest_here(&self, author: AuthorityIndex) -> Option<&VerifiedVertex> {
+        let accepted = self.newest(author);
+        let waiting = self.pending.newest(author);
+        accepted
+            .into_iter()
+            .chain(waiting)
+            .max_by_key(|vertex| vertex.round())
+    }
+
     /// What to fetch, ascending.
     pub fn missing(&self) -> impl Iterator<Item = MissingVertex> {
         self.pending.missing()

@@ -13,6 +13,7 @@ impl Engine {
     ) {
         self.vertex_wants.forget(&vertex.reference());
         self.syncing.saw(&vertex);
+        self.tell_author(&vertex, effects);
         if self.is_held_off(vertex.round()) {
             self.counters.vertices_held_off += 1;
             return;
@@ -104,6 +105,8 @@ impl Engine {
                 self.counters.vertices_accepted += 1;
                 self.persist(Record::Vertex(vertex.bytes().clone()), effects);
                 self.compare_settled(vertex);
+            } else if self.is_asking() && vertex.round() >= self.proposer.round {
+                self.adopt_own(vertex, effects);
             }
             let settled = self.settled().0;
             let signed = vertex.signed_header();

@@ -16,7 +16,8 @@ impl Engine {
 
     pub(super) fn pace(&self, now: TimestampUs) -> Option<Pace> {
         let proposer = &self.proposer;
-        if proposer.in_flight.is_some() || !self.may_propose_in(proposer.round) {
+        if proposer.in_flight.is_some() || self.is_asking() || !self.may_propose_in(proposer.round)
+        {
             return None;
         }
         let entered = proposer.entered?;
@@ -100,6 +101,7 @@ impl Engine {
     /// One that was away enters the round that the others are in, once it has what they have.
     fn try_jump(&mut self) {
         if self.proposer.in_flight.is_some()
+            || self.is_asking()
             || !self.dag.is_below_floor(self.own)
             || !self.is_caught_up()
         {

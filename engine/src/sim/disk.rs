@@ -22,6 +22,10 @@ pub(crate) struct Disk {
     profile: DiskProfile,
     records: Vec<Record>,
     durable: u64,
+    /// With durability async: how often what is written is synced, microseconds; and what was when.
+    sync_us: Option<u64>,
+    synced: u64,
+    synced_us: u64,
     is_writing: bool,
     is_urgent: bool,
     chance: Chance,
@@ -43,10 +47,18 @@ impl Disk {
             profile,
             records: Vec::new(),
             durable: 0,
+            sync_us: None,
+            synced: 0,
+            synced_us: 0,
             is_writing: false,
             is_urgent: false,
             chance,
         }
+    }
+
+    /// With durability async: what is written counts as durable, and is synced after this time.
+    pub(crate) const fn set_async(&mut self, sync_us: Option<u64>) {
+        self.sync_us = sync_us;
     }
 
     /// Takes a record; gives its number, from 1.
@@ -78,9 +90,21 @@ impl Disk {
     }
 
     /// The write under way is done.
-    pub(crate) fn on_written(&mut self, covers: u64) {
+    pub(crate) fn on_written(&mut self, covers: u64, now_us: u64) {
         self.is_writing = false;
         self.durable = covers;
+        if self
+            .sync_us
+            .is_none_or(|sync_us| now_us >= self.synced_us + sync_us)
+        {
+            (self.synced, self.synced_us) = (covers, now_us);
+        }
+    }
+
+    /// The machine loses power: with durability async that takes more than a crash of the node.
+    pub(crate) fn lose_power(&mut self) {
+        self.durable = self.synced;
+        self.crash();
     }
 
     /// The node crashes. What is durable stays; of the rest a beginning may stay, too, as far as it had got to the disk.
@@ -92,6 +116,7 @@ impl Disk {
         };
         self.durable += kept;
         self.records.truncate(self.durable as usize);
+        self.synced = self.synced.min(self.durable);
         (self.is_writing, self.is_urgent) = (false, false);
     }
 
@@ -126,7 +151,7 @@ mod tests {
             for byte in 0..5 {
                 disk.append(&Record::Envelope([byte][..].into()));
             }
-            disk.on_written(2);
+            disk.on_written(2, 0);
             disk.crash();
             assert_eq!(disk.durable(), disk.records().len() as u64);
             let first = |at: usize| Record::Envelope([at as u8][..].into());
@@ -138,5 +163,33 @@ mod tests {
             left.insert(disk.records().len());
         }
         assert_eq!(left, (2..=5).collect());
+    }
+
+    #[test]
+    fn with_async_a_crash_leaves_what_is_written_and_the_loss_of_power_what_is_synced() {
+        let profile = DiskProfile {
+            write_us_min: 1,
+            write_us_max: 1,
+            stall_one_in: 0,
+        };
+        let mut shortest = [5, 5];
+        for seed in 0..100 {
+            for is_power in [false, true] {
+                let mut disk = Disk::new(profile, Chance::new(seed, "disk"));
+                disk.set_async(Some(10));
+                for (byte, at_us) in [(0, 10), (1, 12), (2, 19)] {
+                    let covers = disk.append(&Record::Envelope([byte][..].into()));
+                    disk.on_written(covers, at_us);
+                }
+                disk.append(&Record::Envelope([3][..].into()));
+                match is_power {
+                    true => disk.lose_power(),
+                    false => disk.crash(),
+                }
+                let left = &mut shortest[usize::from(is_power)];
+                *left = disk.records().len().min(*left);
+            }
+        }
+        assert_eq!(shortest, [3, 1]);
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Node {
     pub(crate) engine: Engine,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
+    /// Its disk may have lost what counted as durable, and it has not found out what that was.
+    pub(crate) distrusts: bool,
     /// What it does against the rules; none for a correct node.
     pub(crate) byzantine: Option<Byzantine>,
     /// It stops for good at some time.
@@ -40,6 +42,8 @@ pub(crate) struct Tally {
     pub(crate) batches_fetched: u64,
     /// Entries that were listed again at new positions.
     pub(crate) relisted: u64,
+    /// Own vertices that it had lost and others had.
+    pub(crate) adopted: u64,
 }
 
 impl Node {
@@ -50,6 +54,7 @@ impl Node {
             states_taken: self.before.states_taken + counters.states_taken,
             batches_fetched: self.before.batches_fetched + counters.batches_fetched,
             relisted: self.before.relisted + counters.relisted,
+            adopted: self.before.adopted + counters.vertices_adopted,
         }
     }
 

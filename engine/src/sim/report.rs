@@ -55,6 +55,8 @@ pub struct Report {
     pub restarts: u64,
     /// Losses of power, each of one or more nodes at once.
     pub power_losses: u64,
+    /// Own vertices that nodes had lost with their power, and took over from others.
+    pub adopted: u64,
     /// Starts of nodes from a snapshot and a part of their records.
     pub snapshot_starts: u64,
     /// Receipts that correct nodes gave, each judged.

@@ -50,6 +50,8 @@ pub(crate) struct Scenario {
     pub(crate) power_losses: Vec<PowerLoss>,
     /// How sealing keys change, if they do.
     pub(crate) key_changes: Option<KeyChanges>,
+    /// With durability async: how often a disk syncs, microseconds.
+    pub(crate) sync_us: Option<u64>,
     /// When everything that heals has healed, microseconds of virtual time.
     pub(crate) heal_us: u64,
 }
@@ -138,6 +140,7 @@ impl Scenario {
             restarts: Vec::new(),
             power_losses: Vec::new(),
             key_changes: None,
+            sync_us: None,
             heal_us: 0,
         };
         if !chance.one_in(8) {

@@ -384,6 +384,7 @@ impl World {
             restarts: self.restarts,
             power_losses: self.power_losses,
             snapshot_starts: self.snapshot_starts,
+            adopted: correct.iter().map(|node| node.tally().adopted).sum(),
             receipts: self.checks.structure.receipts(),
             loads: self.loads,
             states_taken: correct.iter().map(|node| node.tally().states_taken).sum(),

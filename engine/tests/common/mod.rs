@@ -303,10 +303,22 @@ impl World {
             records as u64 >= self.nodes[at].durable,
             "a disk keeps what it called durable"
         );
+        self.start_again(at, records, false);
+    }
+
+    /// As [`World::restart`] when the disk had called durable what it did not keep.
+    pub fn restart_distrusting(&mut self, at: usize, records: usize) {
+        self.start_again(at, records, true);
+    }
+
+    fn start_again(&mut self, at: usize, records: usize, distrusts: bool) {
         let own = AuthorityIndex(at as u8);
         self.nodes[at].journal.truncate(records);
         let journal = self.nodes[at].journal.clone();
-        let (engine, effects) = self.recover(at, journal).unwrap();
+        let (mut engine, mut effects) = self.recover(at, journal).unwrap();
+        if distrusts {
+            engine.distrust_records(self.now, &mut effects);
+        }
         let node = &mut self.nodes[at];
         (node.engine, node.durable, node.alive) = (engine, records as u64, true);
         node.life += 1;
@@ -491,6 +503,12 @@ impl World {
             PeerMessage::WantRounds { after, count } => Input::WantRounds { from, after, count },
             PeerMessage::WantPart(want) => Input::WantPart { from, want },
             PeerMessage::Part(part) => Input::Part { from, part },
+            PeerMessage::WantNewest { token } => Input::WantNewest { from, token },
+            PeerMessage::Newest { token, vertex } => Input::Newest {
+                from,
+                token,
+                vertex: vertex.map(|bytes| Vertex::verify(&bytes, &self.committee).unwrap()),
+            },
         };
         self.input(to, input);
     }

@@ -294,6 +294,8 @@ fn every_message_between_authorities_stands_on_the_page_with_its_kind() {
         PeerMessage::WantRounds { .. } => "want_rounds",
         PeerMessage::WantPart(_) => "want_part",
         PeerMessage::Part(_) => "part",
+        PeerMessage::WantNewest { .. } => "want_newest",
+        PeerMessage::Newest { .. } => "newest",
     };
     let none = || Arc::from(&b""[..]);
     let want = WantPart {
@@ -313,6 +315,13 @@ fn every_message_between_authorities_stands_on_the_page_with_its_kind() {
         },
         PeerMessage::WantPart(want),
         PeerMessage::Part(Part::of(want, None)),
+        PeerMessage::WantNewest {
+            token: TimestampUs(0),
+        },
+        PeerMessage::Newest {
+            token: TimestampUs(0),
+            vertex: None,
+        },
     ];
     let rows = messages
         .iter()

@@ -124,6 +124,17 @@ impl Decide {
         }
     }
 
+    /// A correct node, whose disk called durable what was not, has only the vertices left that `left` encode: another vertex
+    /// may come in the place of one that is lost.
+    pub(crate) fn on_loss<'a>(&mut self, node: usize, left: impl Iterator<Item = &'a [u8]>) {
+        let left: BTreeSet<VertexRef> = left.map(name_of).collect();
+        for kept in self.rounds.values_mut().flatten() {
+            if !left.contains(&kept.vertex.reference()) {
+                kept.nodes &= !bit(node);
+            }
+        }
+    }
+
     fn kept_mut(&mut self, name: &VertexRef) -> Option<&mut Kept> {
         let of_round = self.rounds.get_mut(&name.round)?;
         of_round

@@ -147,6 +147,20 @@ impl Structure {
         }
     }
 
+    /// A disk with durability async loses what had counted as durable, vertices that were sent among it.
+    pub(crate) fn on_loss(&mut self, node: usize, durable: u64) {
+        self.written
+            .retain(|(at, _), (record, _)| *at != node || *record <= durable);
+        let written = &self.written;
+        self.receipted
+            .retain(|receipted| receipted.0 != node || written.contains_key(receipted));
+        let left = written.range((node, 0)..=(node, u64::MAX)).next_back();
+        match left {
+            Some(((_, round), _)) => self.sent.insert(node, *round),
+            None => self.sent.remove(&node),
+        };
+    }
+
     /// A correct node, of which the first `durable` records are safe, gives a receipt under this vertex header.
     pub(crate) fn on_receipt(&mut self, node: usize, header: &VertexHeader, durable: u64) -> Found {
         let round = header.round.0;

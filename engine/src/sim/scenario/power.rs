@@ -22,13 +22,21 @@ impl Scenario {
         if chance.one_in(2) {
             span_us = span_us.max(chance.between(500_000, 1_200_000));
             self.run_on(chance);
+            // Those who keep silent may have what nobody else has, so everybody answers here.
+            self.sync_us = *chance.pick(&[None, Some(5_000), Some(50_000), Some(1_000_000)]);
         }
-        for _ in 0..chance.between(1, 3) {
+        // With durability async as many as may be faulty, once: of more, what was agreed on may be lost.
+        let losses = chance.between(1, 3);
+        let losses = if self.sync_us.is_some() { 1 } else { losses };
+        for _ in 0..losses {
             let mut honest = self.draw_honest(chance);
             let at_us = chance.below(span_us);
             if chance.one_in(2) {
                 let count = chance.between(1, honest.len() as u64);
                 honest.truncate(count as usize);
+            }
+            if self.sync_us.is_some() {
+                honest.truncate(faulty_max(self.n as usize));
             }
             let down_us_max = *chance.pick(&[1, 1_000, DOWN_US_MAX]);
             let authorities = honest

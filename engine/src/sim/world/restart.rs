@@ -12,6 +12,11 @@ use crate::types::Round;
 impl World {
     /// A node loses its memory and what its disk had not written; it is back after `down_us`.
     pub(super) fn stop(&mut self, node: usize, down_us: u64) {
+        self.halt(node, down_us, false);
+    }
+
+    fn halt(&mut self, node: usize, down_us: u64, is_power_lost: bool) {
+        let is_async = self.scenario.sync_us.is_some();
         let at = &mut self.nodes[node];
         if !at.is_up {
             return;
@@ -20,8 +25,22 @@ impl World {
         at.is_up = false;
         at.life += 1;
         (at.timer_us, at.ticked_us) = (None, None);
-        at.disk.crash();
+        at.distrusts &= at.engine.is_asking();
+        match is_power_lost {
+            true => at.disk.lose_power(),
+            false => at.disk.crash(),
+        }
+        at.distrusts |= is_power_lost && is_async;
         let durable = at.disk.durable();
+        if is_power_lost && is_async {
+            self.checks.structure.on_loss(node, durable);
+            let vertices = self.nodes[node].disk.records().iter();
+            let vertices = vertices.filter_map(|record| match record {
+                Record::OwnVertex(bytes) | Record::Vertex(bytes) => Some(&**bytes),
+                _ => None,
+            });
+            self.checks.decide.on_loss(node, vertices);
+        }
         let found = self.checks.structure.on_crash(node, durable);
         self.hold("structure", found);
         self.checks.decide.on_crash(node, durable);
@@ -38,7 +57,7 @@ impl World {
         self.power_losses += 1;
         for (authority, down_us) in self.scenario.power_losses[loss].authorities.clone() {
             for node in self.nodes_of[authority].clone() {
-                self.stop(node, down_us);
+                self.halt(node, down_us, true);
             }
         }
     }
@@ -78,6 +97,10 @@ impl World {
             Err(error) => return self.fail("recover", format!("node {node}: {error}")),
         }
         at.is_up = true;
+        if at.distrusts {
+            at.engine
+                .distrust_records(at.clock.at(self.now_us), &mut effects);
+        }
         let next = at.engine.next_open_seq().0 as usize;
         let records = at.disk.records().iter().rev();
         let recorded = records.clone().find_map(headers_up_to).unwrap_or(0);

@@ -62,6 +62,21 @@ impl World {
                 }
                 PeerMessage::WantPart(want) => Input::WantPart { from, want },
                 PeerMessage::Part(part) => Input::Part { from, part },
+                PeerMessage::WantNewest { token } => Input::WantNewest { from, token },
+                PeerMessage::Newest { token, vertex } => {
+                    let vertex = match vertex {
+                        None => None,
+                        Some(bytes) => match self.memo.vertex(&bytes, content_of(&bytes)) {
+                            None => return,
+                            verified => verified,
+                        },
+                    };
+                    Input::Newest {
+                        from,
+                        token,
+                        vertex,
+                    }
+                }
                 other => panic!("{other:?} is no request"),
             },
         };
@@ -154,7 +169,7 @@ impl World {
                 .plan(later_us, Event::Written { node, life, covers });
             return;
         }
-        self.nodes[node].disk.on_written(covers);
+        self.nodes[node].disk.on_written(covers, self.now_us);
         self.input(node, Input::Durable { records: covers });
         self.try_write(node);
     }
@@ -559,6 +574,10 @@ impl Posted {
 }
 
 /// What arrives when `message` is encoded and read back.
+fn content_of(bytes: &[u8]) -> Content {
+    content(bytes)
+}
+
 fn over_the_wire(message: &PeerMessage) -> PeerMessage {
     let mut body = Vec::new();
     message.encode_body(&mut body);

@@ -137,7 +137,12 @@ fn nodes(
             authority: own,
             engine: Engine::new(committee.clone(), own, engine_keys, scenario.config),
             clock,
-            disk: Disk::new(scenario.disk, stream("disk")),
+            disk: {
+                let mut disk = Disk::new(scenario.disk, stream("disk"));
+                disk.set_async(scenario.sync_us);
+                disk
+            },
+            distrusts: false,
             byzantine,
             will_crash: scenario.crashes(authority),
             life: 0,
