@@ -204,10 +204,8 @@ impl Keyring {
         self.committee.key_plan.as_ref()?;
         let key = self.newest()?.sealing.clone();
         let held = self.agreed.held.last()?;
-        (held.epoch == key.epoch()).then(|| KeyStatement {
-            since: held.since,
-            key,
-        })
+        let since = held.since;
+        (held.epoch == key.epoch()).then_some(KeyStatement { since, key })
     }
 
     /// Grows with each change of [`Self::keys`]: whoever verifies envelopes compares it with the version that it knows.
