@@ -250,3 +250,6 @@ pub const GROUP_LEN_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod cost_tests;

@@ -3,6 +3,7 @@
 //! It must never know what a vote or a fair order is: it moves bytes to and from the engine.
 
 pub mod backend;
+pub mod boot_mark;
 pub mod cli;
 pub mod config;
 pub mod deframe;

@@ -25,10 +25,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
+use crate::boot_mark::BootMark;
 use crate::config::{BackendName, NodeConfig, Quotas, resolve};
 use crate::journal::{
-    BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, Retention,
-    StoppedJournal, Trim,
+    BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, JournalStats,
+    Retention, StoppedJournal, Trim,
 };
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
@@ -41,7 +42,7 @@ use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
-use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell};
+use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell, clock};
 use crate::testnet::system_entropy;
 
 /// How long an address may be in use before a node gives up.
@@ -66,6 +67,9 @@ pub struct NodeReport {
     pub io: IoCounters,
     /// Time by step of the core stage.
     pub steps: CoreSteps,
+    /// What the journal has done in this life of the node.
+    #[serde(default)]
+    pub journal: JournalStats,
     /// Messages of authorities that did not decode or verify.
     pub messages_refused: u64,
     /// The same by reason.
@@ -187,6 +191,7 @@ impl Node {
             engine: named.collect(),
             io: *lock(&self.io_counters),
             steps: core.steps,
+            journal: core.journal,
             messages_refused: core.messages_refused.total(),
             messages_refused_by_reason: core
                 .messages_refused
@@ -288,7 +293,8 @@ impl Setup {
                 move || wake.wake()
             },
         )?;
-        let (engine, journal) = {
+        let boot = BootMark::new(&data, config.durability);
+        let (mut engine, journal) = {
             let wake = thread_of_core.clone();
             let recovery = Recovery {
                 committee: committee.clone(),
@@ -302,6 +308,14 @@ impl Setup {
                 wake.wake()
             })?
         };
+
+        if boot.is_doubtful()? {
+            eprintln!(
+                "{own}: the machine went down while durability was async, so the journal may have lost its end: peers are asked for the newest vertex of this node before it makes another"
+            );
+            let (engine, effects) = &mut engine;
+            engine.distrust_records(clock(), effects);
+        }
 
         let loader = BatchLoader::start(&data, committee.epoch, {
             let wake = thread_of_core.clone();
@@ -336,6 +350,7 @@ impl Setup {
                 loader,
                 settle,
                 keys: watch,
+                boot,
                 report: core_report.clone(),
             },
         );

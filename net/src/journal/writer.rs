@@ -45,7 +45,8 @@ pub enum Refused<B> {
 }
 
 /// What a journal has done since it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct JournalStats {
     /// Records written.
     pub records: u64,

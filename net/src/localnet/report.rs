@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::recheck::{self, Recorded, Settled};
 use super::search::Step;
 use super::{LocalnetPlan, OfferedOutcome};
+use crate::journal::JournalStats;
 use crate::node::{NodeReport, durability_name};
 use crate::stage::stats::CoreSteps;
 
@@ -220,6 +221,29 @@ impl Report {
         }
         sum
     }
+
+    /// What the journals of the surviving nodes took, a mean node's.
+    fn write_journal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = self.node_reports.len();
+        if nodes == 0 {
+            return Ok(());
+        }
+        let mut sum = JournalStats::default();
+        for node in &self.node_reports {
+            sum.bytes += node.journal.bytes;
+            sum.syncs += node.journal.syncs;
+            sum.records += node.journal.records;
+            sum.groups += node.journal.groups;
+        }
+        let mean = |count: u64| count as f64 / nodes as f64;
+        writeln!(
+            f,
+            "\njournal, mean of {nodes} nodes: {:.0} bytes an envelope, {:.0} syncs a second, {:.1} records a write",
+            mean(sum.bytes) / self.settled.max(1) as f64,
+            mean(sum.syncs) / self.wall_s.max(f64::MIN_POSITIVE),
+            sum.records as f64 / sum.groups.max(1) as f64,
+        )
+    }
 }
 
 /// The machine.
@@ -356,6 +380,7 @@ impl fmt::Display for Report {
             self.deferred_anchors_mean
         )?;
         write_steps(f, &self.steps(), self.node_reports.len())?;
+        self.write_journal(f)?;
         writeln!(f, "\nprocessor seconds in {:.1} s", self.wall_s)?;
         for process in &self.processes {
             writeln!(f, "  {:<22}{:>7.2}", process.name, process.cpu_s)?;

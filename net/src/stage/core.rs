@@ -39,8 +39,9 @@ use super::settle_port::SettlePort;
 use super::standings::Standings;
 use super::stats::CoreSteps;
 use super::{Fatal, Polled, Stage, WakeCell};
+use crate::boot_mark::BootMark;
 use crate::frame;
-use crate::journal::BatchLoader;
+use crate::journal::{BatchLoader, JournalStats};
 use crate::recovery::to_journal;
 
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
@@ -80,6 +81,8 @@ pub struct CoreReport {
     pub round: Round,
     /// Batches opened.
     pub batches: u64,
+    /// What the journal has done.
+    pub journal: JournalStats,
     /// What a full disk did.
     pub disk_full: DiskFullCounts,
 }
@@ -111,6 +114,8 @@ pub struct CorePorts {
     pub settle: SettlePort,
     /// Follows the keys.
     pub keys: KeyWatch,
+    /// Says whether the disk may lose what counts as durable.
+    pub boot: BootMark,
     /// Where figures are published for reports.
     pub report: Arc<Mutex<CoreReport>>,
 }
@@ -444,6 +449,7 @@ impl CoreStage {
     fn publish(&mut self) {
         self.report.engine = *self.engine.counters();
         self.report.round = self.engine.round();
+        self.report.journal = self.ports.journal.stats();
         if let Ok(mut report) = self.ports.report.try_lock() {
             report.clone_from(&self.report);
         }
@@ -481,6 +487,11 @@ impl Stage for CoreStage {
             self.input(now, Input::Tick);
             self.report.steps.engine.add_since(start, 1);
         }
+        // Before a vertex made just now is durable, and so before it is sent.
+        if !self.engine.is_asking() {
+            let confirmed = self.ports.boot.confirm();
+            confirmed.map_err(|error| Fatal(error.to_string()))?;
+        }
         self.carry_out()?;
         self.hand_on(now)?;
 
@@ -513,7 +524,10 @@ impl Stage for CoreStage {
 
     fn finish(&mut self) -> Result<(), Fatal> {
         self.publish();
-        self.ports.journal.finish()
+        self.ports.journal.finish()?;
+        self.publish();
+        let cleared = self.ports.boot.clear();
+        cleared.map_err(|error| Fatal(error.to_string()))
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use fairlane_engine::types::{Epoch, TimestampUs};
 
 use super::Fatal;
-use crate::journal::{Journal, Kind, Record, Refused};
+use crate::journal::{Journal, JournalStats, Kind, Record, Refused};
 
 /// Feeds one journal.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct JournalPort {
     since: Option<TimestampUs>,
     /// The queue had no room.
     full: bool,
+    /// Of a journal that has ended.
+    stats: JournalStats,
 }
 
 /// Longest time that records are kept back when no own vertex comes, microseconds.
@@ -48,6 +50,12 @@ impl JournalPort {
             urgent: false,
             since: None,
             full: false,
+            stats: JournalStats {
+                records: 0,
+                groups: 0,
+                syncs: 0,
+                bytes: 0,
+            },
         }
     }
 
@@ -122,6 +130,11 @@ impl JournalPort {
         self.journal.as_ref().map_or(0, Journal::durable)
     }
 
+    /// What was done so far; at the end, all of it.
+    pub fn stats(&self) -> JournalStats {
+        self.journal.as_ref().map_or(self.stats, Journal::stats)
+    }
+
     /// Writes and syncs everything and ends the journal's thread. Errors: the journal has failed, or the disk is full: what
     /// waited for it had been promised to nobody.
     pub fn finish(&mut self) -> Result<(), Fatal> {
@@ -131,7 +144,11 @@ impl JournalPort {
         }
         match self.journal.take().map(Journal::stop) {
             Some(Err(failure)) => Err(Fatal(failure.to_string())),
-            Some(Ok(_)) | None => Ok(()),
+            Some(Ok(stats)) => {
+                self.stats = stats;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 }
