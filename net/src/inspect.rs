@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::journal::{JournalSurvey, Range};
 use crate::localnet::check_json;
-use crate::settle::{SettleError, SettleSurvey};
+use crate::settle::SettleSurvey;
 
 /// What to do with a journal.
 #[derive(Debug, clap::Subcommand)]
@@ -56,7 +56,7 @@ pub fn run(command: &JournalCommand) -> anyhow::Result<bool> {
 #[serde(tag = "journal_of", rename_all = "lowercase")]
 enum Found {
     Node(Box<JournalSurvey>),
-    Worker(SettleSurvey),
+    Worker(Box<SettleSurvey>),
 }
 
 impl Found {
@@ -64,9 +64,7 @@ impl Found {
         let (node, worker) = (JournalSurvey::is_there(data), SettleSurvey::is_there(data));
         match (node, worker) {
             (true, false) => Ok(Self::Node(Box::new(JournalSurvey::take(data)?))),
-            (false, true) => Ok(Self::Worker(
-                SettleSurvey::take(data).map_err(|error: SettleError| anyhow::anyhow!(error))?,
-            )),
+            (false, true) => Ok(Self::Worker(Box::new(SettleSurvey::take(data)?))),
             (true, true) => anyhow::bail!(
                 "{} holds both a node's journal and a worker's: each needs a folder of its own",
                 data.display()

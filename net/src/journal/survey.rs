@@ -174,10 +174,7 @@ impl JournalSurvey {
         let mut place = (PathBuf::new(), 0);
         // The position in `segments`; files are listed in the order in which they are read.
         let mut at = 0;
-        loop {
-            let Some(record) = reader.try_next()? else {
-                break;
-            };
+        while let Some(record) = reader.try_next()? {
             let (number, len) = (record.number, frame_len(record.body.len()) as u64);
             let flaw = self.add(&record);
             if self.records == 0 {
