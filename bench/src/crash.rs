@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use fairlane_net::node::durability_name;
 
 use load::Load;
 use network::Network;
@@ -48,6 +49,8 @@ pub struct CrashPlan {
     pub rate: u32,
     /// How the nodes write.
     pub durability: Durabilities,
+    /// Some stay away until they need a state from their peers.
+    pub is_away: bool,
 }
 
 /// What came of it.
@@ -92,6 +95,22 @@ pub struct Failure {
     pub seed: u64,
     /// In which of its rounds.
     pub round: u32,
+    /// What else the command was given.
+    pub flags: String,
+}
+
+impl CrashPlan {
+    /// The flags that make this plan, but for rounds and seed.
+    fn flags(&self) -> String {
+        let mut flags = format!("--nodes {} --rate {}", self.authorities, self.rate);
+        if let Durabilities::Only(durability) = self.durability {
+            flags += &format!(" --durability {}", durability_name(durability));
+        }
+        if self.is_away {
+            flags += " --away";
+        }
+        flags
+    }
 }
 
 /// Runs it; `progress` is given a line a round.
@@ -129,6 +148,7 @@ pub fn run(plan: &CrashPlan, progress: &mut dyn FnMut(&str)) -> anyhow::Result<C
                 data: folder.keep(),
                 seed,
                 round: round + 1,
+                flags: plan.flags(),
             });
         }
     }
@@ -143,7 +163,7 @@ fn run_committee(
     report: &mut CrashReport,
     next: &mut dyn FnMut(&CrashReport, &str) -> bool,
 ) -> anyhow::Result<()> {
-    let mut chances = plan::Chances::new(seed, plan.authorities, plan.durability);
+    let mut chances = plan::Chances::new(seed, plan.authorities, plan.durability, plan.is_away);
     let mut network = Network::start(plan, chances.setting(), folder)?;
     let load = Load::start(&network.directory, plan.rate)?;
     let mut judge = check::Judge::open(folder, &network.directory, plan.authorities)?;
@@ -243,13 +263,14 @@ impl fmt::Display for CrashReport {
             ),
             Some(failure) => writeln!(
                 f,
-                "DOES NOT HOLD, in round {} of the committee with seed {}: {}\njournals, logs and keys are in {}\nto repeat: fairlane-bench crash --rounds {} --seed {}",
+                "DOES NOT HOLD, in round {} of the committee with seed {}: {}\njournals, logs and keys are in {}\nto repeat: fairlane-bench crash --rounds {} --seed {} {}",
                 failure.round,
                 failure.seed,
                 failure.what,
                 failure.data.display(),
                 failure.round,
-                failure.seed
+                failure.seed,
+                failure.flags
             ),
         }
     }

@@ -190,6 +190,9 @@ struct CrashArguments {
     /// How nodes write [default: drawn for each committee].
     #[arg(long, value_enum)]
     durability: Option<Durability>,
+    /// In every second round an authority also stays away for five seconds: then it needs a state from its peers.
+    #[arg(long)]
+    away: bool,
 }
 
 const CRASH_STATUS: &str = "Exit status: 0 everything held; 1 something did not: what, where the journals are, and how to \
@@ -270,6 +273,7 @@ fn run_crash(arguments: &CrashArguments) -> anyhow::Result<bool> {
         seed: arguments.seed,
         rate: arguments.rate,
         durability: durability.map_or(Durabilities::Drawn, Durabilities::Only),
+        is_away: arguments.away,
     };
     let report = crash::run(&plan, &mut |line| println!("{line}"))?;
     print!("{report}");

@@ -53,15 +53,18 @@ pub struct Chances {
     chance: Chance,
     authorities: u8,
     durability: Durabilities,
+    /// In every second round somebody stays away for so long that it is behind by more than its peers keep.
+    is_away: bool,
 }
 
 impl Chances {
     /// Those of one committee.
-    pub fn new(seed: u64, authorities: u8, durability: Durabilities) -> Self {
+    pub fn new(seed: u64, authorities: u8, durability: Durabilities, is_away: bool) -> Self {
         Self {
             chance: Chance::new(seed, "crash"),
             authorities,
             durability,
+            is_away,
         }
     }
 
@@ -100,6 +103,11 @@ impl Chances {
                 false => self.ms(FIRST_KILL_MS, KILLS_WITHIN_MS),
             };
             self.down(&mut acts, at, Act::Kill(victim), Act::Start(victim));
+        }
+        if self.is_away && self.chance.below(2) == 0 {
+            let victim = self.draw(1)[0];
+            acts.retain(|(_, act)| !matches!(act, Act::Kill(of) | Act::Start(of) if *of == victim));
+            acts.extend([(at, Act::Kill(victim)), (at + AWAY, Act::Start(victim))]);
         }
         if self.chance.below(3) == 0 {
             let at = self.ms(0, FIRST_KILL_MS + KILLS_WITHIN_MS);
@@ -178,6 +186,8 @@ const FIRST_KILL_MS: usize = 150;
 const KILLS_WITHIN_MS: usize = 600;
 /// Longest time between a kill and the start.
 const DOWN_MS: usize = 300;
+/// Some hundred rounds.
+const AWAY: Duration = Duration::from_secs(5);
 /// A second kill comes so soon after the start at the latest.
 const AGAIN_WITHIN_MS: usize = 300;
 
@@ -188,13 +198,15 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_rounds_and_whoever_is_killed_is_started_after() {
         let rounds = |seed| -> Vec<Round> {
-            let mut chances = Chances::new(seed, 5, Durabilities::Drawn);
+            let mut chances = Chances::new(seed, 5, Durabilities::Drawn, seed == 3);
             chances.setting();
             (0..200).map(|_| chances.round()).collect()
         };
         assert_eq!(rounds(1), rounds(1));
         assert_ne!(rounds(1), rounds(2));
-        let rounds = rounds(1);
+        let away = |round: &Round| round.acts.last().is_some_and(|(at, _)| *at > AWAY);
+        assert!(rounds(3).iter().any(away) && !rounds(1).iter().any(away));
+        let rounds = [rounds(1), rounds(3)].concat();
         assert!(rounds.iter().any(|round| round.all_at_once));
         assert!(rounds.iter().any(|round| round.kills() == 1));
         assert!(rounds.iter().any(|round| round.kills_worker() > 1));
