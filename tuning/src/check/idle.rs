@@ -12,6 +12,7 @@ fn c_states(context: &Context<'_>) -> Finding {
         name: "c-states",
         matters: Matters::High,
         wanted: "no sleep that takes more than 10 us to leave, on the stages' processors",
+        // Source: Linux, drivers/idle/intel_idle.c: 133 us for C6 of a server of 2017, more since.
         why: "A processor that waits falls into deeper sleep the longer it waits; leaving the deepest takes over 100 us, \
               which the first message after a pause pays.",
     };

@@ -19,8 +19,7 @@ Read the machine and say, for each knob, what it is, what is wanted, why, and ho
 
 Needs no privilege and changes nothing. Each knob is one of
   ok      as wanted
-  OFF     not as wanted; what would mend it is said: `apply` does it and can undo it, or you do it by hand, or
-          only whoever runs the host can
+  OFF     not as wanted; what mends it is said: apply, you by hand, or the host
   unread  could not be read, and why; nothing is guessed
   -       this machine does not have it, or nothing depends on it here
 and matters much (high: latency is several times what it could be, or a node cannot work), somewhat (medium: seen in \

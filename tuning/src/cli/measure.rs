@@ -113,11 +113,11 @@ fn text_of(report: &Report, columns: usize) -> String {
     }
     text::entry(&mut out, 0, "ref.", 20, REFERENCE_SOURCE, columns);
     out.push_str(
-        "\njitter: interruptions a second of a thread that never waits, by their length\n",
+        "\njitter: interruptions a second of a thread that never waits, by their least length\n",
     );
     let heads: Vec<String> = BUCKETS_US
         .iter()
-        .map(|least| format!("{:>7}", length(*least)))
+        .map(|least| format!("{:>6}", length(*least)))
         .collect();
     let _ = writeln!(
         out,
@@ -179,8 +179,8 @@ fn core_row(out: &mut String, core: &CoreJitter) {
     let seconds = found.time_ns as f64 / 1e9;
     let counts: Vec<String> = (found.counts.iter())
         .map(|count| match count {
-            0 => format!("{:>7}", "."),
-            count => format!("{:>7.0}", (*count as f64 / seconds).max(1.0)),
+            0 => format!("{:>6}", "."),
+            count => format!("{:>6.0}", (*count as f64 / seconds).max(1.0)),
         })
         .collect();
     let _ = writeln!(
@@ -203,8 +203,8 @@ fn microseconds(nanoseconds: u64) -> String {
 
 fn length(microseconds: u64) -> String {
     match microseconds {
-        0..1000 => format!(">{microseconds}us"),
-        _ => format!(">{}ms", microseconds / 1000),
+        0..1000 => format!("{microseconds}us"),
+        _ => format!("{}ms", microseconds / 1000),
     }
 }
 
