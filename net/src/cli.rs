@@ -182,7 +182,9 @@ struct CommitteeArguments {
     #[arg(long, value_name = "ID")]
     rollup: Vec<u64>,
     /// How long after each sealing key the committee begins to make the next, at most a day; `never` keeps the first.
-    #[arg(long, default_value = "1440m", value_name = "TIME|never", value_parser = parse_renewal)]
+    /// Renewal limits what a stolen key opens; but an authority that is down while a key is made may end up without a share
+    /// of it, if another one cheats.
+    #[arg(long, default_value = "never", value_name = "TIME|never", value_parser = parse_renewal)]
     new_key_every: Renewal,
 }
 
