@@ -54,7 +54,7 @@ fn nothing_grows_over_ten_thousand_rounds() {
         maxima.push(most);
     }
     assert!(world.nodes[3].engine.round().0 > 6_000);
-    // Batches, their share messages and hashes are kept by count, and fill up over a longer time; envelopes are kept for
+    // Batches, their share messages, hashes and marks are kept by count, and fill up over a longer time; envelopes are kept for
     // half a minute past their expiry.
     let by_count = [
         "batches_kept",
@@ -62,6 +62,7 @@ fn nothing_grows_over_ten_thousand_rounds() {
         "envelopes",
         "header_hashes",
         "shares_kept",
+        "snapshot_marks",
     ];
     for (early, late) in maxima[1].iter().zip(&maxima[3]) {
         for ((name, early), (_, late)) in early.named().zip(late.named()) {
