@@ -95,3 +95,51 @@ fn figures() {
         }
     }
 }
+
+/// A journal of about `bytes`, left as by a kill: the last segment is not cut.
+fn fill(folder: &Path, bytes: u64) -> JournalStats {
+    let config = JournalConfig::new(folder, IDENTITY);
+    let mut journal = Journal::start(&config, || {}).unwrap();
+    let mut pushed = 0;
+    while pushed < bytes {
+        let body = vec![0x5a; 500];
+        let mut record = Record {
+            kind: Kind::Envelope,
+            epoch: Epoch(0),
+            body,
+        };
+        pushed += record.body.len() as u64;
+        while let Err(refused) = journal.try_push(record) {
+            let Refused::Full(again) = refused else {
+                panic!("{refused:?}")
+            };
+            record = again;
+            std::thread::yield_now();
+        }
+    }
+    journal.stop().unwrap()
+}
+
+#[test]
+#[ignore = "prints figures: cargo test --release -p fairlane-net --lib journal::cost_tests::a_start -- --ignored --nocapture"]
+fn a_start() {
+    for mib in [0, 1, 256] {
+        let folder = tempfile::tempdir_in(".").unwrap();
+        let stats = fill(folder.path(), mib << 20);
+        let start = Instant::now();
+        let end = JournalReader::open(folder.path()).unwrap().into_end();
+        let read_s = start.elapsed().as_secs_f64();
+        assert_eq!(end.unwrap().records, stats.records);
+        let config = JournalConfig::new(folder.path(), IDENTITY);
+        let start = Instant::now();
+        let mut stopped = StoppedJournal::open(&config).unwrap();
+        assert!(stopped.seek_snapshot().unwrap().is_none());
+        let journal: Journal<Vec<u8>> = stopped.start(|| {}).unwrap();
+        let start_s = start.elapsed().as_secs_f64();
+        println!(
+            "{mib} MiB, {} records, {} bytes: read in {read_s:.3} s; a start, with the search for a snapshot and a new segment, {start_s:.3} s, from the page cache",
+            stats.records, stats.bytes,
+        );
+        drop(journal);
+    }
+}

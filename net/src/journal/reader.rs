@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fairlane_engine::types::Epoch;
 
 use super::record::{
-    HEADER_FRAME_LEN, Kind, Parsed, SegmentHeader, durable_claim_max, frame_len, parse,
+    HEADER_FRAME_LEN, Kind, Parsed, SegmentHeader, durable_claim_max, frame_len, parse, written_len,
 };
 use super::segment::{segment_indices, segment_path};
 use super::{JournalError, JournalIdentity};
@@ -288,15 +288,12 @@ impl JournalReader {
         let was_durable = match segment.salt {
             Some(salt) => durable_claim_max(rest, salt) > self.records,
             // The header is synced before the first record is written.
-            None => rest.iter().skip(HEADER_FRAME_LEN).any(|byte| *byte != 0),
+            None => written_len(rest) > HEADER_FRAME_LEN,
         };
         if was_durable {
             return self.look_again(segment, flaw.unwrap_or("zeros where records were"));
         }
-        let stray = rest
-            .iter()
-            .any(|byte| *byte != 0)
-            .then_some("zeros, then other bytes");
+        let stray = (written_len(rest) > 0).then_some("zeros, then other bytes");
         let offset = segment.at as u64;
         let torn = flaw.or(stray).map(|reason| Torn {
             path: segment.path,

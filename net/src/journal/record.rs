@@ -215,12 +215,15 @@ pub(super) fn push_durable_mark(out: &mut Vec<u8>, salt: u64, records: u64) {
 
 /// The largest count that any mark of the segment in `bytes` vouches for, whatever lies around the marks.
 ///
-/// O(bytes): a mark is recognised by its first nine bytes before its checksum is computed.
+/// O(bytes): a mark is recognised by its first nine bytes before its checksum is computed. The zeros at the end cost a
+/// comparison of blocks only: no mark begins in them, for its kind is not zero.
 pub(super) fn durable_claim_max(bytes: &[u8], salt: u64) -> u64 {
     let mut mark = Vec::with_capacity(MARK_FRAME_LEN);
     push_durable_mark(&mut mark, salt, 0);
     let head = &mark[..CRC_AT];
-    bytes
+    // The last mark may itself end in zeros.
+    let end = bytes.len().min(written_len(bytes) + MARK_FRAME_LEN);
+    bytes[..end]
         .windows(MARK_FRAME_LEN)
         .filter(|window| window.starts_with(head))
         .filter_map(|window| match parse(window) {
@@ -237,6 +240,21 @@ pub(super) fn durable_claim_max(bytes: &[u8], salt: u64) -> u64 {
         .unwrap_or(0)
 }
 
+/// How many of `bytes` are left without the zeros at their end.
+pub(super) fn written_len(bytes: &[u8]) -> usize {
+    let is_zero = |block: &&[u8]| **block == ZEROS[..block.len()];
+    let zeros: usize = bytes
+        .rchunks(ZEROS.len())
+        .take_while(is_zero)
+        .map(<[u8]>::len)
+        .sum();
+    let bytes = &bytes[..bytes.len() - zeros];
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1)
+}
+
 /// Version of the format, in every segment's header.
 pub(super) const FORMAT_VERSION: u8 = 1;
 const CRC_AT: usize = 9;
@@ -245,9 +263,14 @@ pub(super) const FRAME_HEADER_LEN: usize = CRC_AT + 4;
 pub(super) const HEADER_FRAME_LEN: usize = frame_len(26);
 /// Bytes of the frame of a mark.
 pub(super) const MARK_FRAME_LEN: usize = frame_len(16);
+/// Zeros are looked for in blocks of so many bytes, which the library compares by vectors.
+static ZEROS: [u8; 4096] = [0; 4096];
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -321,5 +344,58 @@ mod tests {
             "a damaged mark vouches for nothing"
         );
         assert_eq!(durable_claim_max(&[], 1), 0);
+    }
+
+    /// Every place looked at, and no zeros left out.
+    fn claim_anywhere(bytes: &[u8], salt: u64) -> u64 {
+        let claims = (0..bytes.len()).filter_map(|at| match parse(&bytes[at..]) {
+            Parsed::Frame {
+                kind: Kind::Durable,
+                body,
+                ..
+            } if body.len() == 16 && body.starts_with(&salt.to_be_bytes()) => {
+                body[8..].try_into().ok().map(u64::from_be_bytes)
+            }
+            _ => None,
+        });
+        claims.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_mark_that_ends_in_zeros_is_found_before_zeros() {
+        for records in [1u64 << 8, 1 << 24, 1 << 40, 1 << 56] {
+            for behind in [0, 1, 4095, 4096, 4097, 3 * 4096] {
+                let mut bytes = vec![7; 5];
+                push_durable_mark(&mut bytes, 1, records);
+                bytes.resize(bytes.len() + behind, 0);
+                assert_eq!(durable_claim_max(&bytes, 1), records, "{behind} zeros");
+            }
+        }
+        // Its salt is of zeros too: all behind the checksum but one byte is zero.
+        let mut bytes = Vec::new();
+        push_durable_mark(&mut bytes, 0, 1 << 56);
+        bytes.resize(9000, 0);
+        assert_eq!(durable_claim_max(&bytes, 0), 1 << 56);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn claims_are_those_of_a_look_at_every_place(
+            pieces in vec((any::<u8>(), 0usize..9000, 0u64..1 << 40, 0u32..41), 0..4),
+        ) {
+            let mut bytes = Vec::new();
+            for (fill, len, records, zero_bits) in pieces {
+                bytes.resize(bytes.len() + len, fill % 2);
+                push_durable_mark(&mut bytes, 3, records >> zero_bits << (zero_bits % 24));
+                bytes.truncate(bytes.len() - fill as usize / 2 % 4);
+            }
+            let zeros = bytes.len() % 7000;
+            bytes.resize(bytes.len() + zeros, 0);
+            prop_assert_eq!(durable_claim_max(&bytes, 3), claim_anywhere(&bytes, 3));
+            let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            prop_assert_eq!(written_len(&bytes), written);
+        }
     }
 }
