@@ -41,6 +41,8 @@ pub(super) struct Segments<D: Device = Files> {
     used: u64,
     /// Bytes that are known to be written or zeroed on the disk: writing there changes no metadata.
     zeroed: u64,
+    /// Bytes of the last append.
+    last_len: u64,
     /// The file is made and its header not written: the disk filled up in between.
     is_headless: bool,
 }
@@ -68,6 +70,7 @@ impl<D: Device> Segments<D> {
             salt: 0,
             used: 0,
             zeroed: 0,
+            last_len: 0,
             is_headless: false,
         };
         segments.zero_ahead(ZERO_AHEAD)?;
@@ -117,7 +120,8 @@ impl<D: Device> Store for Segments<D> {
         self.device
             .write(&self.file, frames, self.used)
             .map_err(JournalError::io("writing", &self.path))?;
-        self.used += frames.len() as u64;
+        self.last_len = frames.len() as u64;
+        self.used += self.last_len;
         Ok(())
     }
 
@@ -142,6 +146,9 @@ impl<D: Device> Store for Segments<D> {
     }
 
     fn prepare(&mut self) -> Result<bool, JournalError> {
+        if self.last_len >= ZERO_NO_MORE_LEN {
+            return Ok(false);
+        }
         if self.zeroed >= self.used + ZERO_AHEAD || !self.zero_ahead(ZERO_STEP)? {
             return Ok(false);
         }
@@ -193,4 +200,64 @@ pub(super) fn segment_indices(folder: &Path) -> Result<Vec<u64>, JournalError> {
 const ZERO_AHEAD: u64 = 8 << 20;
 /// Zeroed in one step while idle: with its sync well below a millisecond, which a record may have to wait.
 const ZERO_STEP: u64 = 256 << 10;
+/// While groups are as long as this, nothing is zeroed ahead of them: a step and its sync take longer than its zeros save
+/// the two groups or fewer that fit in, and the next group would wait for it.
+const ZERO_NO_MORE_LEN: u64 = ZERO_STEP / 2;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use fairlane_engine::types::{AuthorityIndex, ChainId};
+
+    use super::*;
+
+    /// A device that counts the bytes written.
+    struct Counting(Arc<AtomicU64>);
+
+    impl Device for Counting {
+        type File = ();
+
+        fn make(&mut self, _: &Path, _: u64) -> Result<(), JournalError> {
+            Ok(())
+        }
+
+        fn write(&mut self, _: &(), bytes: &[u8], _: u64) -> std::io::Result<()> {
+            self.0.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn sync(&mut self, _: &()) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_idle_writer_zeroes_ahead_of_small_groups_and_not_of_large_ones() {
+        let written = Arc::new(AtomicU64::new(0));
+        let identity = JournalIdentity {
+            chain_id: ChainId(7),
+            authority: AuthorityIndex(1),
+        };
+        let device = Counting(Arc::clone(&written));
+        let folder = Path::new("nowhere");
+        let mut segments = Segments::begin(device, folder, identity, 64 << 20, 0, 0).unwrap();
+        let mut zeroed_behind = |len: usize| {
+            segments.append(&vec![1; len]).unwrap();
+            let before = written.load(Ordering::Relaxed);
+            while segments.prepare().unwrap() {}
+            written.load(Ordering::Relaxed) - before
+        };
+        assert!(zeroed_behind(1000) > 0, "what the header took");
+        for _ in 0..20 {
+            assert_eq!(zeroed_behind(1 << 20), 0);
+        }
+        // 20 MiB are used, of which the first 8 were zeroed.
+        let zeroed = zeroed_behind(1000);
+        assert!((ZERO_AHEAD..ZERO_AHEAD + ZERO_STEP).contains(&zeroed));
+        assert_eq!(zeroed_behind(1000), ZERO_STEP);
+        assert_eq!(zeroed_behind(1000), 0, "there is enough");
+    }
+}
