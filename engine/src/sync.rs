@@ -25,6 +25,17 @@
 //! Every answer is bounded before it takes memory; a peer that does not answer, has not got it, or lies is followed by the
 //! next, with back-off, and counted.
 
+use crate::types::BatchSeq;
+
+/// How far a node is that takes part again from a peer's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUp {
+    /// While a state is being fetched: how many of its parts are here, and of how many; these are 0 until the first has come.
+    pub state_parts: Option<(u32, u32)>,
+    /// Once it is taken: the next batch to settle, and the seq behind the last that is fetched from peers.
+    pub batches: Option<(BatchSeq, BatchSeq)>,
+}
+
 pub mod checkpoints;
 pub mod download;
 pub mod gap;

@@ -5,6 +5,7 @@
 //! event, by [`Wake::wake`] from another thread, or at the earliest deadline that a stage has named.
 
 pub mod bucket;
+mod catch_up_log;
 pub mod core;
 pub mod io;
 pub mod journal_port;

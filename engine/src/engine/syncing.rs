@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::state::Restored;
+use crate::sync::CatchUp;
 use crate::sync::download::{Downloads, Taken};
 use crate::sync::gap::{GAP_MAX, Gap};
 use crate::sync::loads::Loads;
@@ -420,6 +421,17 @@ impl Engine {
         };
         self.on_opened(&opened, out, effects);
         Some(opened)
+    }
+
+    /// How far this node is with what it takes from peers; none when it takes nothing. Never allocates.
+    pub fn catch_up(&self) -> Option<CatchUp> {
+        let is_state = |item: &Item| matches!(item, Item::State(_));
+        let state_parts = self.syncing.downloads.parts(is_state);
+        let batches = self.syncing.gap.as_ref().map(Gap::span);
+        (state_parts.is_some() || batches.is_some()).then_some(CatchUp {
+            state_parts,
+            batches,
+        })
     }
 
     /// How many batches are settled, and the hash of the last one's header.

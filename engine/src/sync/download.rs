@@ -106,6 +106,14 @@ impl Downloads {
         self.items.keys().any(is_one)
     }
 
+    /// How many parts of an item are here, and of how many; these are 0 until the first has come.
+    pub fn parts(&self, is_one: impl Fn(&Item) -> bool) -> Option<(u32, u32)> {
+        let mut items = self.items.iter();
+        let (_, download) = items.find(|(item, _)| is_one(item))?;
+        let of = download.of_len.unwrap_or(0).div_ceil(PART_LEN_MAX as u32);
+        Some(((download.bytes.len() / PART_LEN_MAX) as u32, of))
+    }
+
     /// How many items are being fetched.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -261,6 +269,8 @@ mod tests {
                 Taken::Unasked
             );
             assert_eq!(downloads.take(peer, &early, now), Taken::Unasked);
+            let of = if index == 0 { 0 } else { 3 };
+            assert_eq!(downloads.parts(|item| *item == ITEM), Some((index, of)));
             let taken = downloads.take(peer, &part(&bytes, index), now);
             match index {
                 2 => assert_eq!(taken, Taken::Whole(bytes.clone())),
@@ -269,6 +279,7 @@ mod tests {
         }
         downloads.done(ITEM);
         assert!(downloads.is_empty() && downloads.next_due().is_none());
+        assert_eq!(downloads.parts(|item| *item == ITEM), None);
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Gap {
         (self.next.0, self.previous)
     }
 
+    /// The next batch to settle, and the seq behind the checkpoint's.
+    pub fn span(&self) -> (BatchSeq, BatchSeq) {
+        (self.next, self.known.end())
+    }
+
     /// Whether every batch is settled.
     pub fn is_closed(&self) -> bool {
         self.next >= self.known.end()

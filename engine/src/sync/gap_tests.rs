@@ -68,9 +68,11 @@ fn every_batch_up_to_the_checkpoint_is_settled_in_order_and_once() {
         };
         let mut gap = Gap::new(BatchSeq(from), previous, &chain[to as usize]);
         assert!(!gap.is_closed());
+        assert_eq!(gap.span(), (BatchSeq(from), BatchSeq(to + 1)));
         let settled = serve(&mut gap, &chain, 1_100);
         assert_eq!(settled, (from..=to).collect::<Vec<u64>>());
         assert!(gap.is_closed() && gap.is_empty() && !gap.is_foreign());
+        assert_eq!(gap.span(), (BatchSeq(to + 1), BatchSeq(to + 1)));
         assert_eq!(gap.settled(), (to + 1, chain[to as usize].hash()));
         assert!(gap.wanted(4).is_empty());
     }

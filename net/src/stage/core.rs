@@ -30,6 +30,7 @@ use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
 
 use super::bucket::{Allowance, Bucket};
+use super::catch_up_log::CatchUpLog;
 use super::journal_port::JournalPort;
 use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
@@ -141,6 +142,7 @@ pub struct CoreStage {
     rubbish: Vec<Bucket>,
     durable: u64,
     is_disk_full: bool,
+    catch_up_log: CatchUpLog,
     settled: u64,
     scratch: rkyv::util::AlignedVec<16>,
     report: CoreReport,
@@ -172,6 +174,7 @@ impl CoreStage {
             rubbish: vec![Bucket::full(RUBBISH); authorities],
             durable: 0,
             is_disk_full: false,
+            catch_up_log: CatchUpLog::default(),
             settled: 0,
             scratch: rkyv::util::AlignedVec::new(),
             report: CoreReport::default(),
@@ -505,6 +508,9 @@ impl Stage for CoreStage {
         let opened_count = self.engine.next_open_seq().0;
         let feed_at = self.ports.settle.poll(now, opened_count);
         let flush_at = self.hand_on(now)?;
+        if let Some(line) = self.catch_up_log.line(now, self.engine.catch_up()) {
+            eprintln!("{line}");
+        }
         self.publish();
         if taken == PORTION_MAX || (opened && self.engine.ready_len_max().is_some()) {
             return Ok(Polled::Busy);
