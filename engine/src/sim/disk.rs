@@ -120,6 +120,11 @@ impl Disk {
         (self.is_writing, self.is_urgent) = (false, false);
     }
 
+    /// The node starts again: it syncs what it has found before it does anything with it, whatever the durability.
+    pub(crate) const fn on_start(&mut self) {
+        self.synced = self.durable;
+    }
+
     /// All records, in order.
     pub(crate) fn records(&self) -> &[Record] {
         &self.records
@@ -163,6 +168,27 @@ mod tests {
             left.insert(disk.records().len());
         }
         assert_eq!(left, (2..=5).collect());
+    }
+
+    #[test]
+    fn what_a_start_has_found_survives_the_loss_of_power_after_it() {
+        let profile = DiskProfile {
+            write_us_min: 1,
+            write_us_max: 1,
+            stall_one_in: 0,
+        };
+        for seed in 0..100 {
+            let mut disk = Disk::new(profile, Chance::new(seed, "disk"));
+            for byte in 0..5 {
+                disk.append(&Record::Envelope([byte][..].into()));
+            }
+            disk.on_written(2, 0);
+            disk.crash();
+            let found = disk.durable();
+            disk.on_start();
+            disk.lose_power();
+            assert_eq!(disk.durable(), found);
+        }
     }
 
     #[test]

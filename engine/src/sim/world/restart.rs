@@ -68,6 +68,7 @@ impl World {
         let at = &mut self.nodes[node];
         let own = at.authority;
         let mut effects = Vec::new();
+        at.disk.on_start();
         let records = at.disk.records();
         let snapshot = newest_snapshot(records).unwrap_or_default();
         let before = snapshot.first().map_or(0, |part| {
