@@ -26,6 +26,8 @@ counters! {
     fetched,
     /// Envelopes from peers that are not admissible by bytes, label or consensus time.
     peer_envelopes_refused,
+    /// Envelopes from peers of a key, or a time, that this node does not know yet: asked for again.
+    peer_envelopes_early,
     /// Envelopes from peers that nobody asked for, or that came twice.
     peer_envelopes_unasked,
     /// Own vertices made.

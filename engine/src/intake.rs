@@ -11,7 +11,7 @@ use crate::dag::{Vertex, VertexError};
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::message::PeerMessage;
-use crate::seal::{Envelope, EnvelopeVerifier, ShareMessage};
+use crate::seal::{Envelope, EnvelopeError, EnvelopeVerifier, ShareMessage};
 use crate::types::AuthorityIndex;
 
 /// Why bytes from an authority are no input.
@@ -31,6 +31,8 @@ pub enum Rubbish {
     EnvelopeEncoding,
     /// An envelope that is not wanted (any more): not worth a proof check.
     EnvelopeUnasked,
+    /// An envelope of a key that is not known here, which may be the next one: no fault of whoever sends it.
+    EnvelopeKey,
     /// An envelope whose proof does not hold.
     EnvelopeProof,
     /// A share message that does not decode.
@@ -39,7 +41,7 @@ pub enum Rubbish {
 
 impl Rubbish {
     /// All reasons, in order of declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Message,
         Self::VertexEncoding,
         Self::VertexForeign,
@@ -47,9 +49,15 @@ impl Rubbish {
         Self::VertexRule,
         Self::EnvelopeEncoding,
         Self::EnvelopeUnasked,
+        Self::EnvelopeKey,
         Self::EnvelopeProof,
         Self::ShareEncoding,
     ];
+
+    /// Whether a correct authority never sends that. Whoever was asked second answers, too, and whoever is ahead knows more keys.
+    pub const fn is_fault(self) -> bool {
+        !matches!(self, Self::EnvelopeUnasked | Self::EnvelopeKey)
+    }
 
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
@@ -61,6 +69,7 @@ impl Rubbish {
             Self::VertexRule => "vertex_rule",
             Self::EnvelopeEncoding => "envelope_encoding",
             Self::EnvelopeUnasked => "envelope_unasked",
+            Self::EnvelopeKey => "envelope_key",
             Self::EnvelopeProof => "envelope_proof",
             Self::ShareEncoding => "share_encoding",
         }
@@ -132,11 +141,13 @@ pub fn verify(
             if !engine.is_envelope_wanted(&envelope.digest()) {
                 return Err(Rubbish::EnvelopeUnasked);
             }
-            let verdict = verifier.check(vec![envelope]).pop();
-            let envelope = verdict.and_then(Result::ok);
-            Input::PeerEnvelope {
-                from,
-                envelope: envelope.ok_or(Rubbish::EnvelopeProof)?,
+            let is_of_chain = envelope.label().chain_id == committee.chain_id;
+            match verifier.check(vec![envelope]).pop() {
+                Some(Ok(envelope)) => Input::PeerEnvelope { from, envelope },
+                Some(Err(EnvelopeError::WrongKey)) if is_of_chain => {
+                    return Err(Rubbish::EnvelopeKey);
+                }
+                _ => return Err(Rubbish::EnvelopeProof),
             }
         }
         PeerMessage::Share(bytes) => {
@@ -175,8 +186,8 @@ mod tests {
         }
         let named: Vec<(&str, u64)> = counts.named().collect();
         assert_eq!(named[0], ("message", 1));
-        assert_eq!(named[8], ("share_encoding", 9));
+        assert_eq!(named[9], ("share_encoding", 10));
         assert!(named.windows(2).all(|pair| pair[0].0 != pair[1].0));
-        assert_eq!(counts.total(), 45);
+        assert_eq!(counts.total(), 55);
     }
 }

@@ -98,19 +98,40 @@ impl Engine {
             self.counters.peer_envelopes_unasked += 1;
             return;
         }
-        let label_holds = self.check_label(&envelope).is_ok();
-        let wanted = self.is_emitted(&envelope.digest());
-        let until = envelope.label().valid_until;
-        let in_time = until >= self.consensus_time
-            && until <= self.consensus_time.plus_us(PEER_TIME_AHEAD_US_MAX);
-        // What the order emitted is needed whatever its expiry: once ready, an entry does not expire.
-        if !label_holds || !(in_time || wanted) {
-            self.counters.peer_envelopes_refused += 1;
-            self.envelope_wants.forget(&envelope.digest());
-            return;
+        match self.judge_listed(&envelope) {
+            Listed::Taken => {}
+            // The want stays until the envelope has expired: it is asked for again.
+            Listed::Early => {
+                self.counters.peer_envelopes_early += 1;
+                return;
+            }
+            Listed::Never => {
+                self.counters.peer_envelopes_refused += 1;
+                self.envelope_wants.forget(&envelope.digest());
+                return;
+            }
         }
         self.counters.fetched += 1;
         self.accept(envelope, None, effects);
+    }
+
+    /// What a correct authority lists every correct authority lists, and who listed it may be some anchors ahead: it may know a
+    /// newer key, and its consensus time be later. That is no reason to refuse what will be right in a moment.
+    fn judge_listed(&self, envelope: &Envelope) -> Listed {
+        let label = envelope.label();
+        let may_come = self.committee.key_plan.is_some() && self.keys.find(label.key_id).is_none();
+        let latest = self.consensus_time.plus_us(PEER_TIME_AHEAD_US_MAX);
+        let is_ahead = may_come || label.valid_until > latest;
+        let is_of_chain = label.chain_id == self.committee.chain_id;
+        match self.check_label(envelope) {
+            Err(Refusal::WrongKey) if is_of_chain && is_ahead => Listed::Early,
+            Err(_) => Listed::Never,
+            // What the order emitted is needed whatever its expiry: once ready, an entry does not expire.
+            Ok(()) if self.is_emitted(&envelope.digest()) => Listed::Taken,
+            Ok(()) if label.valid_until < self.consensus_time => Listed::Never,
+            Ok(()) if is_ahead => Listed::Early,
+            Ok(()) => Listed::Taken,
+        }
     }
 
     pub(super) fn is_emitted(&self, digest: &Digest) -> bool {
@@ -141,4 +162,12 @@ impl Engine {
         effects.push(Effect::Persist(record));
         self.records
     }
+}
+
+/// What becomes of an envelope that an authority has listed.
+enum Listed {
+    Taken,
+    /// Not now: it will be once this node has seen as much of the order as whoever listed it.
+    Early,
+    Never,
 }

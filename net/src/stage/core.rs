@@ -245,9 +245,7 @@ impl CoreStage {
     /// Counts what an authority sent in vain; one that sends too much of it is cut.
     fn on_rubbish(&mut self, now: TimestampUs, from: AuthorityIndex, reason: Rubbish) {
         self.report.messages_refused.add(reason);
-        // Whoever was asked second answers, too.
-        let is_fault = reason != Rubbish::EnvelopeUnasked;
-        if is_fault && !self.rubbish[from.as_usize()].take(RUBBISH, now) {
+        if reason.is_fault() && !self.rubbish[from.as_usize()].take(RUBBISH, now) {
             self.send(FromCore::CutPeer { peer: from });
         }
     }
