@@ -40,6 +40,9 @@ pub struct NodeConfig {
     pub settle_socket: PathBuf,
     /// Folder of the journal; absent or empty at start.
     pub data: PathBuf,
+    /// Where figures and health are served over HTTP; absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Hex of the 32-byte Ed25519 secret key that signs vertices and share messages.
     pub signing_key: String,
     /// Hex of the 32-byte X25519 secret key of the links to the other authorities.
@@ -249,6 +252,7 @@ mod tests {
             committee: "committee.json".into(),
             client_listen: "127.0.0.1:7003".parse().unwrap(),
             peer_listen: "127.0.0.1:7103".parse().unwrap(),
+            metrics_listen: Some("127.0.0.1:7203".parse().unwrap()),
             settle_socket: "node-3/settle.sock".into(),
             data: "node-3".into(),
             signing_key: "00".repeat(32),

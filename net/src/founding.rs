@@ -192,6 +192,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         committee: committee.canonicalize()?,
         client_listen: client,
         peer_listen: peer,
+        metrics_listen: None,
         settle_socket: socket.clone(),
         data: PathBuf::from("node"),
         signing_key: secret.signing_key,

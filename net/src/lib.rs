@@ -6,6 +6,7 @@ pub mod backend;
 pub mod boot_mark;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod deframe;
 pub mod fair_order;
 pub mod founding;

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::boot_mark::BootMark;
 use crate::config::{BackendName, NodeConfig, Quotas, resolve};
+use crate::control::Control;
 use crate::journal::{
     BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, JournalStats,
     Retention, StoppedJournal, Trim,
@@ -34,7 +35,7 @@ use crate::journal::{
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::bucket::Allowance;
-use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts};
+use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts, Standing};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
@@ -85,6 +86,9 @@ pub struct NodeReport {
     /// Submissions told Busy because their rollup has its rate.
     #[serde(default)]
     pub submissions_over_rate: u64,
+    /// Where it stood when it stopped.
+    #[serde(default)]
+    pub standing: Standing,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -98,8 +102,9 @@ pub struct Node {
     wakes: Vec<WakeCell>,
     threads: Vec<JoinHandle<()>>,
     faults: mpsc::Receiver<Fatal>,
-    io_counters: Arc<Mutex<IoCounters>>,
-    core_report: Arc<Mutex<CoreReport>>,
+    figures: Figures,
+    /// Serves until the node is gone.
+    _control: Option<Control>,
 }
 
 impl Node {
@@ -166,7 +171,7 @@ impl Node {
                 anyhow::bail!("a stage of {} panicked; its message is above", self.index);
             }
         }
-        let report = self.report();
+        let report = self.figures.report();
         let json = serde_json::to_string_pretty(&report)?;
         let written = std::fs::write(self.data.join(REPORT_FILE), json);
         // A disk that is full fails both, and the stage's words say more.
@@ -176,20 +181,46 @@ impl Node {
         written?;
         Ok(report)
     }
+}
 
-    fn report(&self) -> NodeReport {
-        let core = lock(&self.core_report).clone();
+/// Where a node's figures are published, for its report and for whoever watches it.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    index: AuthorityIndex,
+    backend: BackendKind,
+    io: Arc<Mutex<IoCounters>>,
+    core: Arc<Mutex<CoreReport>>,
+}
+
+impl Figures {
+    pub(crate) const fn new(
+        index: AuthorityIndex,
+        backend: BackendKind,
+        io: Arc<Mutex<IoCounters>>,
+        core: Arc<Mutex<CoreReport>>,
+    ) -> Self {
+        Self {
+            index,
+            backend,
+            io,
+            core,
+        }
+    }
+
+    /// The figures as of now.
+    pub(crate) fn report(&self) -> NodeReport {
+        let core = self.core();
         let named = core
             .engine
             .named()
             .map(|(name, value)| (name.to_owned(), value));
         NodeReport {
             index: self.index.0,
-            backend: self.backend.kind.to_string(),
+            backend: self.backend.to_string(),
             round: core.round.0,
             batches: core.batches,
             engine: named.collect(),
-            io: *lock(&self.io_counters),
+            io: *lock(&self.io),
             steps: core.steps,
             journal: core.journal,
             messages_refused: core.messages_refused.total(),
@@ -202,8 +233,14 @@ impl Node {
             disk_full: core.disk_full,
             submissions_put_off: core.submissions_put_off,
             submissions_over_rate: core.submissions_over_rate,
+            standing: core.standing,
             cpu_us: process_cpu_us(),
         }
+    }
+
+    /// What the core stage last published.
+    pub(crate) fn core(&self) -> CoreReport {
+        lock(&self.core).clone()
     }
 }
 
@@ -370,6 +407,11 @@ impl Setup {
                 .collect(),
         };
 
+        let figures = Figures::new(own, chosen.kind, io_counters, core_report);
+        let control = config
+            .metrics_listen
+            .map(|address| Control::start(address, figures.clone()))
+            .transpose()?;
         let mut parts = ThreadParts {
             io: Some(io_ports),
             core: Some(core),
@@ -428,8 +470,8 @@ impl Setup {
             wakes: vec![io_wake, core_wake],
             threads,
             faults,
-            io_counters,
-            core_report,
+            figures,
+            _control: control,
         };
         for _ in 0..node.threads.len() {
             if let Ok(Err(fault)) = ready.recv() {
@@ -533,16 +575,20 @@ fn recover_and_start(
     Ok((started_engine, started?))
 }
 
-/// Finds out before a journal is read and begun whether both addresses are free.
+/// Finds out before a journal is read and begun whether its addresses are free.
 ///
 /// The kernel may close the sockets of a node that was killed a moment after it is gone: that is waited for.
 fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
     let addresses = [
-        ("client", config.client_listen),
-        ("peer", config.peer_listen),
+        ("client", Some(config.client_listen)),
+        ("peer", Some(config.peer_listen)),
+        ("metrics", config.metrics_listen),
     ];
     let until = Instant::now() + ADDRESS_TIMEOUT;
     for (what, address) in addresses {
+        let Some(address) = address else {
+            continue;
+        };
         while let Err(error) = std::net::TcpListener::bind(address) {
             anyhow::ensure!(
                 error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until,

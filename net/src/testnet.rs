@@ -159,6 +159,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         committee: PathBuf::from(COMMITTEE_FILE),
         client_listen: client,
         peer_listen: peer,
+        metrics_listen: None,
         settle_socket: settle_socket(index),
         data: PathBuf::from(format!("node-{index}")),
         signing_key: hex::encode(secrets.signing.to_bytes()),

@@ -39,7 +39,7 @@ use super::rollup_quotas::RollupQuotas;
 use super::settle_port::SettlePort;
 use super::standings::Standings;
 use super::stats::CoreSteps;
-use super::{Fatal, Polled, Stage, WakeCell};
+use super::{Fatal, Polled, Stage, WakeCell, clock};
 use crate::boot_mark::BootMark;
 use crate::frame;
 use crate::journal::{BatchLoader, JournalStats};
@@ -86,6 +86,27 @@ pub struct CoreReport {
     pub journal: JournalStats,
     /// What a full disk did.
     pub disk_full: DiskFullCounts,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+/// Where a node stands now: what a health check and gauges say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Standing {
+    /// When the core stage last came round, microseconds since 1970.
+    pub looked_us: u64,
+    /// When it last saw an anchor committed; at the start, when it began.
+    pub anchor_us: u64,
+    /// Consensus time, microseconds since 1970.
+    pub consensus_us: u64,
+    /// Batches that the settlement worker has settled.
+    pub settled: u64,
+    /// Sealing keys held.
+    pub keys: u64,
+    /// The disk that holds the journal has no room.
+    pub is_disk_full: bool,
+    /// It takes from peers what it has missed.
+    pub is_catching_up: bool,
 }
 
 /// What was not done because the disk that holds the journal was full.
@@ -447,8 +468,19 @@ impl CoreStage {
         }
     }
 
-    fn publish(&mut self) {
-        self.report.engine = *self.engine.counters();
+    fn publish(&mut self, now: TimestampUs) {
+        let counters = *self.engine.counters();
+        let standing = &mut self.report.standing;
+        if standing.anchor_us == 0 || counters.anchors > self.report.engine.anchors {
+            standing.anchor_us = now.0;
+        }
+        standing.looked_us = now.0;
+        standing.consensus_us = self.engine.consensus_time().0;
+        standing.settled = self.settled;
+        standing.keys = self.engine.keys().keys().len() as u64;
+        standing.is_disk_full = self.is_disk_full;
+        standing.is_catching_up = self.engine.catch_up().is_some();
+        self.report.engine = counters;
         self.report.round = self.engine.round();
         self.report.journal = self.ports.journal.stats();
         if let Ok(mut report) = self.ports.report.try_lock() {
@@ -509,7 +541,7 @@ impl Stage for CoreStage {
         if let Some(line) = self.catch_up_log.line(now, self.engine.catch_up()) {
             eprintln!("{line}");
         }
-        self.publish();
+        self.publish(now);
         if taken == PORTION_MAX || (opened && self.engine.ready_len_max().is_some()) {
             return Ok(Polled::Busy);
         }
@@ -527,9 +559,9 @@ impl Stage for CoreStage {
     }
 
     fn finish(&mut self) -> Result<(), Fatal> {
-        self.publish();
+        self.publish(clock());
         self.ports.journal.finish()?;
-        self.publish();
+        self.publish(clock());
         let cleared = self.ports.boot.clear();
         cleared.map_err(|error| Fatal(error.to_string()))
     }

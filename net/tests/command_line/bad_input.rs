@@ -257,7 +257,7 @@ fn a_node_whose_port_is_taken_leaves_nothing_behind() {
     assert_eq!(made.status, Some(0), "{made:?}");
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap().to_string();
-    for listen in ["client_listen", "peer_listen"] {
+    for listen in ["client_listen", "peer_listen", "metrics_listen"] {
         let mut config = read_config(&sandbox, 0);
         config.insert(listen.to_owned(), address.clone().into());
         for other in ["client_listen", "peer_listen"] {

@@ -25,13 +25,14 @@ fn a_client_whose_proofs_fail_is_put_off_and_the_others_are_not() {
     let made = sandbox.run(&["testnet", "--nodes", "4", "--out", "net"]);
     assert_eq!(made.status, Some(0), "{made:?}");
     let directory = Directory::load(&sandbox.path("net/committee.json")).unwrap();
-    let ports = free_ports(2);
-    let [client, peer] = [ports[0], ports[1]].map(|port| format!("127.0.0.1:{port}"));
+    let ports = free_ports(3);
+    let [client, peer, metrics] = [0, 1, 2].map(|at| format!("127.0.0.1:{}", ports[at]));
     // One node is enough: nothing is ordered, and acks come all the same.
     let config = std::fs::read_to_string(sandbox.path("net/node-0.toml")).unwrap();
     let mut config: toml::Table = config.parse().unwrap();
     config.insert("client_listen".to_owned(), client.clone().into());
     config.insert("peer_listen".to_owned(), peer.into());
+    config.insert("metrics_listen".to_owned(), metrics.clone().into());
     let text = toml::to_string(&config).unwrap();
     std::fs::write(sandbox.path("net/node-0.toml"), text).unwrap();
     let mut node = sandbox.start(&["node", "--config", "net/node-0.toml"]);
@@ -52,6 +53,20 @@ fn a_client_whose_proofs_fail_is_put_off_and_the_others_are_not() {
         acks.iter().all(|ack| ack.code == AckCode::Accepted),
         "{acks:?}"
     );
+    // The core stage publishes after it has answered.
+    let until = Instant::now() + Duration::from_secs(10);
+    let figures = loop {
+        let figures = read_over_http(&metrics, "/metrics");
+        if figures.contains("\nfairlane_engine_accepted_total 100\n") || Instant::now() > until {
+            break figures;
+        }
+    };
+    assert!(figures.contains("\nfairlane_engine_accepted_total 100\n"));
+    let put_off = "fairlane_submissions_refused_total{reason=\"bad_proofs_before\"} ";
+    let put_off = figures.lines().find_map(|line| line.strip_prefix(put_off));
+    assert!(put_off.unwrap().parse::<u64>().unwrap() > 80, "{figures}");
+    let health = read_over_http(&metrics, "/healthz");
+    assert!(health.contains("\"reasons\""), "{health}");
 
     let pid = Pid::from_raw(node.id().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
@@ -61,6 +76,18 @@ fn a_client_whose_proofs_fail_is_put_off_and_the_others_are_not() {
         report["submissions_put_off"].as_u64().unwrap() > 80,
         "{report}"
     );
+}
+
+fn read_over_http(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 pub(crate) fn read_report(path: &Path) -> Value {

@@ -95,6 +95,27 @@ impl LinkCounters {
         } += 1;
     }
 
+    /// Name and count of each reason for which a connection was refused or cut.
+    pub const fn cuts(&self) -> [(&'static str, u64); 15] {
+        [
+            ("throttled", self.throttled),
+            ("crowded", self.crowded),
+            ("late", self.late),
+            ("version", self.version),
+            ("index", self.index),
+            ("gate", self.gate),
+            ("too_often", self.too_often),
+            ("handshake", self.handshake),
+            ("record_length", self.record_length),
+            ("record", self.record),
+            ("frame", self.frame),
+            ("flood", self.flood),
+            ("rubbish", self.rubbish),
+            ("silent", self.silent),
+            ("slow", self.slow),
+        ]
+    }
+
     /// Handshakes and connections that were refused.
     pub const fn refused(&self) -> u64 {
         let before_gate = self.throttled + self.crowded + self.late + self.version + self.index;

@@ -1,0 +1,228 @@
+//! A node's figures as OpenMetrics text, encoded by the Prometheus project's own library.
+//!
+//! Counters are those of the report, under the same names: `fairlane_engine_accepted_total` is `engine.accepted` there.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode as encode_text;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::node::{Figures, NodeReport};
+use crate::stage::core::CoreReport;
+
+/// What the text is.
+pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The figures as of now.
+pub(super) fn encode(figures: &Figures) -> String {
+    let mut registry = Registry::with_prefix("fairlane");
+    registry.register_collector(Box::new(Snapshot {
+        report: figures.report(),
+        core: figures.core(),
+    }));
+    let mut text = String::new();
+    // A string takes whatever is written.
+    encode_text(&mut text, &registry).expect("a string has no end");
+    text
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    report: NodeReport,
+    core: CoreReport,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut lines = Lines(encoder);
+        self.encode_standing(&mut lines)?;
+        self.encode_clients(&mut lines)?;
+        self.encode_peers(&mut lines)?;
+        self.encode_journal(&mut lines)?;
+        let steps = self.report.steps.named();
+        let seconds = steps.map(|(name, step)| (name, step.ns as f64 / 1e9));
+        lines.family_f64(
+            "step_seconds",
+            "Time by step of the core stage",
+            "step",
+            &seconds,
+        )?;
+        let items = steps.map(|(name, step)| (name, step.items));
+        lines.family(
+            "step_items",
+            "Items by step of the core stage",
+            "step",
+            &items,
+        )?;
+        for (name, help, value) in self.core.engine.described() {
+            lines.counter(&format!("engine_{name}"), help.trim_end_matches('.'), value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    fn encode_standing(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        let (report, standing) = (&self.report, &self.core.standing);
+        lines.gauge(
+            "authority",
+            "Index of the authority",
+            u64::from(report.index),
+        )?;
+        lines.gauge("round", "The round of the next own vertex", report.round)?;
+        lines.gauge("keys", "Sealing keys held", standing.keys)?;
+        let us = standing.consensus_us as f64 / 1e6;
+        lines.gauge_f64("consensus_time_seconds", "Consensus time since 1970", us)?;
+        let us = standing.anchor_us as f64 / 1e6;
+        lines.gauge_f64(
+            "last_anchor_time_seconds",
+            "When an anchor was last committed",
+            us,
+        )?;
+        let us = standing.looked_us as f64 / 1e6;
+        lines.gauge_f64(
+            "core_time_seconds",
+            "When the core stage last came round",
+            us,
+        )?;
+        let full = u64::from(standing.is_disk_full);
+        lines.gauge("disk_full", "1 while the journal's disk has no room", full)?;
+        let behind = u64::from(standing.is_catching_up);
+        lines.gauge(
+            "catching_up",
+            "1 while it takes what it missed from peers",
+            behind,
+        )?;
+        lines.counter("batches", "Batches opened", report.batches)?;
+        lines.gauge(
+            "settled",
+            "Batches settled by the worker, of all",
+            standing.settled,
+        )?;
+        let seconds = report.cpu_us as f64 / 1e6;
+        lines.counter_f64("cpu_seconds", "Processor time of the process", seconds)
+    }
+
+    fn encode_clients(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        let (report, io) = (&self.report, &self.report.io);
+        lines.counter("clients", "Client connections taken", io.clients)?;
+        lines.counter("submissions", "Submissions taken", io.submissions)?;
+        let refused = [
+            ("malformed_or_bad_proof", report.submissions_refused),
+            ("bad_proofs_before", report.submissions_put_off),
+            ("rollup_rate", report.submissions_over_rate),
+            ("busy", io.busy),
+            ("disk_full", report.disk_full.busy),
+        ];
+        let help = "Submissions refused before the engine saw them";
+        lines.family("submissions_refused", help, "reason", &refused)?;
+        let cut = [("sent", io.clients_cut), ("slow", io.clients_slow)];
+        lines.family("clients_cut", "Client connections cut", "reason", &cut)
+    }
+
+    fn encode_peers(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        let io = &self.report.io;
+        lines.counter("received_bytes", "Bytes received", io.received_bytes)?;
+        lines.counter("sent_bytes", "Bytes sent", io.sent_bytes)?;
+        lines.counter(
+            "link_sessions",
+            "Sessions with authorities",
+            io.links.sessions,
+        )?;
+        lines.counter(
+            "link_messages",
+            "Messages of authorities",
+            io.links.messages,
+        )?;
+        let cuts = io.links.cuts();
+        let help = "Connections at the peer port that were refused or cut";
+        lines.family("link_cuts", help, "reason", &cuts)?;
+        let refused: Vec<(&str, u64)> = self.core.messages_refused.named().collect();
+        let help = "Messages of authorities that came to nothing";
+        lines.family("messages_refused", help, "reason", &refused)
+    }
+
+    fn encode_journal(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        let (journal, full) = (&self.report.journal, &self.report.disk_full);
+        lines.counter("journal_records", "Records written", journal.records)?;
+        lines.counter(
+            "journal_groups",
+            "Writes of groups of records",
+            journal.groups,
+        )?;
+        lines.counter("journal_syncs", "Syncs of groups", journal.syncs)?;
+        lines.counter("journal_bytes", "Bytes written", journal.bytes)?;
+        lines.counter(
+            "journal_disk_full",
+            "Times that the disk became full",
+            full.times,
+        )?;
+        let help = "Messages of authorities let go of while it was full";
+        lines.counter("journal_disk_full_let_go", help, full.let_go)
+    }
+}
+
+/// One metric after the other.
+struct Lines<'a>(DescriptorEncoder<'a>);
+
+impl Lines<'_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, &ConstCounter::new(value))
+    }
+
+    fn counter_f64(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.one(name, help, &ConstCounter::new(value))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, &ConstGauge::new(value))
+    }
+
+    fn gauge_f64(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.one(name, help, &ConstGauge::new(value))
+    }
+
+    fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let kind = metric.metric_type();
+        metric.encode(self.0.encode_descriptor(name, help, None, kind)?)
+    }
+
+    fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: &[(&str, u64)],
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (of, value) in values {
+            let labels = [(label, *of)];
+            ConstCounter::new(*value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn family_f64(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: &[(&str, f64)],
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (of, value) in values {
+            let labels = [(label, *of)];
+            ConstCounter::new(*value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
