@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn each_thing_that_ails_a_node_is_said_and_nothing_else() {
         assert_eq!(reasons_of(|_| ()), Vec::<String>::new());
-        let changes: [(fn(&mut Standing), &str); 4] = [
+        type Change = fn(&mut Standing);
+        let changes: [(Change, &str); 4] = [
             (|s| s.looked_us -= LOOKED_US_MAX + 1, "core stage"),
             (|s| s.anchor_us -= ANCHOR_US_MAX + 1, "no anchor"),
             (|s| s.is_disk_full = true, "disk"),
