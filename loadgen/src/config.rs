@@ -7,8 +7,8 @@ use fairlane_engine::committee::RollupPolicy;
 use fairlane_engine::seal::{ENVELOPE_LEN_MAX, LABEL_LEN, SEALED_OVERHEAD};
 use fairlane_engine::types::RollupId;
 
+use crate::content::CONTENT_LEN_MIN;
 use crate::feed::FeedError;
-use crate::record::RECORD_LEN;
 use crate::workload::Workload;
 
 /// What to offer to whom.
@@ -19,7 +19,7 @@ pub struct LoadConfig {
     pub rollup: RollupId,
     /// Open envelopes instead of sealed ones.
     pub open: bool,
-    /// Bytes of payload in each envelope, from [`RECORD_LEN`].
+    /// Bytes of payload in each envelope, from [`CONTENT_LEN_MIN`].
     pub payload_len: usize,
     /// When envelopes are due and what they carry.
     pub workload: Box<dyn Workload>,
@@ -68,7 +68,7 @@ impl LoadConfig {
             SEALED_OVERHEAD
         };
         let max = ENVELOPE_LEN_MAX - overhead;
-        if !(RECORD_LEN..=max).contains(&self.payload_len) {
+        if !(CONTENT_LEN_MIN..=max).contains(&self.payload_len) {
             let len = self.payload_len;
             return Err(LoadError::PayloadLen { len, max });
         }
@@ -89,7 +89,7 @@ impl LoadConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A payload length that no record or no envelope fits.
-    #[error("a payload has {RECORD_LEN} to {max} bytes, not {len}")]
+    #[error("a payload has {CONTENT_LEN_MIN} to {max} bytes, not {len}")]
     PayloadLen {
         /// What was asked for.
         len: usize,

@@ -166,7 +166,7 @@ fn prepare(plan: &mut FeedPlan, is_over: &AtomicBool) -> Result<Option<Prepared>
         std::thread::sleep(left.min(SLEEP_MAX));
     }
     plan.sealer.key = plan.key.load();
-    let payload = arrival.record.encode(plan.payload_len);
+    let payload = arrival.content.encode(plan.payload_len);
     let valid_until = plan.start_time.plus_us(arrival.at_us).plus_us(VALIDITY_US);
     let envelope = plan.sealer.make(&payload, valid_until)?;
     Ok(Some(Prepared {

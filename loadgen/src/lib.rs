@@ -2,8 +2,9 @@
 //!
 //! What this crate must never know: anything of a node but its client protocol. It is a pure client.
 //!
-//! - [`workload`]: when each envelope is due and what it carries (synthetic trading, or a recorded market);
-//! - [`record`]: the layout of what it carries;
+//! - [`arrivals`]: when things are due, by a rate and a spread;
+//! - [`workload`]: what is due when (trading, game sessions, plain envelopes, a recorded market);
+//! - [`content`], [`record`]: the layouts of what envelopes carry;
 //! - [`config`], [`control`]: what a run is made of, and the caller's hand on it;
 //! - `feed`: seals ahead of time on a thread of its own;
 //! - [`run`](mod@run): sends at the planned times and listens;
@@ -13,7 +14,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arrivals;
 pub mod config;
+pub mod content;
 pub mod control;
 mod feed;
 pub mod hlog;

@@ -2,10 +2,12 @@
 //!
 //! Open loop: a plan knows nothing of answers. What it says is due is due, whether or not the committee keeps up.
 
+pub mod gaming;
+pub mod plain;
 pub mod replay;
 pub mod synthetic;
 
-use crate::record::TradeRecord;
+use crate::content::Content;
 
 /// One planned arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub struct Arrival {
     /// Microseconds after the start of the run; never below that of the arrival before.
     pub at_us: u64,
     /// What it carries.
-    pub record: TradeRecord,
+    pub content: Content,
 }
 
 /// A source of arrivals, in order of time; runs on the sealing thread.
@@ -62,6 +64,18 @@ pub enum WorkloadError {
     /// A rate or speed that is no pace.
     #[error("a rate or speed must be above 0 and at most {PACE_MAX}, not {0}")]
     Pace(f64),
+    /// No such game.
+    #[error(
+        "a game has 1 to {} sessions at 1 to {} ticks a second, not {sessions} at {ticks}",
+        gaming::SESSIONS_MAX,
+        gaming::TICKS_MAX
+    )]
+    Sessions {
+        /// How many sessions.
+        sessions: u32,
+        /// Ticks a second.
+        ticks: u32,
+    },
     /// The trace cannot be read.
     #[error("cannot read the trace {path}: {reason}")]
     Read {

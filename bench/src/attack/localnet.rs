@@ -268,7 +268,8 @@ mod tests {
         let mut halves: BTreeMap<u64, Vec<(String, u64)>> = BTreeMap::new();
         let mut honest = 0;
         while let Some(arrival) = replay.next_arrival().unwrap() {
-            let (record, name) = (arrival.record, arrival.record.symbol.name().to_owned());
+            let record = *arrival.content.trade().unwrap();
+            let name = record.symbol.name().to_owned();
             match &*name {
                 HONEST => honest += 1,
                 _ => {

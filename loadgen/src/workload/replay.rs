@@ -14,6 +14,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use super::{Arrival, Pace, Workload, WorkloadError};
+use crate::content::Content;
 use crate::record::{RecordKind, Side, Symbol, TradeRecord};
 
 /// A trace being replayed.
@@ -114,7 +115,8 @@ impl Workload for Replay {
         }
         self.last_time_ns = record.source_time_ns;
         self.sequence += 1;
-        Ok(Some(Arrival { at_us, record }))
+        let content = Content::Trade(record);
+        Ok(Some(Arrival { at_us, content }))
     }
 }
 

@@ -56,8 +56,8 @@ fn events_come_with_their_own_timing_and_content() {
         quantity_e8: 100_000_000,
         reference: 5_266_583_936,
     };
-    assert_eq!(arrivals[1].record, record);
-    assert_eq!(arrivals[2].record.quantity_e8, 1);
+    assert_eq!(*arrivals[1].content.trade().unwrap(), record);
+    assert_eq!(arrivals[2].content.trade().unwrap().quantity_e8, 1);
     let survey = Replay::survey(&trace.path()).unwrap();
     assert_eq!((survey.events, survey.span_us), (3, 2_000));
 }

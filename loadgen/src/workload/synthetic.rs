@@ -1,9 +1,11 @@
-//! Synthetic trading: orders and cancels, Poisson arrivals, a few busy instruments and many quiet ones.
+//! Synthetic trading: orders and cancels, a few busy instruments and many quiet ones.
 //!
-//! Gaps are exponential, as of many independent traders; instruments follow Zipf's law with exponent 1; three records
+//! When they are due is the schedule's; instruments follow Zipf's law with exponent 1; three records
 //! of ten cancel one of the last orders; prices walk by ticks. Everything follows from the seed.
 
-use super::{Arrival, Pace, Workload, WorkloadError};
+use super::{Arrival, Workload, WorkloadError};
+use crate::arrivals::{Rate, Schedule, Spread};
+use crate::content::Content;
 use crate::record::{RecordKind, Side, Symbol, TradeRecord};
 use crate::rng::Rng;
 
@@ -11,9 +13,7 @@ use crate::rng::Rng;
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     rng: Rng,
-    rate: f64,
-    end_us: u64,
-    now_us: f64,
+    schedule: Schedule,
     sequence: u64,
     /// Cumulative weight of each instrument, ascending; its number is the index.
     weights: Vec<f64>,
@@ -23,26 +23,32 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// `rate` a second on average for `duration_us`. Errors: a rate that is no pace.
+    /// `rate` a second on average for `duration_us`, exponential gaps as of many independent traders. Errors: a rate that
+    /// is no pace.
     pub fn new(rate: f64, duration_us: u64, seed: u64) -> Result<Self, WorkloadError> {
-        Pace::Rate(rate).validate()?;
+        let rate = Rate::Constant(rate);
+        let schedule = Schedule::new(&rate, Spread::Poisson, duration_us, seed)?;
+        Ok(Self::on(schedule, seed))
+    }
+
+    /// One record at each time of `schedule`.
+    pub fn on(schedule: Schedule, seed: u64) -> Self {
         let mut total = 0.0;
         let weights = (1..=INSTRUMENTS).map(|rank| {
             total += 1.0 / rank as f64;
             total
         });
-        Ok(Self {
-            rng: Rng::new(seed),
-            rate,
-            end_us: duration_us,
-            now_us: 0.0,
+        Self {
+            // Another stream than the schedule's.
+            rng: Rng::new(!seed),
+            schedule,
             sequence: 0,
             weights: weights.collect(),
             prices_e8: (1..=INSTRUMENTS as u64)
                 .map(|rank| rank * 100 * UNIT_E8)
                 .collect(),
             orders: Vec::with_capacity(ORDERS_KEPT),
-        })
+        }
     }
 
     fn instrument(&mut self) -> usize {
@@ -103,14 +109,13 @@ impl Synthetic {
 
 impl Workload for Synthetic {
     fn next_arrival(&mut self) -> Result<Option<Arrival>, WorkloadError> {
-        self.now_us += -self.rng.next_unit().ln() * 1_000_000.0 / self.rate;
-        let at_us = self.now_us as u64;
-        if at_us >= self.end_us {
+        let Some(at_us) = self.schedule.next_us() else {
             return Ok(None);
-        }
+        };
         let record = self.record();
         self.sequence += 1;
-        Ok(Some(Arrival { at_us, record }))
+        let content = Content::Trade(record);
+        Ok(Some(Arrival { at_us, content }))
     }
 }
 
@@ -179,7 +184,7 @@ mod tests {
         let mut cancels = 0;
         let mut payloads = BTreeSet::new();
         for (at, arrival) in arrivals.iter().enumerate() {
-            let record = &arrival.record;
+            let record = arrival.content.trade().unwrap();
             assert_eq!(record.sequence, at as u64);
             assert!(payloads.insert(record.encode(128)));
             match record.kind {
@@ -203,7 +208,7 @@ mod tests {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for arrival in all(1_000.0, 10, 5) {
             *counts
-                .entry(arrival.record.symbol.name().to_owned())
+                .entry(arrival.content.trade().unwrap().symbol.name().to_owned())
                 .or_default() += 1;
         }
         assert!(counts.len() > 50, "quiet ones are there too");
