@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fairlane_client::protocol::AckCode;
 use fairlane_engine::types::{AuthorityIndex, AuthoritySet};
+
+use crate::outcome::Distribution;
 
 /// The caller's hand on a run, from any thread. Clones are the same hand.
 #[derive(Clone, Debug, Default)]
@@ -61,12 +64,23 @@ pub struct Progress {
     pub ordered: u64,
     /// Envelopes settled.
     pub settled: u64,
-    /// Refusing answers.
-    pub refusals: u64,
+    /// Refusing answers, by code, in the order of [`AckCode::ALL`].
+    pub refused: [u64; AckCode::ALL.len()],
     /// Authorities connected.
     pub live: u32,
     /// Median so far from planned to settled, in microseconds; 0 if none is.
     pub settled_p50_us: u64,
+    /// The last whole second.
+    pub last_second: LastSecond,
+}
+
+/// What happened in the last whole second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastSecond {
+    /// Envelopes given to the client.
+    pub offered: u64,
+    /// Latencies of what was settled in it, microseconds.
+    pub settled: Distribution,
 }
 
 /// What a run does.

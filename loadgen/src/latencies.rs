@@ -8,6 +8,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::outcome::Distribution;
+
 /// To which notice a latency was measured; the discriminant indexes per-stage arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -92,6 +94,24 @@ impl Latencies {
         all
     }
 
+    /// The latencies to `stage` that were noticed in a second that is over; or is current, if nothing came since.
+    pub(crate) fn of_second(&self, stage: Stage, second: u64) -> Distribution {
+        if second == self.second {
+            return Distribution::of(&self.current[stage as usize]);
+        }
+        let mut newest_first = self.closed.iter().rev();
+        let start_us = second * INTERVAL_US;
+        let interval = newest_first
+            .by_ref()
+            .take_while(|interval| interval.start_us >= start_us)
+            .find(|interval| interval.start_us == start_us && interval.stage == stage);
+        let mut all = histogram();
+        for (latency_us, count) in interval.map_or(&[][..], |interval| &interval.counts) {
+            all.saturating_record_n(*latency_us, *count);
+        }
+        Distribution::of(&all)
+    }
+
     fn close(&mut self) {
         let closed: Vec<Interval> = self.open_intervals().collect();
         self.closed.extend(closed);
@@ -154,6 +174,8 @@ mod tests {
             ]
         );
         assert_eq!(intervals[0].counts, [(7, 1), (9, 1)]);
+        let of_second = |second| latencies.of_second(Stage::Settled, second).count;
+        assert_eq!([0, 1, 2, 5, 6].map(of_second), [2, 1, 0, 1, 0]);
         assert_eq!(latencies.total(Stage::Settled).len(), 4);
         assert_eq!(latencies.total(Stage::Ack).len(), 1);
     }

@@ -10,20 +10,28 @@
 //! - [`run`](mod@run): sends at the planned times and listens;
 //! - `ledger`: the state of every envelope;
 //! - [`latencies`], [`hlog`]: how long things took, second by second, and the log of it;
-//! - [`outcome`]: the report.
+//! - [`outcome`]: what became of a run;
+//! - [`report`], [`cli`]: the command, which writes it as text, JSON, CSV and a page of plots (feature `command`);
+//! - [`host`], [`duration`]: small things that its users need, too.
 
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
+#[cfg(feature = "command")]
+pub mod cli;
 pub mod config;
 pub mod content;
 pub mod control;
+pub mod duration;
 mod feed;
 pub mod hlog;
+pub mod host;
 pub mod latencies;
 mod ledger;
 pub mod outcome;
 pub mod record;
+#[cfg(feature = "command")]
+pub mod report;
 mod rng;
 pub mod run;
 pub mod workload;

@@ -14,7 +14,7 @@ use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Entry, KeyId, Timesta
 use hdrhistogram::Histogram;
 
 use crate::config::{LoadConfig, LoadError};
-use crate::control::{Control, Phase, Progress};
+use crate::control::{Control, LastSecond, Phase, Progress};
 use crate::feed::{Fed, Feed, FeedPlan, KeyCell, Prepared};
 use crate::latencies::{Stage, histogram};
 use crate::ledger::Ledger;
@@ -158,6 +158,10 @@ struct Run {
     last_planned_us: u64,
     last_sent_us: u64,
     next_report: Instant,
+    last_second: LastSecond,
+    /// The second that is not over, and what was offered when it began.
+    second: u64,
+    offered_before: u64,
 }
 
 impl Run {
@@ -182,6 +186,9 @@ impl Run {
             last_planned_us: 0,
             last_sent_us: 0,
             next_report: Instant::now(),
+            last_second: LastSecond::default(),
+            second: 0,
+            offered_before: 0,
         };
         let live = run
             .client
@@ -330,11 +337,27 @@ impl Run {
         let now = Instant::now();
         if now >= self.next_report {
             self.next_report = now + REPORT_TICK;
+            self.look_at_the_second();
             progress(&self.progress(phase));
         }
         self.client
             .poll(timeout.min(REPORT_TICK), &mut self.listener)?;
         Ok(())
+    }
+
+    /// Once a second: what the one before was like.
+    fn look_at_the_second(&mut self) {
+        let second = self.listener.now_us() / 1_000_000;
+        if second == self.second {
+            return;
+        }
+        let ledger = &self.listener.ledger;
+        let offered = ledger.offered();
+        self.last_second = LastSecond {
+            offered: offered - self.offered_before,
+            settled: ledger.latencies.of_second(Stage::Settled, second - 1),
+        };
+        (self.second, self.offered_before) = (second, offered);
     }
 
     fn progress(&self, phase: Phase) -> Progress {
@@ -347,13 +370,14 @@ impl Run {
             acked: ledger.counts.acked,
             ordered: ledger.counts.ordered,
             settled: ledger.counts.settled,
-            refusals: ledger.counts.refusals.iter().sum(),
+            refused: ledger.counts.refusals,
             live: self.client.live().len(),
             settled_p50_us: if settled.is_empty() {
                 0
             } else {
                 settled.value_at_quantile(0.5)
             },
+            last_second: self.last_second,
         }
     }
 

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use fairlane_client::committee_file::{Addresses, CommitteeFile};
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{ChainId, RollupId};
+use fairlane_loadgen::duration::parse_duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use zeroize::Zeroizing;
@@ -516,30 +517,6 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 const RATE_DEFAULT: f64 = 500.0;
 
-/// Reads 10s, 500ms, 2m; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "us" => 0.000_001,
-        "ms" => 0.001,
-        "s" | "" => 1.0,
-        "m" => 60.0,
-        _ => return Err("a time is a number with us, ms, s or m, like 10s".into()),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "a time is a number with us, ms, s or m, like 10s".to_owned())?;
-    let duration = Duration::try_from_secs_f64(number * seconds);
-    let duration = duration.map_err(|_| "a time is above 0 and at most a day".to_owned())?;
-    if duration.is_zero() || duration > Duration::from_secs(86_400) {
-        return Err("a time is above 0 and at most a day".into());
-    }
-    Ok(duration)
-}
-
 fn parse_renewal(text: &str) -> Result<Renewal, String> {
     match text {
         "never" => Ok(Renewal::Never),
@@ -581,11 +558,6 @@ mod tests {
 
     #[test]
     fn times_rates_and_kills_read_as_written() {
-        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert!(parse_duration("0s").is_err() && parse_duration("1h").is_err());
-        assert!(parse_duration("-1s").is_err() && parse_duration("NaN").is_err());
         let every = |time: &str| parse_renewal(time).map(Renewal::renew_us);
         assert_eq!(every("1440m"), Ok(Some(86_400_000_000)));
         assert_eq!(every("never"), Ok(None));

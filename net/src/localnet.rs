@@ -631,7 +631,7 @@ fn progress_text(progress: &Progress) -> String {
         progress.acked,
         progress.ordered,
         progress.settled,
-        progress.refusals,
+        progress.refused.iter().sum::<u64>(),
         progress.settled_p50_us as f64 / 1e3,
         progress.live,
     )

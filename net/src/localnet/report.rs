@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fairlane_loadgen::host::Host;
 use fairlane_loadgen::outcome::{Distribution, KeyUse, LatencySummary, LinkOutcome, Offering};
 use serde::{Deserialize, Serialize};
 
@@ -157,10 +158,7 @@ impl Report {
             durability: durability_name(plan.durability).to_owned(),
             backend,
             commit: env!("FAIRLANE_COMMIT").to_owned(),
-            host: format!(
-                "{}, {} cores, Linux {}",
-                host.processor, host.cores, host.kernel
-            ),
+            host: host.to_string(),
             cores: host.cores,
             kernel: host.kernel,
             sealed: !plan.open,
@@ -243,32 +241,6 @@ impl Report {
             mean(sum.syncs) / self.wall_s.max(f64::MIN_POSITIVE),
             sum.records as f64 / sum.groups.max(1) as f64,
         )
-    }
-}
-
-/// The machine.
-struct Host {
-    processor: String,
-    cores: usize,
-    kernel: String,
-}
-
-impl Host {
-    fn read() -> Self {
-        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = info
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-        Self {
-            processor: model
-                .map_or("unknown processor", |(_, name)| name.trim())
-                .to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            kernel: rustix::system::uname()
-                .release()
-                .to_string_lossy()
-                .into_owned(),
-        }
     }
 }
 
