@@ -228,6 +228,41 @@ fn a_peer_that_has_nothing_or_says_nothing_sensible_keeps_nobody_away() {
     });
 }
 
+/// Asked every 50 us: what is said fits what is settled, only grows, and ends when nothing is taken any more.
+#[test]
+fn a_node_that_catches_up_says_how_far_it_is_and_the_others_say_nothing() {
+    let (mut world, envelopes) = after_being_away(1_000);
+    let missed_from = world.nodes[AWAY].settled.hashes.len() as u64;
+    let (mut states, mut spans) = (Vec::new(), Vec::new());
+    for _ in 0..SECOND / 50 {
+        world.run_for(50);
+        for node in &world.nodes[..AWAY] {
+            assert_eq!(node.engine.catch_up(), None, "they miss nothing");
+        }
+        let Some(said) = world.nodes[AWAY].engine.catch_up() else {
+            continue;
+        };
+        if let Some((here, of)) = said.state_parts {
+            assert!(here < of || (here, of) == (0, 0), "{here} of {of}");
+            states.push((here, of));
+        }
+        if let Some((next, end)) = said.batches {
+            assert_eq!(next.0, world.nodes[AWAY].settled.hashes.len() as u64);
+            assert!(next < end);
+            spans.push((next, end));
+        }
+    }
+    assert_eq!(states.first(), Some(&(0, 0)), "it was asked for");
+    assert!(spans.first().is_some_and(|(next, _)| next.0 == missed_from));
+    assert!(spans.is_sorted() && spans.windows(2).all(|pair| pair[0].1 == pair[1].1));
+    let steps = spans.chunk_by(|before, after| before == after).count();
+    assert!(steps > 5, "{steps} steps of the gap were seen");
+    assert_eq!(world.nodes[AWAY].engine.catch_up(), None, "it is there");
+    takes_part(&mut world, envelopes);
+    assert_one_chain(&mut world, envelopes as usize + 1);
+    assert_eq!(world.nodes[AWAY].engine.counters().states_taken, 1);
+}
+
 /// The others keep next to nothing in memory and have all restarted meanwhile: every batch comes from a disk.
 #[test]
 fn one_that_missed_more_than_is_kept_in_memory_gets_every_batch_from_disks() {
