@@ -24,7 +24,7 @@ use crate::config::{self, BackendName, Timers};
 use crate::fair_order;
 use crate::founding::{self, Founder};
 use crate::inspect::{self, JournalCommand};
-use crate::journal::Durability;
+use crate::journal::{AppendChoice, Durability};
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
 use crate::stage::clock;
@@ -129,6 +129,9 @@ struct LocalnetArguments {
     /// How the nodes use the network: io_uring, epoll (mio), or io_uring where the kernel allows it (auto).
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
+    /// How the nodes write their journals: plain calls, io_uring, or io_uring where it works and --backend takes it (auto).
+    #[arg(long, value_enum, default_value_t = AppendChoice::Plain)]
+    journal_backend: AppendChoice,
     /// Kill authority I (the first is 0) at time T after the load began, like 1@3s; may be given several times.
     #[arg(long, value_name = "I@T", value_parser = parse_moment)]
     kill: Vec<(u8, Duration)>,
@@ -319,6 +322,7 @@ impl LocalnetArguments {
             new_key_every: self.new_key_every,
             durability: self.durability,
             backend: self.backend,
+            journal_backend: self.journal_backend,
             kills: self.kill,
             restarts: self.restart,
             settle_at: self.settle_at,
@@ -378,6 +382,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         addresses,
         durability: Durability::Sync,
         backend: BackendName::Auto,
+        journal_backend: AppendChoice::default(),
         retention_bytes: config::retention_bytes(),
         timers: Timers::default(),
         settle_node: 0,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use fairlane_engine::config::EngineConfig;
 
-use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
+use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 
 /// Which network backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -59,6 +59,9 @@ pub struct NodeConfig {
     /// See [`BackendName`].
     #[serde(default)]
     pub backend: BackendName,
+    /// See [`AppendChoice`].
+    #[serde(default)]
+    pub journal_backend: AppendChoice,
     /// How many authorities share this machine's cores; the core plan divides by it.
     #[serde(default = "one")]
     pub authorities_here: usize,
@@ -261,6 +264,7 @@ mod tests {
             decryption_key: None,
             durability: Durability::Async,
             backend: BackendName::Mio,
+            journal_backend: AppendChoice::Auto,
             authorities_here: 5,
             journal_segment_bytes: 4 << 20,
             settle_ring_bytes: 1 << 20,

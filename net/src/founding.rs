@@ -17,7 +17,7 @@ use crate::config::{
     BackendName, NodeConfig, Quotas, SettleConfig, Timers, read_toml, retention_bytes,
     retention_unsettled_bytes,
 };
-use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
+use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::{LINK_KEY_LEN, LinkSecret};
 use crate::testnet::{to_toml, write_secret};
 
@@ -201,6 +201,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         decryption_key: Some(secret.decryption_key),
         durability: Durability::Sync,
         backend: BackendName::Auto,
+        journal_backend: AppendChoice::default(),
         authorities_here: 1,
         journal_segment_bytes: SEGMENT_LEN_DEFAULT,
         settle_ring_bytes: 64 << 20,

@@ -30,9 +30,16 @@
 //! Measured (ext4 on a virtio disk, p50 of write + fdatasync, 4 KiB / 32 KiB, two interleaved runs of 150): plain append
 //! 200 / 250 us, `fallocate` only 200 / 340 us (each write converts unwritten extents), zeroed beforehand 180 / 180 us.
 //! Zeroing 8 MiB costs 16 ms, the whole 64 MiB 130 ms. Hence: reserve the segment, zero its first 8 MiB at start, and keep
-//! 8 MiB ahead of the writer in steps of 256 KiB while it is idle, but not behind a group of 128 KiB or more: there the
-//! zeros cost more than they save.
+//! 8 MiB ahead of the writer in steps of 256 KiB once nothing came for a millisecond, but not behind a group of 128 KiB or
+//! more: there the zeros cost more than they save.
+//!
+//! A group is written and synced by `pwrite` and `fdatasync`, or as one submission of both, linked, to an io_uring
+//! ([`AppendChoice`]). The kernel hands every sync of an io_uring to a worker thread: groups of 4 KiB took 164 us and 76 us
+//! of processor instead of 98 and 39, of 1 MB 840 instead of 660 us. So the plain calls are the default. What pays with both:
+//! a group of more than 256 KiB is written in parts, and the disk begins with one while the next is encoded (1 MB groups in
+//! 0.97 times a bare loop's throughput, 0.77 without).
 
+mod append;
 mod batches;
 mod device;
 mod loader;
@@ -43,6 +50,8 @@ mod segment;
 mod snapshot;
 mod survey;
 mod trim;
+mod uring;
+mod writeback;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +59,7 @@ use std::path::{Path, PathBuf};
 use fairlane_engine::types::{AuthorityIndex, ChainId};
 use fairlane_engine::wire::DecodeError;
 
+pub use append::{Append, AppendChoice, AppendPath};
 pub use batches::{BatchReader, INDEXED_SEGMENTS_MAX};
 pub use loader::BatchLoader;
 pub use lock::FolderLock;
@@ -105,6 +115,8 @@ pub struct JournalConfig {
     pub identity: JournalIdentity,
     /// When a record counts as durable.
     pub durability: Durability,
+    /// By which system calls groups are written and made durable.
+    pub append: AppendChoice,
     /// Bytes in a segment, at least [`SEGMENT_LEN_MIN`].
     pub segment_len: u64,
     /// Records that wait for the disk at most; when as many wait, [`Journal::try_push`] gives the record back.
@@ -118,6 +130,7 @@ impl JournalConfig {
             folder: folder.into(),
             identity,
             durability: Durability::default(),
+            append: AppendChoice::default(),
             segment_len: SEGMENT_LEN_DEFAULT,
             queue_len_max: QUEUE_LEN_DEFAULT,
         }
@@ -202,6 +215,11 @@ pub enum JournalError {
     /// The configured segment is too short.
     #[error("segments of {0} bytes are too short: at least {SEGMENT_LEN_MIN}")]
     SegmentLen(u64),
+    /// io_uring was demanded for the journal and does not work here.
+    #[error(
+        "the journal cannot be written through io_uring here ({0}): allow io_uring, or set journal_backend to auto or plain"
+    )]
+    UringRefused(std::io::Error),
     /// The journal's thread cannot be started.
     #[error("the journal's thread cannot be started: {0}")]
     Thread(std::io::Error),
@@ -251,6 +269,9 @@ pub const GROUP_LEN_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fake_disk_tests;
 
 #[cfg(test)]
 mod cost_tests;

@@ -32,7 +32,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{BackendName, Timers};
-use crate::journal::Durability;
+use crate::journal::{AppendChoice, Durability};
 use crate::node::{NodeReport, REPORT_FILE};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
@@ -63,6 +63,8 @@ pub struct LocalnetPlan {
     pub durability: Durability,
     /// For every node.
     pub backend: BackendName,
+    /// For every node.
+    pub journal_backend: AppendChoice,
     /// Whom to kill, and when after the start of the load.
     pub kills: Vec<(u8, Duration)>,
     /// Whom to start again, and when; killed before.
@@ -221,6 +223,7 @@ impl Network {
             addresses,
             durability: plan.durability,
             backend: plan.backend,
+            journal_backend: plan.journal_backend,
             // The order is computed again from all records.
             retention_bytes: 0,
             timers: plan.timers,

@@ -29,8 +29,8 @@ use crate::boot_mark::BootMark;
 use crate::config::{BackendName, NodeConfig, Quotas, resolve};
 use crate::control::Control;
 use crate::journal::{
-    BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity, JournalStats,
-    Retention, StoppedJournal, Trim,
+    AppendChoice, BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity,
+    JournalStats, Retention, StoppedJournal, Trim,
 };
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
@@ -58,6 +58,9 @@ pub struct NodeReport {
     pub index: u8,
     /// Name of the network backend.
     pub backend: String,
+    /// By which system calls the journal was written.
+    #[serde(default)]
+    pub journal_backend: String,
     /// The round it was in.
     pub round: u64,
     /// Batches opened.
@@ -188,20 +191,22 @@ impl Node {
 pub(crate) struct Figures {
     index: AuthorityIndex,
     backend: BackendKind,
+    journal_backend: String,
     io: Arc<Mutex<IoCounters>>,
     core: Arc<Mutex<CoreReport>>,
 }
 
 impl Figures {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         index: AuthorityIndex,
-        backend: BackendKind,
+        (backend, journal_backend): (BackendKind, String),
         io: Arc<Mutex<IoCounters>>,
         core: Arc<Mutex<CoreReport>>,
     ) -> Self {
         Self {
             index,
             backend,
+            journal_backend,
             io,
             core,
         }
@@ -217,6 +222,7 @@ impl Figures {
         NodeReport {
             index: self.index.0,
             backend: self.backend.to_string(),
+            journal_backend: self.journal_backend.clone(),
             round: core.round.0,
             batches: core.batches,
             engine: named.collect(),
@@ -341,10 +347,21 @@ impl Setup {
             };
             let watch = settle.watch();
             let settled = move || watch.settled_count();
-            recover_and_start(&config, &plan, &data, recovery, settled, move || {
-                wake.wake()
-            })?
+            let append = append_choice(config.journal_backend, chosen.kind);
+            recover_and_start(
+                &config,
+                &plan,
+                &data,
+                append,
+                recovery,
+                settled,
+                move || wake.wake(),
+            )?
         };
+        let journal_backend = journal.append_path().map_or_else(String::new, |append| {
+            eprintln!("{own}: journal {}: {}", append.path, append.reason);
+            append.path.to_string()
+        });
 
         if boot.is_doubtful()? {
             eprintln!(
@@ -407,7 +424,12 @@ impl Setup {
                 .collect(),
         };
 
-        let figures = Figures::new(own, chosen.kind, io_counters, core_report);
+        let figures = Figures::new(
+            own,
+            (chosen.kind, journal_backend),
+            io_counters,
+            core_report,
+        );
         let control = config
             .metrics_listen
             .map(|address| Control::start(address, figures.clone()))
@@ -532,6 +554,7 @@ fn recover_and_start(
     config: &NodeConfig,
     plan: &CorePlan,
     data: &Path,
+    append: AppendChoice,
     recovery: Recovery,
     settled: impl Fn() -> u64 + Send + 'static,
     wake: impl Fn() + Send + 'static,
@@ -542,6 +565,7 @@ fn recover_and_start(
     };
     let mut journal = JournalConfig::new(data, identity);
     journal.durability = config.durability;
+    journal.append = append;
     journal.segment_len = config.journal_segment_bytes;
     let least = 2 * BODY_LEN_MAX as u64;
     anyhow::ensure!(
@@ -731,6 +755,14 @@ const fn choice(name: BackendName) -> BackendChoice {
         BackendName::Auto => BackendChoice::Auto,
         BackendName::Uring => BackendChoice::Uring,
         BackendName::Mio => BackendChoice::Mio,
+    }
+}
+
+/// Where the choice is left to the node, a network without io_uring means a journal without.
+const fn append_choice(choice: AppendChoice, network: BackendKind) -> AppendChoice {
+    match (choice, network) {
+        (AppendChoice::Auto, BackendKind::Mio) => AppendChoice::Plain,
+        (choice, _) => choice,
     }
 }
 

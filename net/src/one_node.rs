@@ -14,7 +14,7 @@ use fairlane_engine::types::{AuthorityIndex, ChainId, Entry, RollupId};
 use tempfile::TempDir;
 
 use crate::config::{BackendName, Timers};
-use crate::journal::Durability;
+use crate::journal::{AppendChoice, Durability};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 
@@ -47,6 +47,7 @@ impl OneNode {
             addresses: vec![Addresses { client, peer }],
             durability: Durability::Sync,
             backend: BackendName::Auto,
+            journal_backend: AppendChoice::default(),
             timers: Timers::default(),
             settle_node: 0,
             dkg: false,

@@ -21,7 +21,7 @@ use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 use crate::config::{
     BackendName, NodeConfig, Quotas, SettleConfig, Timers, retention_unsettled_bytes,
 };
-use crate::journal::{Durability, SEGMENT_LEN_DEFAULT};
+use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
 
 /// What to make.
@@ -41,6 +41,8 @@ pub struct TestnetPlan {
     pub durability: Durability,
     /// For every node.
     pub backend: BackendName,
+    /// For every node.
+    pub journal_backend: AppendChoice,
     /// For every node.
     pub retention_bytes: u64,
     /// For every node.
@@ -172,6 +174,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
             .map(|key| hex::encode(key.to_bytes().as_slice())),
         durability: plan.durability,
         backend: plan.backend,
+        journal_backend: plan.journal_backend,
         authorities_here: if is_local(plan) {
             plan.addresses.len()
         } else {
@@ -278,6 +281,7 @@ mod tests {
                 .collect(),
             durability: Durability::Sync,
             backend: BackendName::Auto,
+            journal_backend: AppendChoice::default(),
             retention_bytes: 0,
             timers: Timers::default(),
             settle_node: 0,

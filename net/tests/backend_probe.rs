@@ -1,8 +1,12 @@
-//! Choosing a backend where io_uring is forbidden, as a container's seccomp profile does.
+//! Choosing a backend, and the journal's path, where io_uring is forbidden, as a container's seccomp profile does.
 
 use std::thread;
 
+use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch};
 use fairlane_net::backend::{BackendChoice, BackendKind, probe};
+use fairlane_net::journal::{
+    AppendChoice, AppendPath, Journal, JournalConfig, JournalIdentity, JournalReader, Kind, Record,
+};
 
 #[test]
 fn a_seccomp_refusal_falls_back_to_mio_and_says_why() {
@@ -30,6 +34,36 @@ fn a_kernel_without_io_uring_is_told_apart() {
         let error = probe(BackendChoice::Uring).unwrap_err().to_string();
         assert!(error.contains("kernel with io_uring"), "{error}");
         assert_eq!(probe(BackendChoice::Auto).unwrap().kind, BackendKind::Mio);
+    });
+}
+
+#[test]
+fn a_journal_that_may_not_use_io_uring_writes_by_the_plain_calls_or_says_what_to_do() {
+    without_io_uring(libc::EPERM, || {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = JournalIdentity {
+            chain_id: ChainId(7),
+            authority: AuthorityIndex(0),
+        };
+        let mut config = JournalConfig::new(folder.path(), identity);
+        config.append = AppendChoice::Uring;
+        let refused = Journal::<Vec<u8>>::start(&config, || {}).unwrap_err();
+        let words = refused.to_string();
+        assert!(words.contains("journal_backend") && words.contains("not permitted"));
+        config.append = AppendChoice::Auto;
+        let mut journal = Journal::start(&config, || {}).unwrap();
+        let chosen = journal.append_path().unwrap();
+        assert_eq!(chosen.path, AppendPath::Plain);
+        assert!(chosen.reason.contains("not permitted"), "{}", chosen.reason);
+        let record = Record {
+            kind: Kind::Envelope,
+            epoch: Epoch(0),
+            body: vec![1; 100],
+        };
+        assert_eq!(journal.try_push(record), Ok(0));
+        assert_eq!(journal.stop().unwrap().syncs, 1);
+        let end = JournalReader::open(folder.path()).unwrap().into_end();
+        assert_eq!(end.unwrap().records, 1);
     });
 }
 

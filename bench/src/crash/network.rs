@@ -10,6 +10,7 @@ use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{AuthorityIndex, ChainId, RollupId};
 use fairlane_net::config::{BackendName, Timers};
+use fairlane_net::journal::AppendChoice;
 use fairlane_net::localnet::children::Process;
 use fairlane_net::stage::clock;
 use fairlane_net::testnet::{self, TestnetPlan, system_entropy};
@@ -57,6 +58,7 @@ impl Network {
             addresses: free_addresses(plan.authorities)?,
             durability: setting.durability,
             backend: BackendName::Auto,
+            journal_backend: AppendChoice::default(),
             timers: Timers {
                 // Slower rounds than the default: the machine's time is for starting processes here.
                 round_interval_us_min: ROUND_INTERVAL_US,

@@ -15,7 +15,8 @@ use crate::stage::io::IoCounters;
 
 fn figures(core: CoreReport, io: IoCounters) -> Figures {
     let (io, core) = (Arc::new(Mutex::new(io)), Arc::new(Mutex::new(core)));
-    Figures::new(AuthorityIndex(2), BackendKind::Mio, io, core)
+    let backends = (BackendKind::Mio, "plain".to_owned());
+    Figures::new(AuthorityIndex(2), backends, io, core)
 }
 
 fn well() -> CoreReport {

@@ -1,12 +1,17 @@
-//! What the journal costs, beside a bare loop of sequential writes and syncs of the same sizes: figures, no verdicts.
+//! What the journal costs over both paths, beside a bare loop of sequential writes and syncs of the same sizes: figures, no
+//! verdicts.
+//!
+//! Each turn runs the bare loop and both paths one after the other, and a ratio is of one turn: the machine's speed drifts.
+//! The bare loop writes to a file that is reserved, and zeroed at its beginning, as a segment is.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch};
+use rustix::time::{ClockId, clock_gettime};
 
+use super::device::{Device, Files};
 use super::*;
 
 const IDENTITY: JournalIdentity = JournalIdentity {
@@ -14,43 +19,92 @@ const IDENTITY: JournalIdentity = JournalIdentity {
     authority: AuthorityIndex(3),
 };
 
-/// `groups` groups of `records` records of `len` bytes, each group waited for. Seconds.
-fn through_the_journal(
-    folder: &Path,
+/// Groups of records of one size, and how many of them may be on their way at a time.
+#[derive(Clone, Copy)]
+struct Load {
     groups: u64,
     records: u64,
     len: usize,
-) -> (f64, JournalStats) {
-    let config = JournalConfig::new(folder, IDENTITY);
-    let mut journal = Journal::start(&config, || {}).unwrap();
-    let start = Instant::now();
-    for group in 1..=groups {
-        for _ in 0..records {
-            let record = Record {
-                kind: Kind::Envelope,
-                epoch: Epoch(0),
-                body: vec![0x5a; len],
-            };
-            journal.try_push(record).unwrap();
-        }
-        while journal.durable() < group * records {
-            std::thread::yield_now();
-        }
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    (seconds, journal.stop().unwrap())
+    /// 1: each group is waited for. 2: the next one is handed over meanwhile.
+    ahead: u64,
 }
 
-/// As many bytes in as many writes, each synced, appended to one file. Seconds.
-fn bare(folder: &Path, groups: u64, bytes: u64) -> f64 {
-    let path = folder.join("bare");
-    let file = OpenOptions::new().create_new(true).write(true).open(path);
-    let file = file.unwrap();
-    let group = vec![0x5a; (bytes / groups) as usize];
+/// What one run took.
+struct Cost {
+    seconds: f64,
+    cpu_us: f64,
+    stats: JournalStats,
+    device_bytes: u64,
+}
+
+impl Load {
+    fn payload(self) -> u64 {
+        self.groups * self.records * self.len as u64
+    }
+
+    fn through_the_journal(self, append: AppendChoice) -> (Cost, tempfile::TempDir) {
+        let folder = tempfile::tempdir_in(".").unwrap();
+        let mut config = JournalConfig::new(folder.path(), IDENTITY);
+        config.append = append;
+        let before = write_bytes();
+        let pusher = std::thread::current();
+        let mut journal = Journal::start(&config, move || pusher.unpark()).unwrap();
+        // Made before: making them is no part of the journal's work.
+        let body = |_| Arc::<[u8]>::from(vec![0x5a; self.len]);
+        let bodies: Vec<Arc<[u8]>> = (0..self.records).map(body).collect();
+        let (start, cpu) = (Instant::now(), cpu_us());
+        for group in 1..=self.groups {
+            for body in &bodies {
+                let mut record = envelope(body.clone());
+                while let Err(Refused::Full(again)) = journal.try_push(record) {
+                    record = again;
+                    std::thread::park_timeout(Duration::from_millis(10));
+                }
+            }
+            let least = (group + 1).saturating_sub(self.ahead) * self.records;
+            while journal.durable() < least {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+        }
+        while journal.durable() < self.groups * self.records {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        let (seconds, cpu_us) = (start.elapsed().as_secs_f64(), cpu_us() - cpu);
+        let stats = journal.stop().unwrap();
+        let device_bytes = write_bytes() - before;
+        let cost = Cost {
+            seconds,
+            cpu_us,
+            stats,
+            device_bytes,
+        };
+        (cost, folder)
+    }
+}
+
+fn envelope<B>(body: B) -> Record<B> {
+    Record {
+        kind: Kind::Envelope,
+        epoch: Epoch(0),
+        body,
+    }
+}
+
+/// As many bytes in as many writes, each synced, into one file that has their place. Seconds.
+fn bare(writes: u64, bytes: u64) -> f64 {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let mut files = Files::new(None);
+    let path = folder.path().join("bare");
+    let reserved = bytes.next_multiple_of(SEGMENT_LEN_DEFAULT);
+    let file = files.make(&path, reserved).unwrap();
+    let zeroed = vec![0; 8 << 20];
+    files.write(&file, &zeroed, 0).unwrap();
+    files.sync(&file).unwrap();
+    let group = vec![0x5a; (bytes / writes) as usize];
     let start = Instant::now();
-    for at in 0..groups {
-        file.write_all_at(&group, at * group.len() as u64).unwrap();
-        rustix::fs::fdatasync(&file).unwrap();
+    for at in 0..writes {
+        files.write(&file, &group, at * group.len() as u64).unwrap();
+        files.sync(&file).unwrap();
     }
     start.elapsed().as_secs_f64()
 }
@@ -63,34 +117,63 @@ fn write_bytes() -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
+fn cpu_us() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+fn median(mut figures: Vec<f64>) -> (f64, f64, f64) {
+    figures.sort_by(f64::total_cmp);
+    (
+        figures[figures.len() / 2],
+        figures[0],
+        figures[figures.len() - 1],
+    )
+}
+
+const TURNS: usize = 7;
+
 #[test]
-#[ignore = "prints figures: cargo test --release -p fairlane-net --lib journal::cost_tests -- --ignored --nocapture"]
+#[ignore = "prints figures: cargo test --release -p fairlane-net --lib journal::cost_tests::figures -- --ignored --nocapture"]
 fn figures() {
-    for (groups, records, len) in [(400, 8, 500), (400, 64, 500), (100, 512, 2_000)] {
-        for turn in 0..3 {
-            let folder = tempfile::tempdir_in(".").unwrap();
-            let before = write_bytes();
-            let (journal_s, stats) = through_the_journal(folder.path(), groups, records, len);
-            let on_device = write_bytes() - before;
-            let bare_s = bare(folder.path(), groups, stats.bytes);
-            let payload = groups * records * len as u64;
+    let sizes = [(400, 8, 500), (400, 64, 500), (100, 512, 2_000)];
+    for (size, ahead) in sizes
+        .into_iter()
+        .flat_map(|size| [1, 2].map(|ahead| (size, ahead)))
+    {
+        let (groups, records, len) = size;
+        let load = Load {
+            groups,
+            records,
+            len,
+            ahead,
+        };
+        let how = ["each waited for", "two on their way"][ahead as usize - 1];
+        println!("{groups} groups of {records} x {len} bytes, {how}:");
+        let paths = [AppendChoice::Plain, AppendChoice::Uring];
+        let mut ratios = [Vec::new(), Vec::new()];
+        let mut shown = [Vec::new(), Vec::new()];
+        for _ in 0..TURNS {
+            for (place, path) in paths.into_iter().enumerate() {
+                let (cost, _folder) = load.through_the_journal(path);
+                let bare_s = bare(cost.stats.groups, cost.stats.bytes);
+                ratios[place].push(bare_s / cost.seconds);
+                shown[place].push(cost);
+            }
+        }
+        for place in 0..paths.len() {
+            let of = |figure: fn(&Cost) -> f64| median(shown[place].iter().map(figure).collect()).0;
+            let (ratio, least, most) = median(ratios[place].clone());
+            let cost = &shown[place][0];
             println!(
-                "{groups} groups of {records} x {len} bytes, turn {turn}: journal {:.1} MB/s, bare {:.1} MB/s, ratio {:.2}; {} syncs, {:.0} a second; bytes written a byte of payload {:.3}, to the device {:.2}",
-                stats.bytes as f64 / 1e6 / journal_s,
-                stats.bytes as f64 / 1e6 / bare_s,
-                bare_s / journal_s,
-                stats.syncs,
-                stats.syncs as f64 / journal_s,
-                stats.bytes as f64 / payload as f64,
-                on_device as f64 / payload as f64,
-            );
-            let start = Instant::now();
-            let mut reader = JournalReader::open(folder.path()).unwrap();
-            while reader.try_next().unwrap().is_some() {}
-            let seconds = start.elapsed().as_secs_f64();
-            println!(
-                "    read back at {:.2} s a GiB, from the page cache",
-                seconds / (stats.bytes as f64 / (1u64 << 30) as f64)
+                "    {:5}: {:.1} MB/s, ratio to bare {ratio:.2} ({least:.2} to {most:.2}); {:.0} us and {:.0} us of processor a write of {:.0} bytes; {:.3} bytes written a byte of payload, {:.2} to the device",
+                ["plain", "uring"][place],
+                of(|cost| cost.stats.bytes as f64 / 1e6 / cost.seconds),
+                of(|cost| cost.seconds * 1e6 / cost.stats.groups as f64),
+                of(|cost| cost.cpu_us / cost.stats.groups as f64),
+                of(|cost| cost.stats.bytes as f64 / cost.stats.groups as f64),
+                cost.stats.bytes as f64 / load.payload() as f64,
+                cost.device_bytes as f64 / load.payload() as f64,
             );
         }
     }
@@ -103,11 +186,7 @@ fn fill(folder: &Path, bytes: u64) -> JournalStats {
     let mut pushed = 0;
     while pushed < bytes {
         let body = vec![0x5a; 500];
-        let mut record = Record {
-            kind: Kind::Envelope,
-            epoch: Epoch(0),
-            body,
-        };
+        let mut record = envelope(body);
         pushed += record.body.len() as u64;
         while let Err(refused) = journal.try_push(record) {
             let Refused::Full(again) = refused else {

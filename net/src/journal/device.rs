@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -9,6 +10,8 @@ use rustix::fs::{FallocateFlags, fallocate, fdatasync};
 
 use super::JournalError;
 use super::segment::sync_folder;
+use super::uring::LinkedRing;
+use super::writeback;
 
 /// Where segments are kept.
 pub(super) trait Device: Send + 'static {
@@ -20,11 +23,42 @@ pub(super) trait Device: Send + 'static {
     fn write(&mut self, file: &Self::File, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Returns when all that was written to `file` is durable.
     fn sync(&mut self, file: &Self::File) -> io::Result<()>;
+    /// More will be written before the next sync: the disk may begin with what was written at `at`. Promises nothing.
+    fn begin_writeback(&mut self, _file: &Self::File, _at: u64, _len: u64) {}
+    /// Writes all of `bytes` at `at`, and returns when that and all that was written to `file` before is durable. On the
+    /// writer's thread only.
+    ///
+    /// `bytes` is the caller's again afterwards, whole; after [`Unsynced::Sync`] it may be empty.
+    fn write_synced(
+        &mut self,
+        file: &Self::File,
+        bytes: &mut Vec<u8>,
+        at: u64,
+    ) -> Result<(), Unsynced> {
+        self.write(file, bytes, at).map_err(Unsynced::Write)?;
+        self.sync(file).map_err(Unsynced::Sync)
+    }
 }
 
-/// The system's files.
+/// What kept bytes from becoming durable.
 #[derive(Debug)]
-pub(super) struct Files;
+pub(super) enum Unsynced {
+    /// They were not written, or in part: they may be written again.
+    Write(io::Error),
+    /// They were not synced, nor perhaps what was written before.
+    Sync(io::Error),
+}
+
+/// The system's files, written by the plain calls or through a ring.
+pub(super) struct Files {
+    ring: Option<LinkedRing>,
+}
+
+impl Files {
+    pub(super) const fn new(ring: Option<LinkedRing>) -> Self {
+        Self { ring }
+    }
+}
 
 impl Device for Files {
     type File = File;
@@ -58,5 +92,17 @@ impl Device for Files {
 
     fn sync(&mut self, file: &File) -> io::Result<()> {
         Ok(fdatasync(file)?)
+    }
+
+    fn begin_writeback(&mut self, file: &File, at: u64, len: u64) {
+        writeback::begin(file, at, len);
+    }
+
+    fn write_synced(&mut self, file: &File, bytes: &mut Vec<u8>, at: u64) -> Result<(), Unsynced> {
+        if let Some(ring) = &mut self.ring {
+            return ring.write_synced(file.as_fd(), bytes, at);
+        }
+        self.write(file, bytes, at).map_err(Unsynced::Write)?;
+        self.sync(file).map_err(Unsynced::Sync)
     }
 }

@@ -244,6 +244,8 @@ impl Run {
             synced: records,
             marked: records,
             synced_at: Instant::now(),
+            is_idle: true,
+            part_len: 64 << self.chance.below(8),
             trimmer: None,
             snapshot: None,
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::fsync;
 
-use super::device::{Device, Files};
+use super::device::{Device, Unsynced};
 use super::record::SegmentHeader;
 use super::{JournalError, JournalIdentity};
 
@@ -17,8 +17,12 @@ pub(super) trait Store: Send + 'static {
     fn left(&self) -> u64;
     /// Writes `frames` behind what is there; they fit.
     fn append(&mut self, frames: &[u8]) -> Result<(), JournalError>;
+    /// As [`append`](Self::append), where more follows before the next sync: the disk may begin with it.
+    fn append_part(&mut self, frames: &[u8]) -> Result<(), JournalError>;
     /// Returns when everything appended is durable.
     fn sync(&mut self) -> Result<(), JournalError>;
+    /// Both; afterwards `frames` is as it was, except after the failure of a sync.
+    fn append_synced(&mut self, frames: &mut Vec<u8>) -> Result<(), JournalError>;
     /// Begins the next segment; everything in the current one is synced. After [`JournalError::Full`] it may be asked for
     /// again, as [`append`](Self::append) may.
     fn roll(&mut self, first_record: u64) -> Result<(), JournalError>;
@@ -28,7 +32,7 @@ pub(super) trait Store: Send + 'static {
 
 /// The segments of a folder, of which the last is written.
 #[derive(Debug)]
-pub(super) struct Segments<D: Device = Files> {
+pub(super) struct Segments<D: Device> {
     device: D,
     folder: PathBuf,
     identity: JournalIdentity,
@@ -41,8 +45,9 @@ pub(super) struct Segments<D: Device = Files> {
     used: u64,
     /// Bytes that are known to be written or zeroed on the disk: writing there changes no metadata.
     zeroed: u64,
-    /// Bytes of the last append.
+    /// Bytes of the last group, and of the parts of one that is being appended.
     last_len: u64,
+    parts_len: u64,
     /// The file is made and its header not written: the disk filled up in between.
     is_headless: bool,
 }
@@ -71,6 +76,7 @@ impl<D: Device> Segments<D> {
             used: 0,
             zeroed: 0,
             last_len: 0,
+            parts_len: 0,
             is_headless: false,
         };
         segments.zero_ahead(ZERO_AHEAD)?;
@@ -88,6 +94,12 @@ impl<D: Device> Segments<D> {
         };
         self.append(&header.to_frame())?;
         self.sync()
+    }
+
+    /// The last `len` bytes of a group are written.
+    fn end_group(&mut self, len: u64) {
+        self.used += len;
+        self.last_len = std::mem::take(&mut self.parts_len) + len;
     }
 
     /// Zeroes up to `len` more bytes behind what is zeroed; false when the segment ends there.
@@ -120,8 +132,21 @@ impl<D: Device> Store for Segments<D> {
         self.device
             .write(&self.file, frames, self.used)
             .map_err(JournalError::io("writing", &self.path))?;
-        self.last_len = frames.len() as u64;
-        self.used += self.last_len;
+        self.end_group(frames.len() as u64);
+        Ok(())
+    }
+
+    fn append_part(&mut self, frames: &[u8]) -> Result<(), JournalError> {
+        // The page that the next part begins in is left to its writeback: none is written twice.
+        let whole = |at: u64| at - at % PAGE_LEN;
+        let from = whole(self.used);
+        self.device
+            .write(&self.file, frames, self.used)
+            .map_err(JournalError::io("writing", &self.path))?;
+        self.used += frames.len() as u64;
+        self.parts_len += frames.len() as u64;
+        let to = whole(self.used);
+        self.device.begin_writeback(&self.file, from, to - from);
         Ok(())
     }
 
@@ -129,6 +154,18 @@ impl<D: Device> Store for Segments<D> {
         self.device
             .sync(&self.file)
             .map_err(JournalError::sync(&self.path))
+    }
+
+    fn append_synced(&mut self, frames: &mut Vec<u8>) -> Result<(), JournalError> {
+        let len = frames.len() as u64;
+        self.device
+            .write_synced(&self.file, frames, self.used)
+            .map_err(|unsynced| match unsynced {
+                Unsynced::Write(error) => JournalError::io("writing", &self.path)(error),
+                Unsynced::Sync(error) => JournalError::sync(&self.path)(error),
+            })?;
+        self.end_group(len);
+        Ok(())
     }
 
     fn roll(&mut self, first_record: u64) -> Result<(), JournalError> {
@@ -204,6 +241,8 @@ const ZERO_STEP: u64 = 256 << 10;
 /// the two groups or fewer that fit in, and the next group would wait for it.
 const ZERO_NO_MORE_LEN: u64 = ZERO_STEP / 2;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// What the system writes at a time, or a multiple of it.
+const PAGE_LEN: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -214,8 +253,8 @@ mod tests {
 
     use super::*;
 
-    /// A device that counts the bytes written.
-    struct Counting(Arc<AtomicU64>);
+    /// A device that counts the bytes written, and those whose writeback was begun.
+    struct Counting(Arc<AtomicU64>, Arc<AtomicU64>);
 
     impl Device for Counting {
         type File = ();
@@ -232,18 +271,54 @@ mod tests {
         fn sync(&mut self, _: &()) -> std::io::Result<()> {
             Ok(())
         }
+
+        fn begin_writeback(&mut self, _: &(), at: u64, len: u64) {
+            let begun = self.1.swap(at + len, Ordering::Relaxed);
+            assert_eq!(at, begun, "no page twice, and none left out");
+            assert!(at.is_multiple_of(PAGE_LEN) && len.is_multiple_of(PAGE_LEN));
+        }
+    }
+
+    fn begin(written: &Arc<AtomicU64>, begun: &Arc<AtomicU64>) -> Segments<Counting> {
+        let identity = JournalIdentity {
+            chain_id: ChainId(7),
+            authority: AuthorityIndex(1),
+        };
+        let device = Counting(Arc::clone(written), Arc::clone(begun));
+        Segments::begin(device, Path::new("nowhere"), identity, 64 << 20, 0, 0).unwrap()
+    }
+
+    #[test]
+    fn the_disk_begins_with_whole_pages_of_parts_and_with_none_twice() {
+        let begun = Arc::default();
+        let mut segments = begin(&Arc::default(), &begun);
+        for len in [5000, 1, 4096, 300_000, 7] {
+            segments.append_part(&vec![1; len]).unwrap();
+            let begun = begun.load(Ordering::Relaxed);
+            assert!((begun..begun + PAGE_LEN).contains(&segments.used));
+        }
+    }
+
+    #[test]
+    fn a_group_in_parts_is_as_long_as_they_are_together() {
+        let written = Arc::default();
+        let mut segments = begin(&written, &Arc::default());
+        for _ in 0..3 {
+            segments.append_part(&vec![1; 100 << 10]).unwrap();
+        }
+        segments.append_synced(&mut vec![1; 10]).unwrap();
+        assert!(
+            !segments.prepare().unwrap(),
+            "nothing is zeroed ahead of such groups"
+        );
+        segments.append_synced(&mut vec![1; 10]).unwrap();
+        assert!(segments.prepare().unwrap());
     }
 
     #[test]
     fn an_idle_writer_zeroes_ahead_of_small_groups_and_not_of_large_ones() {
         let written = Arc::new(AtomicU64::new(0));
-        let identity = JournalIdentity {
-            chain_id: ChainId(7),
-            authority: AuthorityIndex(1),
-        };
-        let device = Counting(Arc::clone(&written));
-        let folder = Path::new("nowhere");
-        let mut segments = Segments::begin(device, folder, identity, 64 << 20, 0, 0).unwrap();
+        let mut segments = begin(&written, &Arc::default());
         let mut zeroed_behind = |len: usize| {
             segments.append(&vec![1; len]).unwrap();
             let before = written.load(Ordering::Relaxed);

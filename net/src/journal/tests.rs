@@ -1,15 +1,15 @@
-//! Claims about the journal: what it says is durable comes back, torn tails are cut, corrupt middles are errors.
+//! Claims about the journal over both paths: what it says is durable comes back, torn tails are cut, corrupt middles are errors.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch};
 
-use super::segment::{Store, segment_indices, segment_path};
+use super::segment::{segment_indices, segment_path};
 use super::*;
 
 const IDENTITY: JournalIdentity = JournalIdentity {
@@ -17,15 +17,65 @@ const IDENTITY: JournalIdentity = JournalIdentity {
     authority: AuthorityIndex(3),
 };
 
-fn config(folder: &Path) -> JournalConfig {
+macro_rules! suite {
+    ($($test:ident),* $(,)?) => {
+        mod plain {
+            $(#[test]
+            fn $test() {
+                super::$test(super::AppendChoice::Plain);
+            })*
+        }
+        mod uring {
+            $(#[test]
+            fn $test() {
+                if super::has_uring(stringify!($test)) {
+                    super::$test(super::AppendChoice::Uring);
+                }
+            })*
+        }
+    };
+}
+
+suite! {
+    what_is_pushed_is_read_back_over_many_segments_and_restarts,
+    what_is_reported_durable_is_in_the_file_at_that_moment,
+    a_group_shares_one_sync,
+    async_reports_after_the_write_and_syncs_at_the_stop,
+    async_syncs_within_a_second_or_so_without_being_asked,
+    a_tail_torn_at_any_byte_is_cut_and_said_so_and_the_journal_goes_on,
+    a_hole_in_an_unsynced_group_is_torn_though_valid_records_follow,
+    a_mark_forged_inside_an_envelope_does_not_make_a_torn_tail_corrupt,
+    a_segment_that_holds_records_but_no_header_is_corrupt,
+    a_corrupt_or_zeroed_middle_is_an_error_and_the_journal_does_not_start,
+    a_flaw_in_an_earlier_segment_or_a_missing_one_is_an_error,
+    a_segment_whose_header_never_reached_the_disk_is_begun_again,
+    another_identity_or_a_second_process_is_refused,
+    a_body_above_the_bound_comes_back,
+    an_idle_writer_zeroes_ahead_and_records_still_come_back,
+    a_segment_of_another_version_is_an_error,
+}
+
+/// Whether io_uring can be tested here; says why not where nobody can overlook it.
+pub(super) fn has_uring(test: &str) -> bool {
+    match Append::choose(AppendChoice::Uring) {
+        Ok(_) => true,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED uring::{test}: {error}");
+            false
+        }
+    }
+}
+
+pub(super) fn config(folder: &Path, append: AppendChoice) -> JournalConfig {
     // Short segments: the tests should not zero 8 MiB each.
     JournalConfig {
         segment_len: 64 << 10,
+        append,
         ..JournalConfig::new(folder, IDENTITY)
     }
 }
 
-fn record(number: u64) -> Record<Vec<u8>> {
+pub(super) fn record(number: u64) -> Record<Vec<u8>> {
     let kinds = [
         Kind::Envelope,
         Kind::OwnVertex,
@@ -74,7 +124,7 @@ fn read_all(folder: &Path) -> Result<JournalEnd, JournalError> {
     reader.into_end()
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
@@ -82,10 +132,9 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-#[test]
-fn what_is_pushed_is_read_back_over_many_segments_and_restarts() {
+fn what_is_pushed_is_read_back_over_many_segments_and_restarts(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path());
+    let config = config(folder.path(), append);
     let mut journal = start(&config);
     push_all(&mut journal, 0..2000);
     assert_eq!(journal.stop().unwrap().records, 2000);
@@ -98,15 +147,14 @@ fn what_is_pushed_is_read_back_over_many_segments_and_restarts() {
     assert!(segment_indices(folder.path()).unwrap().len() > 3);
 }
 
-#[test]
-fn what_is_reported_durable_is_in_the_file_at_that_moment() {
+fn what_is_reported_durable_is_in_the_file_at_that_moment(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
     let wakes = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&wakes);
     let wake = move || {
         counter.fetch_add(1, Ordering::Relaxed);
     };
-    let mut journal = Journal::start(&config(folder.path()), wake).unwrap();
+    let mut journal = Journal::start(&config(folder.path(), append), wake).unwrap();
     for number in 0..20 {
         push_all(&mut journal, number..number + 1);
         wait_until("durable", || journal.durable() > number);
@@ -119,10 +167,9 @@ fn what_is_reported_durable_is_in_the_file_at_that_moment() {
     journal.stop().unwrap();
 }
 
-#[test]
-fn a_group_shares_one_sync() {
+fn a_group_shares_one_sync(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = start(&config(folder.path()));
+    let mut journal = start(&config(folder.path(), append));
     push_all(&mut journal, 0..5000);
     let stats = journal.stop().unwrap();
     assert_eq!(stats.records, 5000);
@@ -130,12 +177,11 @@ fn a_group_shares_one_sync() {
     assert!(stats.syncs >= 1);
 }
 
-#[test]
-fn async_reports_after_the_write_and_syncs_at_the_stop() {
+fn async_reports_after_the_write_and_syncs_at_the_stop(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
     let config = JournalConfig {
         durability: Durability::Async,
-        ..config(folder.path())
+        ..config(folder.path(), append)
     };
     let mut journal = start(&config);
     push_all(&mut journal, 0..50);
@@ -145,12 +191,11 @@ fn async_reports_after_the_write_and_syncs_at_the_stop() {
     assert_eq!(read_all(folder.path()).unwrap().records, 50);
 }
 
-#[test]
-fn async_syncs_within_a_second_or_so_without_being_asked() {
+fn async_syncs_within_a_second_or_so_without_being_asked(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
     let config = JournalConfig {
         durability: Durability::Async,
-        ..config(folder.path())
+        ..config(folder.path(), append)
     };
     let mut journal = start(&config);
     push_all(&mut journal, 0..5);
@@ -158,9 +203,13 @@ fn async_syncs_within_a_second_or_so_without_being_asked() {
 }
 
 /// A folder with `records` records of which the last `tail` were written in a group of their own.
-fn folder_with_tail(records: u64, tail: u64) -> (tempfile::TempDir, JournalConfig, u64) {
+fn folder_with_tail(
+    append: AppendChoice,
+    records: u64,
+    tail: u64,
+) -> (tempfile::TempDir, JournalConfig, u64) {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path());
+    let config = config(folder.path(), append);
     let mut journal = start(&config);
     push_all(&mut journal, 0..records - tail);
     wait_until("durable", || journal.durable() == records - tail);
@@ -170,9 +219,8 @@ fn folder_with_tail(records: u64, tail: u64) -> (tempfile::TempDir, JournalConfi
     (folder, config, before)
 }
 
-#[test]
-fn a_tail_torn_at_any_byte_is_cut_and_said_so_and_the_journal_goes_on() {
-    let (folder, config, before) = folder_with_tail(8, 1);
+fn a_tail_torn_at_any_byte_is_cut_and_said_so_and_the_journal_goes_on(append: AppendChoice) {
+    let (folder, config, before) = folder_with_tail(append, 8, 1);
     let path = segment_path(folder.path(), 0);
     let whole = std::fs::read(&path).unwrap();
     let (_, after) = read_all(folder.path()).unwrap().last.unwrap();
@@ -200,9 +248,8 @@ fn a_tail_torn_at_any_byte_is_cut_and_said_so_and_the_journal_goes_on() {
     assert_eq!((end.records, end.torn), (12, None));
 }
 
-#[test]
-fn a_hole_in_an_unsynced_group_is_torn_though_valid_records_follow() {
-    let (folder, config, before) = folder_with_tail(12, 4);
+fn a_hole_in_an_unsynced_group_is_torn_though_valid_records_follow(append: AppendChoice) {
+    let (folder, config, before) = folder_with_tail(append, 12, 4);
     let path = segment_path(folder.path(), 0);
     let mut bytes = std::fs::read(&path).unwrap();
     // Behind the mark, in the first record of the last group: a page that did not reach the disk.
@@ -230,10 +277,9 @@ fn salt_of(bytes: &[u8]) -> u64 {
     }
 }
 
-#[test]
-fn a_mark_forged_inside_an_envelope_does_not_make_a_torn_tail_corrupt() {
+fn a_mark_forged_inside_an_envelope_does_not_make_a_torn_tail_corrupt(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path());
+    let config = config(folder.path(), append);
     let mut journal = start(&config);
     let mut body = Vec::new();
     record::push_durable_mark(&mut body, 0, u64::MAX);
@@ -254,9 +300,8 @@ fn a_mark_forged_inside_an_envelope_does_not_make_a_torn_tail_corrupt() {
     assert_eq!((end.records, end.torn.is_some()), (0, true));
 }
 
-#[test]
-fn a_segment_that_holds_records_but_no_header_is_corrupt() {
-    let (folder, _, _) = folder_with_tail(8, 1);
+fn a_segment_that_holds_records_but_no_header_is_corrupt(append: AppendChoice) {
+    let (folder, _, _) = folder_with_tail(append, 8, 1);
     let path = segment_path(folder.path(), 0);
     let whole = std::fs::read(&path).unwrap();
     for flaw in [0..1, 0..record::HEADER_FRAME_LEN, 20..21] {
@@ -272,9 +317,8 @@ fn a_segment_that_holds_records_but_no_header_is_corrupt() {
     }
 }
 
-#[test]
-fn a_corrupt_or_zeroed_middle_is_an_error_and_the_journal_does_not_start() {
-    let (folder, config, before) = folder_with_tail(40, 1);
+fn a_corrupt_or_zeroed_middle_is_an_error_and_the_journal_does_not_start(append: AppendChoice) {
+    let (folder, config, before) = folder_with_tail(append, 40, 1);
     let path = segment_path(folder.path(), 0);
     let whole = std::fs::read(&path).unwrap();
     // A later mark vouches for every record before `before`.
@@ -295,10 +339,9 @@ fn a_corrupt_or_zeroed_middle_is_an_error_and_the_journal_does_not_start() {
     assert!(error.to_string().contains("is corrupt at byte"));
 }
 
-#[test]
-fn a_flaw_in_an_earlier_segment_or_a_missing_one_is_an_error() {
+fn a_flaw_in_an_earlier_segment_or_a_missing_one_is_an_error(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path());
+    let config = config(folder.path(), append);
     let mut journal = start(&config);
     push_all(&mut journal, 0..1500);
     journal.stop().unwrap();
@@ -328,9 +371,8 @@ fn a_flaw_in_an_earlier_segment_or_a_missing_one_is_an_error() {
     );
 }
 
-#[test]
-fn a_segment_whose_header_never_reached_the_disk_is_begun_again() {
-    let (folder, config, _) = folder_with_tail(8, 1);
+fn a_segment_whose_header_never_reached_the_disk_is_begun_again(append: AppendChoice) {
+    let (folder, config, _) = folder_with_tail(append, 8, 1);
     std::fs::write(segment_path(folder.path(), 1), [0; 5000]).unwrap();
     let end = read_all(folder.path()).unwrap();
     assert_eq!(end.records, 8);
@@ -341,9 +383,8 @@ fn a_segment_whose_header_never_reached_the_disk_is_begun_again() {
     assert_eq!(segment_indices(folder.path()).unwrap(), [0, 1]);
 }
 
-#[test]
-fn another_identity_or_a_second_process_is_refused() {
-    let (_folder, config, _) = folder_with_tail(8, 1);
+fn another_identity_or_a_second_process_is_refused(append: AppendChoice) {
+    let (_folder, config, _) = folder_with_tail(append, 8, 1);
     let other = JournalIdentity {
         authority: AuthorityIndex(4),
         ..IDENTITY
@@ -361,10 +402,9 @@ fn another_identity_or_a_second_process_is_refused() {
     start(&config);
 }
 
-#[test]
-fn a_body_above_the_bound_comes_back() {
+fn a_body_above_the_bound_comes_back(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = start(&config(folder.path()));
+    let mut journal = start(&config(folder.path(), append));
     let large = Record {
         kind: Kind::Batch,
         epoch: Epoch(0),
@@ -397,197 +437,11 @@ fn a_body_above_the_bound_comes_back() {
     );
 }
 
-/// A disk that waits at a gate, and fails when told to.
-#[derive(Clone, Default)]
-struct FakeDisk {
-    state: Arc<(Mutex<FakeState>, Condvar)>,
-}
-
-#[derive(Default)]
-struct FakeState {
-    closed: bool,
-    failure: Option<rustix::io::Errno>,
-    sync_failure: Option<rustix::io::Errno>,
-    appends: u64,
-    written: Vec<Vec<u8>>,
-}
-
-impl FakeDisk {
-    fn set(&self, change: impl Fn(&mut FakeState)) {
-        change(&mut self.state.0.lock().unwrap());
-        self.state.1.notify_all();
-    }
-
-    fn appends(&self) -> u64 {
-        self.state.0.lock().unwrap().appends
-    }
-
-    fn written(&self) -> Vec<Vec<u8>> {
-        self.state.0.lock().unwrap().written.clone()
-    }
-}
-
-impl Store for FakeDisk {
-    fn salt(&self) -> u64 {
-        0
-    }
-
-    fn left(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn append(&mut self, frames: &[u8]) -> Result<(), JournalError> {
-        let mut state = self.state.0.lock().unwrap();
-        state.appends += 1;
-        // Large ones are those of a test that counts bytes, and would only fill memory.
-        if frames.len() < 1 << 16 {
-            state.written.push(frames.to_vec());
-        }
-        while state.closed {
-            state = self.state.1.wait(state).unwrap();
-        }
-        match state.failure {
-            Some(errno) => Err(JournalError::io("writing", &PathBuf::from("fake"))(errno)),
-            None => Ok(()),
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), JournalError> {
-        match self.state.0.lock().unwrap().sync_failure {
-            Some(errno) => Err(JournalError::sync(&PathBuf::from("fake"))(errno)),
-            None => Ok(()),
-        }
-    }
-
-    fn roll(&mut self, _: u64) -> Result<(), JournalError> {
-        Ok(())
-    }
-
-    fn prepare(&mut self) -> Result<bool, JournalError> {
-        Ok(false)
-    }
-}
-
-fn start_fake(disk: &FakeDisk, queue_len_max: usize) -> Journal<Vec<u8>> {
-    let config = JournalConfig {
-        queue_len_max,
-        ..config(Path::new("unused"))
-    };
-    let config = JournalConfig {
-        segment_len: SEGMENT_LEN_DEFAULT,
-        ..config
-    };
-    Journal::start_on(disk.clone(), &config, 0, None, || {}).unwrap()
-}
-
-#[test]
-fn a_full_queue_gives_the_record_back_and_takes_it_when_the_disk_goes_on() {
-    let disk = FakeDisk::default();
-    disk.set(|state| state.closed = true);
-    let mut journal = start_fake(&disk, 4);
-    journal.try_push(record(0)).unwrap();
-    wait_until("the writer is at the disk", || disk.appends() == 1);
-    for number in 1..=4 {
-        assert_eq!(journal.try_push(record(number)), Ok(number));
-    }
-    assert_eq!(journal.try_push(record(5)), Err(Refused::Full(record(5))));
-    assert_eq!(
-        journal.durable(),
-        0,
-        "nothing is durable while the disk hangs"
-    );
-    disk.set(|state| state.closed = false);
-    wait_until("drained", || journal.durable() == 5);
-    assert_eq!(journal.try_push(record(5)), Ok(5));
-    assert_eq!(journal.stop().unwrap().records, 6);
-    assert_eq!(disk.appends(), 3, "what waited made one group");
-}
-
-#[test]
-fn bytes_that_wait_are_bounded_too() {
-    let disk = FakeDisk::default();
-    disk.set(|state| state.closed = true);
-    let mut journal = start_fake(&disk, 1000);
-    let large = || Record {
-        kind: Kind::Batch,
-        epoch: Epoch(0),
-        body: vec![0; BODY_LEN_MAX],
-    };
-    let taken = (0..1000)
-        .take_while(|_| journal.try_push(large()).is_ok())
-        .count();
-    assert_eq!(taken as u64, QUEUE_BYTES_MAX / BODY_LEN_MAX as u64);
-    disk.set(|state| state.closed = false);
-    assert_eq!(journal.stop().unwrap().records, taken as u64);
-}
-
-#[test]
-fn a_full_disk_is_waited_for_and_nothing_is_durable_until_there_is_room() {
-    let disk = FakeDisk::default();
-    let mut journal = start_fake(&disk, 16);
-    journal.try_push(record(0)).unwrap();
-    wait_until("durable", || journal.durable() == 1);
-    disk.set(|state| state.failure = Some(rustix::io::Errno::NOSPC));
-    journal.try_push(record(1)).unwrap();
-    wait_until("full", || journal.is_disk_full());
-    journal.try_push(record(2)).unwrap();
-    let tried = disk.appends();
-    wait_until("tried again", || disk.appends() > tried + 1);
-    assert_eq!((journal.durable(), journal.failure().is_some()), (1, false));
-    disk.set(|state| state.failure = None);
-    wait_until("durable", || journal.durable() == 3);
-    assert!(!journal.is_disk_full());
-    let written = disk.written();
-    let (first, tries) = written.split_first().unwrap();
-    let (last, tries) = tries.split_last().unwrap();
-    assert!(first != last && tries.len() > 2);
-    assert!(
-        tries.iter().all(|tried| *tried == tries[0]),
-        "the same bytes are written again"
-    );
-    assert_eq!(journal.stop().unwrap().records, 3);
-}
-
-#[test]
-fn a_journal_that_is_stopped_while_the_disk_is_full_says_so_in_one_sentence() {
-    let disk = FakeDisk::default();
-    disk.set(|state| state.failure = Some(rustix::io::Errno::DQUOT));
-    let mut journal = start_fake(&disk, 16);
-    journal.try_push(record(0)).unwrap();
-    wait_until("full", || journal.is_disk_full());
-    let failure = journal.stop().unwrap_err();
-    let sentence = "the disk that holds fake is full: free some space";
-    assert_eq!(failure.to_string(), sentence);
-}
-
-#[test]
-fn any_other_failure_of_a_write_and_every_failure_of_a_sync_ends_the_journal() {
-    let sets: [fn(&mut FakeState); 3] = [
-        |state| state.failure = Some(rustix::io::Errno::IO),
-        |state| state.sync_failure = Some(rustix::io::Errno::IO),
-        // What was written may be lost by then: trying again would vouch for it.
-        |state| state.sync_failure = Some(rustix::io::Errno::NOSPC),
-    ];
-    for set in sets {
-        let disk = FakeDisk::default();
-        let mut journal = start_fake(&disk, 16);
-        journal.try_push(record(0)).unwrap();
-        wait_until("durable", || journal.durable() == 1);
-        disk.set(set);
-        journal.try_push(record(1)).unwrap();
-        wait_until("failed", || journal.failure().is_some());
-        assert_eq!(journal.try_push(record(2)), Err(Refused::Failed(record(2))));
-        assert_eq!((journal.durable(), journal.is_disk_full()), (1, false));
-        journal.stop().unwrap_err();
-    }
-}
-
-#[test]
-fn an_idle_writer_zeroes_ahead_and_records_still_come_back() {
+fn an_idle_writer_zeroes_ahead_and_records_still_come_back(append: AppendChoice) {
     let folder = tempfile::tempdir().unwrap();
     let config = JournalConfig {
         segment_len: 16 << 20,
-        ..config(folder.path())
+        ..config(folder.path(), append)
     };
     let mut journal = start(&config);
     let body = || Record {
@@ -617,9 +471,8 @@ fn an_empty_or_missing_folder_holds_no_records() {
     assert_eq!(read_all(&folder.path().join("missing")).unwrap().records, 0);
 }
 
-#[test]
-fn a_segment_of_another_version_is_an_error() {
-    let (folder, _, _) = folder_with_tail(8, 1);
+fn a_segment_of_another_version_is_an_error(append: AppendChoice) {
+    let (folder, _, _) = folder_with_tail(append, 8, 1);
     let mut body = vec![2u8];
     body.extend_from_slice(&[0; 25]);
     let mut frame = Vec::new();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fairlane_engine::effect::SnapshotPart;
 
+use super::append::Append;
 use super::device::Files;
 use super::lock::FolderLock;
 use super::reader::{JournalEnd, JournalReader, JournalRecord};
@@ -29,6 +30,8 @@ pub struct Journal<B> {
     body_len_max: usize,
     /// Number of the next record.
     next: u64,
+    /// What was chosen; none in tests with a disk of their own.
+    append: Option<Append>,
     /// Held until the thread has ended; none in tests without a folder.
     lock: Option<FolderLock>,
 }
@@ -93,6 +96,8 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
             synced: records,
             marked: records,
             synced_at: Instant::now(),
+            is_idle: true,
+            part_len: PART_LEN,
             trimmer: trim.map(Trimmer::start).transpose()?,
             snapshot: None,
         };
@@ -107,6 +112,7 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
             thread: Some(thread),
             body_len_max,
             next: records,
+            append: None,
             lock: None,
         })
     }
@@ -158,6 +164,11 @@ impl<B: AsRef<[u8]> + Send + 'static> Journal<B> {
     /// Why the journal has ended; the node must stop then.
     pub fn failure(&self) -> Option<&Arc<JournalError>> {
         self.shared.failure.get()
+    }
+
+    /// By which system calls groups are written, and why. None where a test has a disk of its own.
+    pub const fn append_path(&self) -> Option<&Append> {
+        self.append.as_ref()
     }
 
     /// What was done so far.
@@ -266,8 +277,9 @@ impl StoppedJournal {
     ) -> Result<Journal<B>, JournalError> {
         while self.try_next()?.is_some() {}
         let (index, records) = cut_torn_tail(&self.config.folder, self.reader.into_end()?)?;
+        let (append, ring) = Append::choose(self.config.append)?;
         let store = Segments::begin(
-            Files,
+            Files::new(ring),
             &self.config.folder,
             self.config.identity,
             self.config.segment_len,
@@ -275,6 +287,7 @@ impl StoppedJournal {
             records,
         )?;
         let mut journal = Journal::start_on(store, &self.config, records, self.trim, wake)?;
+        journal.append = Some(append);
         journal.lock = Some(self.lock);
         Ok(journal)
     }
@@ -317,6 +330,10 @@ struct Writer<B, S, W> {
     synced: u64,
     marked: u64,
     synced_at: Instant,
+    /// Nothing came for [`PREPARE_DELAY`] after the last group.
+    is_idle: bool,
+    /// See [`PART_LEN`].
+    part_len: usize,
     trimmer: Option<Trimmer>,
     /// A snapshot that is written and not synced: how many records it is durable with, and where its tail begins.
     snapshot: Option<(u64, u64)>,
@@ -336,6 +353,7 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
             // Asked before the queue is looked at: what was queued before the stop is then seen.
             let stopping = self.shared.stopping.load(Ordering::Acquire);
             if self.queue.slots() > 0 {
+                self.is_idle = false;
                 self.write_group()?;
             } else if stopping {
                 return self.sync();
@@ -353,7 +371,8 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
         self.buffer.clear();
         let mut taken = 0;
         let mut body_bytes = 0;
-        while self.buffer.len() < GROUP_LEN_MAX {
+        let mut group_len = 0;
+        while group_len + self.buffer.len() < GROUP_LEN_MAX {
             let Ok(record) = self.queue.peek() else {
                 break;
             };
@@ -384,9 +403,18 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
             }
             let _ = self.queue.pop();
             body_bytes += len as u64;
+            if self.buffer.len() >= self.part_len {
+                self.wait_for_room(|writer| writer.store.append_part(&writer.buffer))?;
+                group_len += self.buffer.len();
+                self.buffer.clear();
+            }
         }
         self.marked = self.synced;
-        self.wait_for_room(|writer| writer.store.append(&writer.buffer))?;
+        let is_synced = self.durability == Durability::Sync;
+        self.wait_for_room(|writer| match is_synced {
+            true => writer.store.append_synced(&mut writer.buffer),
+            false => writer.store.append(&writer.buffer),
+        })?;
         self.written += taken;
         self.shared
             .queued_bytes
@@ -395,9 +423,9 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
         self.shared
             .bytes
-            .fetch_add(self.buffer.len() as u64, Ordering::Relaxed);
-        if self.durability == Durability::Sync {
-            self.sync()?;
+            .fetch_add((group_len + self.buffer.len()) as u64, Ordering::Relaxed);
+        if is_synced {
+            self.on_synced();
         }
         self.shared.durable.store(self.written, Ordering::Release);
         (self.wake)();
@@ -436,42 +464,55 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
     fn sync(&mut self) -> Result<(), JournalError> {
         if self.synced < self.written {
             self.store.sync()?;
-            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
-            self.synced = self.written;
-            if let Some((_, tail)) = self.snapshot.take_if(|(end, _)| *end <= self.synced)
-                && let Some(trimmer) = &self.trimmer
-            {
-                trimmer.tell(tail);
-            }
+            self.on_synced();
         }
         self.synced_at = Instant::now();
         Ok(())
+    }
+
+    /// All that was written is durable.
+    fn on_synced(&mut self) {
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        self.synced = self.written;
+        if let Some((_, tail)) = self.snapshot.take_if(|(end, _)| *end <= self.synced)
+            && let Some(trimmer) = &self.trimmer
+        {
+            trimmer.tell(tail);
+        }
     }
 
     fn is_sync_due(&self) -> bool {
         self.synced < self.written && self.synced_at.elapsed() >= ASYNC_SYNC_INTERVAL
     }
 
-    /// Prepares a little disk space, or waits for a record.
+    /// Waits for a record; when none came for a while, prepares a little disk space.
     fn idle(&mut self) -> Result<(), JournalError> {
+        if !std::mem::replace(&mut self.is_idle, true) {
+            self.park(Some(PREPARE_DELAY));
+            return Ok(());
+        }
         match self.store.prepare() {
             Ok(true) => return Ok(()),
             // Whoever writes there next finds out.
             Ok(false) | Err(JournalError::Full { .. }) => {}
             Err(error) => return Err(error),
         }
+        self.park((self.synced < self.written).then_some(ASYNC_SYNC_INTERVAL));
+        Ok(())
+    }
+
+    /// Waits for a record or the stop, at most for `longest`.
+    fn park(&self, longest: Option<Duration>) {
         self.shared.parked.store(true, Ordering::Relaxed);
         // Pairs with the fence in `Journal::wake_writer`.
         fence(Ordering::SeqCst);
         if self.queue.slots() == 0 && !self.shared.stopping.load(Ordering::Acquire) {
-            if self.synced < self.written {
-                std::thread::park_timeout(ASYNC_SYNC_INTERVAL);
-            } else {
-                std::thread::park();
+            match longest {
+                Some(longest) => std::thread::park_timeout(longest),
+                None => std::thread::park(),
             }
         }
         self.shared.parked.store(false, Ordering::Relaxed);
-        Ok(())
     }
 }
 
@@ -508,6 +549,10 @@ fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
     file.sync_all().map_err(JournalError::io("syncing", path))
 }
 
+/// A longer group is written in parts, so that the disk works at one while the next is made; one sync covers them all.
+const PART_LEN: usize = 256 << 10;
+/// How long nothing must have come before disk space is prepared: a record that comes during a step of that waits for it.
+const PREPARE_DELAY: Duration = Duration::from_millis(1);
 /// How soon a full disk is tried again.
 const ROOM_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// With [`Durability::Async`], what is written is synced within this time.

@@ -25,6 +25,8 @@ pub struct Report {
     pub durability: String,
     /// Network backend of the nodes.
     pub backend: String,
+    /// By which system calls they wrote their journals.
+    pub journal_backend: String,
     /// Commit that the binary was built from.
     pub commit: String,
     /// Processor, cores and kernel.
@@ -141,11 +143,12 @@ impl Report {
             lost,
             wall,
         } = offered;
-        let backends: std::collections::BTreeSet<&str> = node_reports
-            .iter()
-            .map(|node| node.backend.as_str())
-            .collect();
-        let backend = backends.into_iter().collect::<Vec<_>>().join("+");
+        let names = |of: fn(&NodeReport) -> &str| {
+            let names: std::collections::BTreeSet<&str> = node_reports.iter().map(of).collect();
+            names.into_iter().collect::<Vec<_>>().join("+")
+        };
+        let backend = names(|node| &node.backend);
+        let journal_backend = names(|node| &node.journal_backend);
         let counter = |node: &NodeReport, name: &str| node.engine.get(name).copied().unwrap_or(0);
         let highest = |name: &str| {
             let counts = node_reports.iter().map(|node| counter(node, name));
@@ -157,6 +160,7 @@ impl Report {
             duration_s,
             durability: durability_name(plan.durability).to_owned(),
             backend,
+            journal_backend,
             commit: env!("FAIRLANE_COMMIT").to_owned(),
             host: host.to_string(),
             cores: host.cores,
@@ -236,7 +240,8 @@ impl Report {
         let mean = |count: u64| count as f64 / nodes as f64;
         writeln!(
             f,
-            "\njournal, mean of {nodes} nodes: {:.0} bytes an envelope, {:.0} syncs a second, {:.1} records a write",
+            "\njournal {}, mean of {nodes} nodes: {:.0} bytes an envelope, {:.0} syncs a second, {:.1} records a write",
+            self.journal_backend,
             mean(sum.bytes) / self.settled.max(1) as f64,
             mean(sum.syncs) / self.wall_s.max(f64::MIN_POSITIVE),
             sum.records as f64 / sum.groups.max(1) as f64,
