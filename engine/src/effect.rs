@@ -88,6 +88,9 @@ pub enum Record {
     Anchor(Arc<[u8]>),
     /// An opened batch: its header 181, its archive.
     Batch(Arc<[u8]>),
+    /// A share message whose proof was checked. Those of t authorities stand before a batch opened here that has void
+    /// entries: that nothing opens these, nobody can check from their envelopes alone.
+    Share(Arc<[u8]>),
     /// Evidence, encoded: once an author and kind.
     Evidence(Arc<[u8]>),
     /// Part of a state that was taken over from a peer: the checkpoint's header 181, index u32, how many parts u32, bytes.
@@ -105,6 +108,7 @@ impl Record {
             | Self::Vertex(body)
             | Self::Anchor(body)
             | Self::Batch(body)
+            | Self::Share(body)
             | Self::Evidence(body)
             | Self::State(body)
             | Self::Snapshot(body) => body,

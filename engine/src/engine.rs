@@ -60,7 +60,7 @@ use crate::message::{PeerMessage, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
 use crate::mutant::{self, Mutant};
 use crate::pace::leader_wait::LeaderWait;
 use crate::pace::{self, Pace, PaceConfig, RoundView};
-use crate::reveal::plan::{self, BatchPlan};
+use crate::reveal::plan::{BatchPlan, Emission};
 use crate::reveal::{OpenedBatch, Reveal, ShareFault};
 use crate::seal::envelope::Envelope;
 use crate::seal::proof::VerifiedEnvelope;
@@ -410,6 +410,9 @@ impl Engine {
 
     /// A batch is opened, or was fetched, into `out`.
     fn on_opened(&mut self, opened: &OpenedBatch, out: &[u8], effects: &mut Vec<Effect>) {
+        for message in &opened.void_proof {
+            self.persist(Record::Share(message.clone()), effects);
+        }
         let archive = &out[..opened.archive_len];
         let record: Arc<[u8]> = [&opened.header.encode()[..], archive].concat().into();
         self.persist(Record::Batch(record.clone()), effects);
@@ -551,7 +554,7 @@ pub fn tie_seed(sub_dag: &SubDag) -> [u8; 32] {
 }
 
 /// The body of an anchor record.
-fn encode_anchor(sub_dag: &SubDag) -> Vec<u8> {
+pub(crate) fn encode_anchor(sub_dag: &SubDag) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(57);
     crate::wire::Writer::new(&mut bytes)
         .u64(sub_dag.index)

@@ -76,6 +76,8 @@ pub struct OpenedBatch {
     pub archive_len: usize,
     /// Digests in order.
     pub digests: Vec<Digest>,
+    /// Where some entries are void: the encoded share messages, of t authorities, whose proven shares decided that.
+    pub void_proof: Vec<Arc<[u8]>>,
 }
 
 /// Why a share message was not used.
@@ -502,6 +504,8 @@ impl Reveal {
             "archive_len_max bounds what the writer needs, and the header counts its entries",
         );
         let header_hash = header.hash();
+        let proofs = active.collect.proofs().filter(|_| header.void > 0);
+        let void_proof = proofs.map(|message| message.encode().into()).collect();
         let digests = plan
             .envelopes
             .iter()
@@ -514,6 +518,7 @@ impl Reveal {
             header_hash,
             archive_len,
             digests,
+            void_proof,
         })
     }
 

@@ -66,8 +66,9 @@ pub use group::EncodedPoint;
 pub use key::{KeyError, SealingKey};
 pub use label::{EnvelopeKind, LABEL_LEN, Label, Padding};
 pub use open::{
-    ClaimedPoint, ClaimedReveal, CombineError, Outcome, SharedPoint, check_reveal, combine,
-    combine_claimed, open_claimed, open_into, opened_len, reveals_hold,
+    ClaimedPoint, ClaimedReveal, CombineError, Outcome, PublishedPoint, SharedPoint, check_reveal,
+    combine, combine_claimed, open_claimed, open_into, open_published, opened_len,
+    published_points, reveals_hold,
 };
 pub use proof::{EnvelopeVerifier, VerifiedEnvelope};
 pub use sealing::{Unsealed, seal, seal_all};

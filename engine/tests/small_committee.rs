@@ -7,11 +7,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{START, World};
 use fairlane_engine::committee::Parameters;
 use fairlane_engine::config::EngineConfig;
-use fairlane_engine::effect::Record;
+use fairlane_engine::effect::{Record, header_of_batch};
 use fairlane_engine::evidence::{Evidence, EvidenceKind};
+use fairlane_engine::seal::ShareMessage;
 use fairlane_engine::types::AuthorityIndex;
 
 const SECOND: u64 = 1_000_000;
@@ -379,6 +382,40 @@ fn an_envelope_whose_content_is_garbage_is_void_on_every_node_and_stalls_nothing
             0,
             "nobody is blamed for it"
         );
+    }
+}
+
+#[test]
+fn a_batch_with_void_entries_is_recorded_behind_a_quorums_share_messages_and_no_other_is() {
+    let mut world = world(4);
+    load(&mut world, 20, 1_000);
+    for to in 0..4 {
+        let garbage = world.garbage(1_000, 30 * SECOND);
+        world.submit(to, 1_000, garbage, 5_000);
+    }
+    world.corrupt_shares_of = Some(3);
+    world.run_for(2 * SECOND);
+    for node in &world.nodes[..3] {
+        let (mut before, mut with_void) = (Vec::new(), 0);
+        for record in &node.journal {
+            match record {
+                Record::Share(bytes) => before.push(ShareMessage::decode(bytes).unwrap()),
+                Record::Batch(bytes) => {
+                    let header = header_of_batch(bytes).unwrap();
+                    let authors: BTreeSet<_> = before.iter().map(|of| of.author).collect();
+                    let wanted = if header.void > 0 { 3 } else { 0 };
+                    assert_eq!((before.len(), authors.len()), (wanted, wanted));
+                    let is_of_it = |of: &ShareMessage| {
+                        (of.seq, of.order_root) == (header.seq, header.order_root)
+                    };
+                    assert!(before.iter().all(is_of_it), "of this batch");
+                    with_void += u32::from(header.void > 0);
+                    before.clear();
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(with_void, 1);
     }
 }
 

@@ -134,13 +134,14 @@ impl Iterator for Records<'_> {
 }
 
 /// A journal's record for the engine. Panics on the journal's own kinds, which its reader keeps to itself.
-fn to_engine(kind: Kind, body: Arc<[u8]>) -> Record {
+pub(crate) fn to_engine(kind: Kind, body: Arc<[u8]>) -> Record {
     match kind {
         Kind::Envelope => Record::Envelope(body),
         Kind::OwnVertex => Record::OwnVertex(body),
         Kind::Vertex => Record::Vertex(body),
         Kind::Anchor => Record::Anchor(body),
         Kind::Batch => Record::Batch(body),
+        Kind::Share => Record::Share(body),
         Kind::Evidence => Record::Evidence(body),
         Kind::State => Record::State(body),
         Kind::Snapshot => Record::Snapshot(body),
@@ -156,6 +157,7 @@ pub(crate) fn to_journal(record: Record) -> (Kind, Arc<[u8]>) {
         Record::Vertex(body) => (Kind::Vertex, body),
         Record::Anchor(body) => (Kind::Anchor, body),
         Record::Batch(body) => (Kind::Batch, body),
+        Record::Share(body) => (Kind::Share, body),
         Record::Evidence(body) => (Kind::Evidence, body),
         Record::State(body) => (Kind::State, body),
         Record::Snapshot(body) => (Kind::Snapshot, body),

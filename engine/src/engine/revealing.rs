@@ -36,43 +36,21 @@ impl Engine {
     /// Cuts an emission into batches, the first of which is `seq`.
     ///
     /// Panics when an envelope is missing: the caller has just looked.
-    pub(super) fn cut(&mut self, emission: PendingEmission, mut seq: BatchSeq) -> Vec<BatchPlan> {
-        let mut envelopes = Vec::with_capacity(emission.entries.len());
-        for entry in &emission.entries {
-            let held = self
-                .table
-                .find(&entry.digest)
-                .expect("every envelope is here");
-            envelopes.push(held.envelope.clone());
-        }
-        let entries = envelopes.iter().map(|envelope| {
-            let label = envelope.label();
-            let key_id = envelope.u().map(|_| label.key_id);
-            (label.payload_len, key_id)
-        });
-        let mut rest = envelopes.clone().into_iter();
-        let mut plans = Vec::new();
-        let mut runs = plan::cut_runs(entries);
-        if runs.is_empty() {
-            runs.push(0);
-        }
-        for (run, len) in runs.into_iter().enumerate() {
-            let envelopes: Vec<VerifiedEnvelope> = rest.by_ref().take(len).collect();
-            let digests = envelopes.iter().map(|envelope| envelope.digest());
-            plans.push(BatchPlan {
-                seq,
-                anchor_round: emission.anchor_round,
-                time: emission.time,
-                order_root: crate::batch::archive::order_root(digests),
-                envelopes,
-                state_root: Sha256Hash::default(),
-                group_wait_cut: if run == 0 { emission.group_wait_cut } else { 0 },
-                cap_fired: if run == 0 { emission.cap_fired } else { 0 },
-            });
-            seq = seq.next();
-        }
-        if let (Some(state), Some(last)) = (emission.state, plans.last_mut()) {
-            last.state_root = state.root;
+    pub(super) fn cut(&mut self, emission: PendingEmission, seq: BatchSeq) -> Vec<BatchPlan> {
+        let entries = emission.entries.iter();
+        let held = entries.map(|entry| self.table.find(&entry.digest));
+        let emitted = Emission {
+            anchor_round: emission.anchor_round,
+            time: emission.time,
+            envelopes: held
+                .map(|held| held.expect("every envelope is here").envelope.clone())
+                .collect(),
+            group_wait_cut: emission.group_wait_cut,
+            cap_fired: emission.cap_fired,
+            state_root: emission.state.as_ref().map(|state| state.root),
+        };
+        let plans = emitted.cut(seq);
+        if let (Some(state), Some(last)) = (emission.state, plans.last()) {
             self.checkpoints.on_cut(last.seq, state);
         }
         plans

@@ -195,7 +195,7 @@ pub fn newest_snapshot(records: &[Record]) -> Option<Vec<Arc<[u8]>>> {
 }
 
 /// Version of what a snapshot holds.
-pub(super) const SNAPSHOT_VERSION: u8 = 1;
+pub(crate) const SNAPSHOT_VERSION: u8 = 1;
 /// Bytes of records between two snapshots, unless configured otherwise.
 pub const SNAPSHOT_BYTES_DEFAULT: u64 = 32 << 20;
 /// Places remembered from which the journal may have to be read; with more, the oldest is forgotten.

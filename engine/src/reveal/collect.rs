@@ -106,6 +106,11 @@ impl Collect {
         self.claimed.is_empty().then_some(Proven(()))
     }
 
+    /// The messages of the proven shares.
+    pub fn proofs(&self) -> impl Iterator<Item = &ShareMessage> {
+        self.proven.iter().map(VerifiedShare::message)
+    }
+
     /// Combines all shares, proven or not, one result a point, in order.
     ///
     /// Panics when the batch is not complete: the caller has asked.

@@ -85,6 +85,59 @@ impl BatchPlan {
     }
 }
 
+/// What one anchor emits, its envelopes all there.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    /// The anchor's round.
+    pub anchor_round: Round,
+    /// Its consensus time.
+    pub time: TimestampUs,
+    /// The envelopes in order.
+    pub envelopes: Vec<VerifiedEnvelope>,
+    /// See [`BatchPlan`].
+    pub group_wait_cut: u32,
+    /// See [`BatchPlan`].
+    pub cap_fired: u32,
+    /// Hash of the state after the anchor, where it is a checkpoint.
+    pub state_root: Option<Sha256Hash>,
+}
+
+impl Emission {
+    /// Cuts it into batches, the first of which is `seq`. What emits nothing is one empty batch.
+    pub fn cut(self, mut seq: BatchSeq) -> Vec<BatchPlan> {
+        let entries = self.envelopes.iter().map(|envelope| {
+            let label = envelope.label();
+            let key_id = envelope.u().map(|_| label.key_id);
+            (label.payload_len, key_id)
+        });
+        let mut runs = cut_runs(entries);
+        if runs.is_empty() {
+            runs.push(0);
+        }
+        let mut rest = self.envelopes.into_iter();
+        let mut plans = Vec::with_capacity(runs.len());
+        for (run, len) in runs.into_iter().enumerate() {
+            let envelopes: Vec<VerifiedEnvelope> = rest.by_ref().take(len).collect();
+            let digests = envelopes.iter().map(|envelope| envelope.digest());
+            plans.push(BatchPlan {
+                seq,
+                anchor_round: self.anchor_round,
+                time: self.time,
+                order_root: archive::order_root(digests),
+                envelopes,
+                state_root: Sha256Hash::default(),
+                group_wait_cut: if run == 0 { self.group_wait_cut } else { 0 },
+                cap_fired: if run == 0 { self.cap_fired } else { 0 },
+            });
+            seq = seq.next();
+        }
+        if let (Some(root), Some(last)) = (self.state_root, plans.last_mut()) {
+            last.state_root = root;
+        }
+        plans
+    }
+}
+
 /// Cuts entries, of which only payload length and key count, into runs of at most [`BATCH_ENTRIES_MAX`] entries and
 /// [`BATCH_PAYLOAD_MAX`] bytes, sealed to one key; gives the length of each run. So every node cuts alike before anything is
 /// opened, and one share message, which is for one key, covers a batch. Open entries (no key) go with any.

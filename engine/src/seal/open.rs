@@ -243,18 +243,59 @@ pub fn reveals_hold(
 ///
 /// Panics: when `out` is not exactly [`opened_len`] bytes or the envelope is open.
 pub fn check_reveal(key: &SealingKey, envelope: &Envelope, r: &[u8; 32], out: &mut [u8]) -> bool {
-    let fields = sealed_fields(envelope, out);
-    let holds = decode_scalar(r).is_some_and(|scalar| {
-        let half = scalar.div_by_2();
-        let terms = [(base_generator(), &half), (key.generator(), &half)];
-        let doubles = double_fixed_products(&terms);
-        doubles[0] == *fields.u
-            && decrypt(&fields, &doubles[1], out).is_some_and(|(inner, _)| inner == *r)
-    });
+    let published = published_points(key, &[(envelope, r)]).remove(0);
+    let holds = published.is_some_and(|point| open_published(envelope, &point, out));
     if !holds {
         out.fill(0);
     }
     holds
+}
+
+/// D = r X for a published r of which U = r g.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishedPoint {
+    r: [u8; 32],
+    d: [u8; 32],
+}
+
+/// What published reveals give, one a claim, in order; none where r is not canonical or U is not r g.
+///
+/// Nothing is left to chance: both products of each claim are made, all of them with one inversion.
+///
+/// Panics when an envelope is open.
+pub fn published_points(
+    key: &SealingKey,
+    claims: &[(&Envelope, &[u8; 32])],
+) -> Vec<Option<PublishedPoint>> {
+    let scalars: Vec<Option<Scalar>> = claims.iter().map(|(_, r)| decode_scalar(r)).collect();
+    // Encoding doubles; what is no scalar is left out behind.
+    let halves: Vec<Scalar> = scalars
+        .iter()
+        .map(|r| r.unwrap_or_default().div_by_2())
+        .collect();
+    let of_g = halves.iter().map(|half| (base_generator(), half));
+    let of_x = halves.iter().map(|half| (key.generator(), half));
+    let terms: Vec<_> = of_g.chain(of_x).collect();
+    let doubles = double_fixed_products(&terms);
+    let (us, ds) = doubles.split_at(claims.len());
+    let points = scalars.iter().zip(us).zip(ds);
+    let points = claims.iter().zip(points);
+    points
+        .map(|((envelope, r), ((scalar, u), d))| {
+            let expected = envelope.u_encoding().expect("only sealed envelopes are opened");
+            let holds = scalar.is_some() && u == expected;
+            holds.then_some(PublishedPoint { r: **r, d: *d })
+        })
+        .collect()
+}
+
+/// Decrypts a sealed envelope into `out` under the point that a published r gives. False, and `out` undefined, when it does
+/// not open to that r: then r does not reveal it.
+///
+/// Panics: when `out` is not exactly [`opened_len`] bytes or the envelope is open.
+pub fn open_published(envelope: &Envelope, point: &PublishedPoint, out: &mut [u8]) -> bool {
+    let fields = sealed_fields(envelope, out);
+    decrypt(&fields, &point.d, out).is_some_and(|(inner, _)| inner == point.r)
 }
 
 /// How many bytes a sealed envelope opens to: r, then the payload as carried.

@@ -117,7 +117,10 @@ impl ShareMessage {
             signature: [0; 64],
         };
         message.signature = signing_key.sign(&message.signed_bytes()).to_bytes();
-        let verified = VerifiedShare(SharePoints::of(&message, points));
+        let verified = VerifiedShare {
+            points: SharePoints::of(&message, points),
+            message: message.clone(),
+        };
         Ok((message, verified))
     }
 
@@ -165,7 +168,10 @@ impl ShareMessage {
         }
         let points = self.decode_shares()?;
         self.check_proof(verification_share, us, &points)?;
-        Ok(VerifiedShare(SharePoints::of(self, points)))
+        Ok(VerifiedShare {
+            points: SharePoints::of(self, points),
+            message: self.clone(),
+        })
     }
 
     /// Checks the proof; `points` are the decoded shares, as many as `us`.
@@ -275,19 +281,29 @@ impl ShareMessage {
 
 /// Shares of one authority for one batch whose proof holds.
 #[derive(Clone, Debug)]
-pub struct VerifiedShare(SharePoints);
+pub struct VerifiedShare {
+    points: SharePoints,
+    message: ShareMessage,
+}
+
+impl VerifiedShare {
+    /// The message that proves them, to anyone who knows the batch's envelopes.
+    pub const fn message(&self) -> &ShareMessage {
+        &self.message
+    }
+}
 
 impl std::ops::Deref for VerifiedShare {
     type Target = SharePoints;
 
     fn deref(&self) -> &SharePoints {
-        &self.0
+        &self.points
     }
 }
 
 impl AsRef<SharePoints> for VerifiedShare {
     fn as_ref(&self) -> &SharePoints {
-        &self.0
+        &self.points
     }
 }
 
@@ -343,7 +359,10 @@ impl ClaimedShare {
         us: &[EncodedPoint],
     ) -> Result<VerifiedShare, (Box<ShareMessage>, ShareError)> {
         match self.check(key, verifying_key, us) {
-            Ok(()) => Ok(VerifiedShare(self.points)),
+            Ok(()) => Ok(VerifiedShare {
+                points: self.points,
+                message: self.message,
+            }),
             Err(error) => Err((Box::new(self.message), error)),
         }
     }

@@ -5,7 +5,7 @@ use fairlane_engine::wire::{DecodeError, Reader, Writer};
 
 use super::{BODY_LEN_MAX, JournalIdentity};
 
-/// What a record holds. The codes stand in the files: never reuse one (8 was of share messages, which are made anew instead).
+/// What a record holds. The codes stand in the files: never reuse one (8 was of own share messages, made anew instead).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
@@ -29,10 +29,12 @@ pub enum Kind {
     State = 10,
     /// Part of an own snapshot.
     Snapshot = 11,
+    /// A share message of a batch with void entries, its proof checked.
+    Share = 13,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Header,
         Self::Durable,
         Self::Envelope,
@@ -43,6 +45,7 @@ impl Kind {
         Self::Evidence,
         Self::State,
         Self::Snapshot,
+        Self::Share,
     ];
 
     const fn code(self) -> u8 {

@@ -13,7 +13,7 @@ use fairlane_engine::batch::{BatchHeader, validate};
 use fairlane_engine::dag::SignedHeader;
 use fairlane_engine::effect::archive_of_batch;
 use fairlane_engine::evidence::Evidence;
-use fairlane_engine::seal::Envelope;
+use fairlane_engine::seal::{Envelope, ShareMessage};
 use fairlane_engine::types::Digest;
 use fairlane_engine::wire::Reader;
 use rkyv::util::AlignedVec;
@@ -253,6 +253,9 @@ impl JournalSurvey {
             Kind::Vertex => self.add_vertex(record.body, false),
             Kind::Anchor => self.add_anchor(record.body),
             Kind::Batch => self.add_batch(record.body),
+            Kind::Share => ShareMessage::decode(record.body)
+                .err()
+                .map(|error| format!("a share message does not decode ({error})")),
             Kind::Evidence => Evidence::decode(record.body)
                 .err()
                 .map(|error| format!("evidence does not decode ({error})")),

@@ -105,7 +105,8 @@ impl EntryView<'_> {
 }
 
 impl ArchivedBatchEntry {
-    fn to_entry(&self) -> BatchEntry {
+    /// The entry as it was written; its range is as unchecked as the archive.
+    pub fn to_entry(&self) -> BatchEntry {
         let outcome = match &self.outcome {
             ArchivedOutcome::Open { offset, len } => Outcome::Open {
                 offset: offset.to_native(),
