@@ -40,4 +40,5 @@ pub mod sim;
 pub mod state;
 pub mod sync;
 pub mod types;
+pub mod verify;
 pub mod wire;

@@ -282,7 +282,9 @@ pub fn published_points(
     let points = claims.iter().zip(points);
     points
         .map(|((envelope, r), ((scalar, u), d))| {
-            let expected = envelope.u_encoding().expect("only sealed envelopes are opened");
+            let expected = envelope
+                .u_encoding()
+                .expect("only sealed envelopes are opened");
             let holds = scalar.is_some() && u == expected;
             holds.then_some(PublishedPoint { r: **r, d: *d })
         })

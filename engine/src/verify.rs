@@ -1,0 +1,508 @@
+//! Checks a node's records from nothing but the committee: what `fairlane verify` says of a journal.
+//!
+//! A verifier takes the records in their order, whatever wrote them, and makes everything once more that follows from signed
+//! data: signatures and parents of vertices, the sequence of anchors, the fair order, where batches are cut, reveals,
+//! headers and archives. It believes no checksum, no digest and no count. The first thing that is wrong is a [`Fault`], and
+//! nothing behind it is looked at.
+//!
+//! What follows from the records is recomputed by the node's own code: [`crate::dag`], [`crate::commit`], [`crate::fair`].
+//! Whether that does what it should is for others to say: the simulator's checkers share no rule with it.
+//!
+//! What cannot be recomputed is said, never passed over ([`Verified::trusted`]): a state that was taken from a peer, or an
+//! own snapshot where the journal before it was removed. For these, and for void entries of batches that were fetched, stands
+//! what f + 1 authorities have signed ([`witness`]).
+//!
+//! I1: memory does not grow with the number of records: what is held is what a node holds, and hashes of the last
+//! [`CLAIMS_MAX`] headers. I2: nothing in a record panics. I3: a fault is of the first record that shows it, but for a void
+//! entry without share messages: for that, vouchers may still come, and if none do by the end, it is named.
+//!
+//! Cost: a vertex one signature check and its share of the commit rule and the fair order; an entry its envelope's proof, two
+//! products of fixed points and the cipher.
+
+mod batch;
+mod envelopes;
+mod fault;
+mod figures;
+mod sequence;
+mod taken;
+mod void;
+mod witness;
+
+pub use fault::{Fault, Rule};
+pub use figures::{Figures, Trusted, TrustedFrom, Verified};
+pub use sequence::PLANNED_MAX;
+pub use witness::CLAIMS_MAX;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::batch::archive::validate;
+use crate::batch::header::BatchHeader;
+use crate::committee::Committee;
+use crate::dag::{Vertex, VertexError};
+use crate::effect::{Record, archive_of_batch, header_of_batch};
+use crate::evidence::{Evidence, EvidenceError};
+use crate::seal::{Envelope, SealingKey, ShareMessage};
+use crate::types::{AuthorityIndex, BatchSeq, Round, Sha256Hash, TimestampUs};
+use crate::wire::Reader;
+
+use batch::{Contents, Scratch};
+use envelopes::Held;
+use fault::Found;
+use rkyv::util::AlignedVec;
+use sequence::Sequence;
+use taken::{Fetched, Parts};
+use void::Shares;
+use witness::Witness;
+
+/// Checks the records of one node, one by one.
+pub struct Verifier {
+    committee: Arc<Committee>,
+    own: AuthorityIndex,
+    sequence: Sequence,
+    held: Held,
+    witness: Witness,
+    shares: Shares,
+    /// Where the own snapshot that it starts from stands: what lies before its checkpoint is passed over.
+    base: Option<Base>,
+    states: Parts,
+    snapshots: Parts,
+    /// The checkpoint up to which batches come from peers.
+    fetched: Option<Fetched>,
+    /// Hash of the last header, and the seq behind it.
+    previous: Sha256Hash,
+    next: BatchSeq,
+    /// Void entries without share messages, as long as nobody vouches for their batches.
+    unproven: VecDeque<Unproven>,
+    newest_own: Round,
+    trusted: Vec<Trusted>,
+    first: Option<BatchSeq>,
+    times: Option<(TimestampUs, TimestampUs)>,
+    figures: Figures,
+    scratch: Scratch,
+}
+
+/// What a snapshot covers.
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    anchors: u64,
+    seq: BatchSeq,
+    floor: Round,
+}
+
+/// Void entries that nothing shows to be void yet.
+#[derive(Clone, Copy, Debug)]
+struct Unproven {
+    record: u64,
+    seq: BatchSeq,
+    entry: usize,
+    entries: u64,
+}
+
+impl Verifier {
+    /// For the records of authority `own` from the first of the epoch on.
+    ///
+    /// `dealt` is the sealing key that a dealer made, if one did: a committee's own keys follow from the records. `secret` is 32 uniformly random bytes that whoever
+    /// wrote the records does not know: weights of batched proof checks come from it.
+    pub fn new(
+        committee: Arc<Committee>,
+        own: AuthorityIndex,
+        dealt: Option<SealingKey>,
+        secret: [u8; 32],
+    ) -> Self {
+        Self {
+            own,
+            sequence: Sequence::new(&committee, dealt, secret),
+            held: Held::default(),
+            witness: Witness::new(committee.thresholds()),
+            shares: Shares::new(),
+            base: None,
+            states: Parts::default(),
+            snapshots: Parts::default(),
+            fetched: None,
+            previous: Sha256Hash::default(),
+            next: BatchSeq(0),
+            unproven: VecDeque::new(),
+            newest_own: Round(0),
+            trusted: Vec::new(),
+            first: None,
+            times: None,
+            figures: Figures::default(),
+            scratch: Scratch::default(),
+            committee,
+        }
+    }
+
+    /// Goes on from an own snapshot, whose parts these are, before any record: the journal before it is not there.
+    ///
+    /// `record` is the number of its last part. The records to be taken are those from its `tail_from` on.
+    /// Errors: it is no snapshot of this committee.
+    pub fn start_from(&mut self, record: u64, parts: &[Arc<[u8]>]) -> Result<(), Fault> {
+        self.install_snapshot(parts)
+            .map_err(|found| found.at(record))
+    }
+
+    fn install_snapshot(&mut self, parts: &[Arc<[u8]>]) -> Result<(), Found> {
+        let mut whole = None;
+        for part in parts {
+            whole = self.snapshots.take_snapshot(part)?;
+        }
+        let what = "its parts make no whole snapshot";
+        let whole = whole.ok_or_else(|| Found::new(Rule::Snapshot, what))?;
+        let restored = taken::restore_snapshot(&self.committee, self.own, &whole)?;
+        let header = whole.0;
+        self.go_on_behind(&header, restored, TrustedFrom::Snapshot)?;
+        self.base = Some(Base {
+            anchors: self.sequence.committer().anchors(),
+            seq: header.seq,
+            floor: self.sequence.committer().floor(),
+        });
+        (self.next, self.previous) = (header.seq.next(), header.hash());
+        self.witness.on_header(header.seq, header.hash())
+    }
+
+    fn go_on_behind(
+        &mut self,
+        header: &BatchHeader,
+        restored: crate::state::Restored,
+        from: TrustedFrom,
+    ) -> Result<(), Found> {
+        self.sequence.install(header.seq.next(), restored);
+        if self.trusted.len() == TRUSTED_MAX {
+            let what = format!("more than {TRUSTED_MAX} states were taken over");
+            return Err(Found::new(Rule::State, what).in_batch(header.seq));
+        }
+        self.trusted.push(Trusted {
+            seq: header.seq.0,
+            from,
+            is_vouched: false,
+        });
+        Ok(())
+    }
+
+    /// Takes the record with this number. Errors: the first thing that is wrong.
+    pub fn take(&mut self, number: u64, record: &Record) -> Result<(), Fault> {
+        self.figures.records += 1;
+        let taken = self.take_record(number, record);
+        taken.map_err(|found| self.first_unproven().unwrap_or(found).at(number))
+    }
+
+    fn take_record(&mut self, number: u64, record: &Record) -> Result<(), Found> {
+        match record {
+            Record::Envelope(bytes) => self.take_envelope(bytes),
+            Record::OwnVertex(bytes) => self.take_vertex(bytes, true),
+            Record::Vertex(bytes) => self.take_vertex(bytes, false),
+            Record::Anchor(bytes) => self.take_anchor(bytes),
+            Record::Batch(bytes) => self.take_batch(number, bytes),
+            Record::Share(bytes) => self.take_share(bytes),
+            Record::Evidence(bytes) => self.take_evidence(bytes),
+            Record::State(bytes) => self.take_state(bytes),
+            Record::Snapshot(bytes) => self.take_snapshot(bytes),
+        }
+    }
+
+    fn take_envelope(&mut self, bytes: &Arc<[u8]>) -> Result<(), Found> {
+        let envelope = Envelope::decode(bytes.clone());
+        let envelope = envelope.map_err(|error| Found::new(Rule::Envelope, error))?;
+        let chain = envelope.label().chain_id;
+        if chain != self.committee.chain_id {
+            let digest = envelope.digest();
+            let what = format!("{digest:?} is for chain {}", chain.0);
+            return Err(Found::new(Rule::Envelope, what));
+        }
+        self.figures.envelopes += 1;
+        self.held.hold(envelope);
+        Ok(())
+    }
+
+    fn take_vertex(&mut self, bytes: &[u8], is_own: bool) -> Result<(), Found> {
+        let vertex = Vertex::verify(bytes, &self.committee).map_err(|error| {
+            let rule = match error {
+                VertexError::Signature(_) => Rule::Signature,
+                _ => Rule::Vertex,
+            };
+            Found::new(rule, error)
+        })?;
+        let reference = vertex.reference();
+        if is_own {
+            let what = match (reference.author == self.own, self.newest_own) {
+                (false, _) => format!("{reference:?} is recorded as one of {}", self.own),
+                (true, newest) if reference.round <= newest => {
+                    format!(
+                        "{reference:?} stands behind an own one of round {}",
+                        newest.0
+                    )
+                }
+                _ => String::new(),
+            };
+            if !what.is_empty() {
+                return Err(Found::new(Rule::Own, what));
+            }
+            self.newest_own = reference.round;
+        }
+        self.figures.vertices += 1;
+        self.figures.listed += vertex.entries().len() as u64;
+        self.witness.on_vertex(reference.author, vertex.settled())?;
+        self.forget_vouched();
+        if self.base.is_some_and(|base| reference.round <= base.floor) {
+            return Ok(());
+        }
+        self.sequence.add(vertex)
+    }
+
+    fn take_anchor(&mut self, bytes: &[u8]) -> Result<(), Found> {
+        let index = Reader::new(bytes).u64();
+        let index = index.map_err(|error| Found::new(Rule::Record, error))?;
+        if self.base.is_some_and(|base| index < base.anchors) {
+            return Ok(());
+        }
+        let is_checkpoint = self.sequence.commit(bytes, &mut self.held)?;
+        let now = self.sequence.committer().consensus_time();
+        let first = self.times.map_or(now, |(first, _)| first);
+        self.times = Some((first, now));
+        self.figures.anchors += 1;
+        self.figures.checkpoints += u64::from(is_checkpoint);
+        Ok(())
+    }
+
+    fn take_share(&mut self, bytes: &[u8]) -> Result<(), Found> {
+        let message = ShareMessage::decode(bytes);
+        let message = message.map_err(|error| Found::new(Rule::Record, error))?;
+        if !self.committee.thresholds().has_member(message.author) {
+            let what = format!("a share message of {}, who is no member", message.author);
+            return Err(Found::new(Rule::Void, what).in_batch(message.seq));
+        }
+        self.shares.insert(message.author, message);
+        Ok(())
+    }
+
+    fn take_batch(&mut self, number: u64, bytes: &[u8]) -> Result<(), Found> {
+        let header = header_of_batch(bytes).map_err(|error| Found::new(Rule::Record, error))?;
+        let shares = std::mem::take(&mut self.shares);
+        if self.base.is_some_and(|base| header.seq <= base.seq) {
+            return Ok(());
+        }
+        let archive = archive_of_batch(bytes).unwrap_or_default();
+        match self.fetched {
+            Some(fetched) => self.take_fetched(fetched, &header, archive),
+            None => {
+                let seq = self.next;
+                let taken = self.take_next(number, (&header, archive), &shares);
+                taken.map_err(|found| found.in_batch(seq))
+            }
+        }
+    }
+
+    /// The batch that must come next.
+    fn take_next(
+        &mut self,
+        number: u64,
+        (header, archive): (&BatchHeader, &[u8]),
+        shares: &Shares,
+    ) -> Result<(), Found> {
+        batch::check_place((self.next, self.previous), header)?;
+        let planned = self.sequence.next_planned(&mut self.held)?;
+        let recorded = (header, archive);
+        let contents = batch::judge(
+            &self.committee,
+            &planned,
+            self.previous,
+            recorded,
+            &mut self.scratch,
+        )?;
+        self.count(&contents);
+        if let Some(entry) = contents.void.first().copied() {
+            self.figures.shares += shares.len() as u64;
+            if !void::prove(&self.committee, &planned, shares, &contents.void)? {
+                let entries = contents.void.len() as u64;
+                let seq = header.seq;
+                self.unproven.push_back(Unproven {
+                    record: number,
+                    seq,
+                    entry,
+                    entries,
+                });
+                if self.unproven.len() > CLAIMS_MAX {
+                    return Err(self.first_unproven().expect("one was just added"));
+                }
+            }
+        }
+        self.first.get_or_insert(header.seq);
+        self.pass(header)
+    }
+
+    fn count(&mut self, contents: &Contents) {
+        let figures = &mut self.figures;
+        let void = contents.void.len() as u64;
+        figures.batches += 1;
+        figures.entries += contents.open + contents.revealed + void;
+        figures.open += contents.open;
+        figures.revealed += contents.revealed;
+        figures.void += void;
+        figures.payload_bytes += contents.payload_bytes;
+    }
+
+    /// A batch that came from a peer while a state was taken over.
+    fn take_fetched(
+        &mut self,
+        fetched: Fetched,
+        header: &BatchHeader,
+        archive: &[u8],
+    ) -> Result<(), Found> {
+        let seq = self.next;
+        let wrong = |rule, what: String| Found::new(rule, what).in_batch(seq);
+        batch::check_place((seq, self.previous), header).map_err(|found| found.in_batch(seq))?;
+        let mut aligned = AlignedVec::<16>::new();
+        aligned.extend_from_slice(archive);
+        let view = validate(&aligned).map_err(|error| wrong(Rule::Archive, error.to_string()))?;
+        if view.header() != header {
+            let what = "the archive holds another header".to_owned();
+            return Err(wrong(Rule::Archive, what));
+        }
+        if header.seq == fetched.last {
+            if header.hash() != fetched.hash {
+                let what = "it is not the checkpoint whose state was taken over".to_owned();
+                return Err(wrong(Rule::Chain, what));
+            }
+            self.fetched = None;
+        }
+        self.figures.batches_taken += 1;
+        self.figures.entries_taken += u64::from(header.entries);
+        self.pass(header)
+    }
+
+    fn pass(&mut self, header: &BatchHeader) -> Result<(), Found> {
+        (self.next, self.previous) = (header.seq.next(), header.hash());
+        self.witness.on_header(header.seq, self.previous)?;
+        self.forget_vouched();
+        Ok(())
+    }
+
+    /// Void entries whose batches are vouched for by now are no fault.
+    fn forget_vouched(&mut self) {
+        if self.unproven.is_empty() {
+            return;
+        }
+        let vouched = self.witness.vouched();
+        while let Some(first) = self.unproven.front()
+            && first.seq.0 < vouched
+        {
+            self.figures.void_vouched += first.entries;
+            self.unproven.pop_front();
+        }
+    }
+
+    fn first_unproven(&self) -> Option<Found> {
+        let first = self.unproven.front()?;
+        let what = "it is said to be void, no share message shows it, and not f + 1 authorities vouch for its batch";
+        let found = Found::new(Rule::Void, what).in_entry(first.entry);
+        Some(found.in_batch(first.seq).in_record(first.record))
+    }
+
+    fn take_evidence(&mut self, bytes: &[u8]) -> Result<(), Found> {
+        let wrong = |error: &dyn std::fmt::Display| Found::new(Rule::Evidence, error);
+        let evidence = Evidence::decode(bytes).map_err(|error| wrong(&error))?;
+        let keys = self.sequence.keys().keys();
+        let mut verdicts = keys
+            .iter()
+            .map(|key| evidence.check(&self.committee, &key.sealing));
+        let unjudged =
+            |verdict: &Result<(), EvidenceError>| matches!(verdict, Err(EvidenceError::Signature));
+        // Of a share message that holds for one key others see no signature for theirs.
+        match verdicts.find(|verdict| !unjudged(verdict)) {
+            Some(Ok(())) => self.figures.evidence += 1,
+            Some(Err(error)) => return Err(wrong(&error)),
+            None => self.figures.evidence_unjudged += 1,
+        }
+        Ok(())
+    }
+
+    fn take_state(&mut self, bytes: &[u8]) -> Result<(), Found> {
+        let Some((header, state)) = self.states.take_state(bytes)? else {
+            return Ok(());
+        };
+        if self.base.is_some_and(|base| header.seq <= base.seq) {
+            return Ok(());
+        }
+        let restored = taken::restore(&self.committee, &header, &state)?;
+        if header.seq < self.next {
+            let what = "the state of a batch before the last recorded is taken over";
+            return Err(Found::new(Rule::State, what).in_batch(header.seq));
+        }
+        self.go_on_behind(&header, restored, TrustedFrom::Peer)?;
+        self.fetched = Some(Fetched {
+            last: header.seq,
+            hash: header.hash(),
+        });
+        Ok(())
+    }
+
+    /// An own snapshot says nothing that its checkpoint does not; it is held to the chain, as far as that is remembered.
+    fn take_snapshot(&mut self, bytes: &[u8]) -> Result<(), Found> {
+        let Some(whole) = self.snapshots.take_snapshot(bytes)? else {
+            return Ok(());
+        };
+        taken::restore_snapshot(&self.committee, self.own, &whole)?;
+        let header = whole.0;
+        let known = self.witness.hash(header.seq.0);
+        if known.is_some_and(|hash| hash != header.hash()) || header.seq >= self.next {
+            let what = "a snapshot is of another header";
+            return Err(Found::new(Rule::Snapshot, what).in_batch(header.seq));
+        }
+        self.figures.snapshots += 1;
+        Ok(())
+    }
+
+    /// Figures so far.
+    pub const fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The seq of the next batch, and the hash of the header before it.
+    pub const fn settled(&self) -> (BatchSeq, Sha256Hash) {
+        (self.next, self.previous)
+    }
+
+    /// At the end of the records. Errors: a void entry that nothing shows to be void.
+    pub fn finish(mut self) -> Result<Verified, Fault> {
+        if let Some(found) = self.first_unproven() {
+            return Err(found.at(0));
+        }
+        let unrecorded_batches = self.sequence.planned_len() as u64;
+        let unrecorded_anchors = self.sequence.count_undone();
+        let vouched = self.witness.vouched();
+        let mut faulty = self.sequence.committer().forked();
+        let dag = self.sequence.dag();
+        faulty = faulty.union(dag.forked());
+        for broken in dag.broken_links() {
+            faulty.insert(broken.vertex.author());
+        }
+        for trusted in &mut self.trusted {
+            trusted.is_vouched = trusted.seq < vouched;
+        }
+        self.figures.envelopes_left = self.held.len() as u64;
+        Ok(Verified {
+            figures: self.figures,
+            span: self.first.map(|first| (first, self.next.0)),
+            times: self.times,
+            vouched,
+            trusted: self.trusted,
+            unrecorded_batches,
+            unrecorded_anchors,
+            faulty: faulty.iter().collect(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier")
+            .field("own", &self.own)
+            .field("next", &self.next)
+            .field("figures", &self.figures)
+            .finish_non_exhaustive()
+    }
+}
+
+/// States that were taken over in one journal: each is a time that the node was away.
+pub const TRUSTED_MAX: usize = 65_536;
