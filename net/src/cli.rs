@@ -29,6 +29,7 @@ use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
+use crate::verify::{self, VerifyArguments};
 
 /// Fairlane: a decentralized sequencer with receive-order fairness over sealed transactions.
 ///
@@ -87,6 +88,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Check again, from signed data and the committee file alone, what nodes recorded and a settlement worker settled.
+    #[command(after_help = VERIFY_STATUS, long_about = VERIFY_ABOUT)]
+    Verify(VerifyArguments),
     /// Look into the journal of a node or of a settlement worker; nothing is changed, and it may be running.
     #[command(subcommand, after_help = JOURNAL_STATUS)]
     Journal(JournalCommand),
@@ -234,6 +238,7 @@ pub fn main() -> ExitCode {
         Command::FairOrder { input, json } => {
             fair_order::run(&input, json.as_deref()).map(|()| true)
         }
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Journal(command) => inspect::run(&command),
     };
     match done {
@@ -513,6 +518,19 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
 
 const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \
 2 bad input, or the machine lacks something, said in one sentence.";
+
+const VERIFY_ABOUT: &str = "Check again, from signed data and the committee file alone, what nodes recorded and a settlement worker settled.
+
+A node's journal holds every signed vertex that it accepted, every envelope, and every batch that it opened. From the \
+vertices the order is computed once more; from the envelopes, and what was published with each, every reveal; from these, \
+every header, and the chain of their hashes. Several journals must give one chain, and a worker's journal must hold that \
+chain, each batch once. No key is needed and nothing is believed but the committee file. The folder may be in use.
+
+What cannot be computed again is said: where a journal begins with a snapshot, or its node took over a state after it had \
+been away.";
+
+const VERIFY_STATUS: &str = "Exit status: 0 everything holds; 1 something does not: the first thing is named with its batch, \
+entry, rule and file; 2 there is no journal or committee file, or it cannot be read.";
 
 const JOURNAL_STATUS: &str = "Exit status: 0 the journal is whole (a tail that a crash tore is: the next start cuts it); \
 1 it is not; 2 there is none, or it cannot be read or judged.";

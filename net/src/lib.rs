@@ -21,6 +21,7 @@ pub mod session;
 pub mod settle;
 pub mod stage;
 pub mod testnet;
+pub mod verify;
 
 #[cfg(test)]
 mod disk_full_tests;

@@ -21,3 +21,5 @@ mod links;
 mod runs;
 #[path = "command_line/sandbox.rs"]
 mod sandbox;
+#[path = "command_line/verify.rs"]
+mod verify;

@@ -75,7 +75,7 @@ fn a_row_states_a_bound_only_with_its_very_value() {
 fn every_flag_of_localnet_and_testnet_stands_in_the_command_reference() {
     let readme = readme();
     let of_journal = ["journal inspect", "journal check"];
-    for command in ["localnet", "testnet", "node", "settle"]
+    for command in ["localnet", "testnet", "node", "settle", "verify"]
         .iter()
         .chain(&of_journal)
     {

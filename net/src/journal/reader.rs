@@ -111,7 +111,7 @@ impl JournalReader {
     /// Goes on at the record with this number, before anything is read: segments before it are not looked at.
     ///
     /// Errors: a segment cannot be read, or what [`try_next`](Self::try_next) says of those that are.
-    pub(super) fn seek(&mut self, number: u64) -> Result<(), JournalError> {
+    pub(crate) fn seek(&mut self, number: u64) -> Result<(), JournalError> {
         let mut at = None;
         for (place, index) in self.ahead.iter().enumerate() {
             let header = read_header(&segment_path(&self.folder, *index))?;

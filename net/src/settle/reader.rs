@@ -9,6 +9,7 @@ use fairlane_engine::batch::{
     BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchError, BatchHeader, BatchView, access,
     archive_len_max, validate,
 };
+use fairlane_engine::types::{ChainId, RollupId};
 use rkyv::util::AlignedVec;
 
 use super::SettleError;
@@ -141,6 +142,11 @@ impl SettleReader {
     /// Header of the last batch read.
     pub const fn last(&self) -> Option<&BatchHeader> {
         self.last.as_ref()
+    }
+
+    /// Chain and rollup that it is of; none in a file without a head.
+    pub fn identity(&self) -> Option<(ChainId, RollupId)> {
+        self.head.map(|head| (head.chain_id, head.rollup_id))
     }
 
     pub(super) const fn head(&self) -> Option<FileHead> {
