@@ -12,6 +12,7 @@ extern crate self as fairlane_engine;
 
 pub mod admit;
 pub mod batch;
+pub mod certificate;
 pub mod commit;
 pub mod committee;
 pub mod config;
