@@ -119,6 +119,10 @@ counters! {
     evidence,
     /// Peers' vertices that name another header hash than ours for the same batch: alarm.
     divergence,
+    /// Certificates recorded.
+    certificates,
+    /// Certificates of batches that are not opened, or too old to compare: not recorded.
+    certificates_unplaced,
     /// Requests sent because this node was behind.
     sync_requests,
     /// Parts of checkpoints and batches sent to peers that were behind.

@@ -97,6 +97,8 @@ pub enum Record {
     State(Arc<[u8]>),
     /// Part of an own snapshot; see [`SnapshotPart`].
     Snapshot(Arc<[u8]>),
+    /// A [`crate::certificate::Certificate`], encoded, of a batch that is recorded before it.
+    Certificate(Arc<[u8]>),
 }
 
 impl Record {
@@ -111,7 +113,8 @@ impl Record {
             | Self::Share(body)
             | Self::Evidence(body)
             | Self::State(body)
-            | Self::Snapshot(body) => body,
+            | Self::Snapshot(body)
+            | Self::Certificate(body) => body,
         }
     }
 }

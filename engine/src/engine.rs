@@ -41,6 +41,7 @@ use crate::admit::local_order::LocalOrder;
 use crate::admit::refusal::Refusal;
 use crate::admit::table::{CLIENTS_AN_ENVELOPE_MAX, EnvelopeTable, Phase};
 use crate::batch::header::BatchHeader;
+use crate::certificate::Certificate;
 use crate::commit::history::SubDag;
 use crate::commit::sequence::Committer;
 use crate::committee::Committee;
@@ -112,6 +113,8 @@ pub struct Engine {
     /// Records of the journal: those that were there at the start, and every one since.
     records: u64,
     header_hashes: VecDeque<(BatchSeq, Sha256Hash)>,
+    /// Of the last batch opened, in this life or before.
+    newest_header: Option<BatchHeader>,
     evidence: EvidenceBook,
     /// How many proofs the DAG had when they were last taken over.
     dag_faults_seen: usize,
@@ -250,6 +253,7 @@ impl Engine {
             consensus_time: epoch_start,
             records: 0,
             header_hashes: VecDeque::new(),
+            newest_header: None,
             evidence: EvidenceBook::default(),
             dag_faults_seen: 0,
             checkpoints: Checkpoints::default(),
@@ -303,6 +307,7 @@ impl Engine {
             Input::WantPart { from, want } => self.on_want_part(from, want, effects),
             Input::Part { from, part } => self.on_part(now, from, &part, effects),
             Input::Loaded { item, bytes } => self.on_loaded(item, bytes, effects),
+            Input::Certified { certificate } => self.on_certified(&certificate, effects),
             Input::PeerUp { peer } => {
                 self.peers_up.insert(peer);
                 self.pushed[peer.as_usize()] = NOTHING_PUSHED;
@@ -435,7 +440,22 @@ impl Engine {
             self.header_hashes.pop_front();
         }
         self.header_hashes.push_back((seq, header.hash()));
+        self.newest_header = Some(*header);
         self.checkpoints.on_settled(header);
+    }
+
+    /// A certificate of an own batch. One that names another header than ours proves that q authorities disagree with this
+    /// node: it is not recorded.
+    fn on_certified(&mut self, certificate: &Certificate, effects: &mut Vec<Effect>) {
+        match self.header_hash(certificate.header.seq) {
+            Some(hash) if hash == certificate.header.hash => {
+                self.counters.certificates += 1;
+                let bytes = certificate.encode();
+                self.persist(Record::Certificate(bytes.as_slice().into()), effects);
+            }
+            Some(_) => self.counters.divergence += 1,
+            None => self.counters.certificates_unplaced += 1,
+        }
     }
 
     /// The newest settled checkpoint, while this node has one.
@@ -446,6 +466,11 @@ impl Engine {
     /// The next batch that will be opened: all below are settled, and are not opened again.
     pub fn next_open_seq(&self) -> BatchSeq {
         BatchSeq(self.settled().0)
+    }
+
+    /// The header of the last batch opened, in this life or, where the records tell, before.
+    pub const fn newest_header(&self) -> Option<&BatchHeader> {
+        self.newest_header.as_ref()
     }
 
     /// Whether the next own vertex waits for something from outside, the disk or peers, and not for its time: then

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::certificate::Certificate;
 use crate::dag::{VerifiedVertex, VertexRef};
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
@@ -114,6 +115,11 @@ pub enum Input {
         item: Item,
         /// Encoded headers, or an archive; none when it is not there.
         bytes: Option<Arc<[u8]>>,
+    },
+    /// The shell has put together a certificate of a batch that is opened, and has verified it: it is recorded.
+    Certified {
+        /// The certificate.
+        certificate: Certificate,
     },
     /// A link to a peer was established: what it missed is pushed again.
     PeerUp {

@@ -198,6 +198,7 @@ impl Verifier {
             Record::Evidence(bytes) => self.take_evidence(bytes),
             Record::State(bytes) => self.take_state(bytes),
             Record::Snapshot(bytes) => self.take_snapshot(bytes),
+            Record::Certificate(_) => Ok(()),
         }
     }
 

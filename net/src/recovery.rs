@@ -145,6 +145,7 @@ pub(crate) fn to_engine(kind: Kind, body: Arc<[u8]>) -> Record {
         Kind::Evidence => Record::Evidence(body),
         Kind::State => Record::State(body),
         Kind::Snapshot => Record::Snapshot(body),
+        Kind::Certificate => Record::Certificate(body),
         Kind::Header | Kind::Durable => unreachable!("the reader gives no records of its own"),
     }
 }
@@ -161,6 +162,7 @@ pub(crate) fn to_journal(record: Record) -> (Kind, Arc<[u8]>) {
         Record::Evidence(body) => (Kind::Evidence, body),
         Record::State(body) => (Kind::State, body),
         Record::Snapshot(body) => (Kind::Snapshot, body),
+        Record::Certificate(body) => (Kind::Certificate, body),
     }
 }
 

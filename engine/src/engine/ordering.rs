@@ -256,18 +256,18 @@ impl Engine {
         let Some(last) = settled.count.checked_sub(1) else {
             return;
         };
-        let Some((first, _)) = self.header_hashes.front() else {
-            return;
-        };
-        let Some(at) = last.checked_sub(first.0) else {
-            return;
-        };
-        let ours = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.header_hashes.get(at));
-        if ours.is_some_and(|(_, hash)| *hash != settled.hash) {
+        let ours = self.header_hash(BatchSeq(last));
+        if ours.is_some_and(|hash| hash != settled.hash) {
             self.counters.divergence += 1;
         }
+    }
+
+    /// Hash of the header of an opened batch, while it is kept.
+    pub(super) fn header_hash(&self, seq: BatchSeq) -> Option<Sha256Hash> {
+        let (first, _) = self.header_hashes.front()?;
+        let at = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
+        let (_, hash) = self.header_hashes.get(at)?;
+        Some(*hash)
     }
 
     /// Gives what is asked for; to a peer that lacks more than that, also the oldest that it lacks: asking round by round

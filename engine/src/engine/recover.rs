@@ -206,8 +206,9 @@ impl Replay {
                 Ok(())
             }
             Record::State(bytes) => self.take_state(record, &bytes),
-            // Whoever starts here has started from another, or from the beginning. Shares are for who checks batches.
-            Record::Snapshot(_) | Record::Share(_) => Ok(()),
+            // Whoever starts here has started from another, or from the beginning. Shares are for who checks batches, a
+            // certificate is of a batch whose record stands before it: nothing here follows from them.
+            Record::Snapshot(_) | Record::Share(_) | Record::Certificate(_) => Ok(()),
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     State = 10,
     /// Part of an own snapshot.
     Snapshot = 11,
+    /// A certificate, of a batch that is recorded before it.
+    Certificate = 12,
     /// A share message of a batch with void entries, its proof checked.
     Share = 13,
 }
@@ -45,6 +47,7 @@ impl Kind {
         Self::Evidence,
         Self::State,
         Self::Snapshot,
+        Self::Certificate,
         Self::Share,
     ];
 
@@ -314,7 +317,7 @@ mod tests {
             assert_eq!(Kind::from_code(kind.code()), Some(kind));
         }
         assert_eq!(Kind::from_code(0), None);
-        assert_eq!(Kind::from_code(12), None);
+        assert_eq!(Kind::from_code(13), None);
     }
 
     #[test]

@@ -356,7 +356,11 @@ impl World {
                 let index = chain::anchor_index(bytes);
                 self.checks.latency.on_committed(index, self.now_us);
             }
-            Record::Envelope(_) | Record::Batch(_) | Record::Share(_) | Record::Snapshot(_) => {}
+            Record::Envelope(_)
+            | Record::Batch(_)
+            | Record::Share(_)
+            | Record::Snapshot(_)
+            | Record::Certificate(_) => {}
             Record::State(_) => self.checks.chain.on_state(node),
             Record::Evidence(bytes) => self.judge_evidence(node, bytes),
         }
