@@ -19,6 +19,7 @@
 
 mod aggregate;
 mod cert;
+pub mod evm;
 mod key;
 mod keys;
 
