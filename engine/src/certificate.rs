@@ -18,13 +18,17 @@
 //! Cost: one pairing equation a verification; measured by `cargo bench -p fairlane-bench --bench certificate`.
 
 mod aggregate;
+mod cadence;
 mod cert;
+mod collect;
 pub mod evm;
 mod key;
 mod keys;
 
 pub use aggregate::{Aggregated, aggregate};
+pub use cadence::Cadence;
 pub use cert::{CERTIFICATE_LEN, Certificate, CertificateError, CertifiedHeader};
+pub use collect::{Collector, CollectorCounts, UNCERTIFIED_MAX, VOUCHES_A_MEMBER_MAX, Vouch};
 pub use key::{
     CertificateKey, CertificateSecret, POSSESSION_DST, Possession, SIGNATURE_DST, SignatureBytes,
 };

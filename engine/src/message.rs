@@ -51,6 +51,10 @@ pub enum PeerMessage {
     },
 }
 
+/// Kind of a [`crate::certificate::Vouch`]. Not a [`PeerMessage`]: certificates are no affair of the engine's, so the shell
+/// takes these out before.
+pub const VOUCH_KIND: u8 = 0x4d;
+
 /// Vertices that one request may name.
 pub const WANT_VERTICES_MAX: u32 = 256;
 /// Envelopes that one request may name.
@@ -265,6 +269,7 @@ mod tests {
     #[test]
     fn unknown_kinds_truncated_and_trailing_bytes_are_refused() {
         assert!(PeerMessage::decode(0x7f, &[]).is_err());
+        assert!(PeerMessage::decode(VOUCH_KIND, &[]).is_err());
         assert!(PeerMessage::decode(kind::WANT_SHARE, &[0; 7]).is_err());
         assert!(PeerMessage::decode(kind::WANT_SHARE, &[0; 9]).is_err());
         assert!(PeerMessage::decode(kind::WANT_ENVELOPES, &[0, 0, 0, 1, 5]).is_err());

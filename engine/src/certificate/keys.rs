@@ -76,6 +76,14 @@ pub enum CertificateKeysError {
     /// No authority, or too many.
     #[error(transparent)]
     Size(#[from] CommitteeError),
+    /// Not one an authority.
+    #[error("{keys} certificate keys for {authorities} authorities")]
+    Count {
+        /// How many keys.
+        keys: usize,
+        /// How many authorities.
+        authorities: u32,
+    },
     /// The bytes are no key.
     #[error("the certificate key of {0} is not a point of G2's subgroup, or is the identity")]
     Key(AuthorityIndex),
