@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::certificate::{CertificateKeys, CertificateKeysError, KEY_LEN, Possession};
 use crate::dkg::{KeyPlan, SessionError};
 use crate::ed25519::StrictVerifier;
 use crate::types::{AUTHORITIES_MAX, AuthorityIndex, ChainId, Epoch, RollupId, TimestampUs};
@@ -85,6 +86,9 @@ pub struct Parameters {
     /// The first anchor at or past each multiple of so many rounds is a checkpoint. From 8 to
     /// [`CHECKPOINT_INTERVAL_LIMIT`].
     pub checkpoint_interval_rounds: u64,
+    /// The last batch in each such stretch of consensus time is certified, microseconds. From 1,000 to
+    /// [`CERTIFICATE_INTERVAL_US_LIMIT`].
+    pub certificate_interval_us: u64,
 }
 
 impl Default for Parameters {
@@ -97,6 +101,7 @@ impl Default for Parameters {
             // As G: what a node must keep for one that returns is then at most three times its DAG, and one that returns
             // has at most that many rounds to go over.
             checkpoint_interval_rounds: 256,
+            certificate_interval_us: 100_000,
         }
     }
 }
@@ -125,6 +130,8 @@ pub struct Committee {
     pub rollups: Vec<Rollup>,
     /// How the committee makes its sealing keys; none where a dealer makes the only one.
     pub(crate) key_plan: Option<Arc<KeyPlan>>,
+    /// What its certificates are checked with; none where nobody certifies.
+    certificate_keys: Option<Arc<CertificateKeys>>,
     signing_keys: Vec<VerifyingKey>,
     /// One a key, shared by copies of this committee: each keeps a table from its first use.
     verifiers: Arc<[StrictVerifier]>,
@@ -158,7 +165,9 @@ impl Committee {
             && parameters.gc_depth_rounds >= 8
             && (1..=VERTEX_ENTRIES_LIMIT).contains(&parameters.vertex_entries_max)
             && (1..=LEADER_RETURN_LIMIT).contains(&parameters.leader_return_anchors)
-            && (8..=CHECKPOINT_INTERVAL_LIMIT).contains(&parameters.checkpoint_interval_rounds);
+            && (8..=CHECKPOINT_INTERVAL_LIMIT).contains(&parameters.checkpoint_interval_rounds)
+            && (CERTIFICATE_INTERVAL_US_MIN..=CERTIFICATE_INTERVAL_US_LIMIT)
+                .contains(&parameters.certificate_interval_us);
         if !in_range {
             return Err(CommitteeError::Parameters);
         }
@@ -171,6 +180,7 @@ impl Committee {
             parameters,
             rollups,
             key_plan: None,
+            certificate_keys: None,
             signing_keys,
             thresholds,
         })
@@ -195,6 +205,30 @@ impl Committee {
     /// How the committee makes its sealing keys, if it does.
     pub fn key_plan(&self) -> Option<&KeyPlan> {
         self.key_plan.as_deref()
+    }
+
+    /// The same committee, which certifies its batches: a key and its proof of possession for each member, by index.
+    ///
+    /// Errors: not one an authority; the first that does not hold.
+    pub fn with_certificate_keys(
+        mut self,
+        encoded: &[([u8; KEY_LEN], Possession)],
+    ) -> Result<Self, CertificateKeysError> {
+        let authorities = self.thresholds.authorities();
+        if encoded.len() != authorities as usize {
+            return Err(CertificateKeysError::Count {
+                keys: encoded.len(),
+                authorities,
+            });
+        }
+        let keys = CertificateKeys::new(self.chain_id, self.epoch, encoded)?;
+        self.certificate_keys = Some(Arc::new(keys));
+        Ok(self)
+    }
+
+    /// What its certificates are checked with, if it certifies.
+    pub const fn certificate_keys(&self) -> Option<&Arc<CertificateKeys>> {
+        self.certificate_keys.as_ref()
     }
 
     /// Sizes and thresholds.
@@ -232,6 +266,12 @@ pub const LEADER_RETURN_LIMIT: u32 = 65_536;
 /// Largest `checkpoint_interval_rounds`: what is kept for nodes that return grows with it.
 pub const CHECKPOINT_INTERVAL_LIMIT: u64 = 65_536;
 
+/// Longest `certificate_interval_us`.
+pub const CERTIFICATE_INTERVAL_US_LIMIT: u64 = 60_000_000;
+
+/// Shortest `certificate_interval_us`: a signature takes some 0.15 ms.
+pub const CERTIFICATE_INTERVAL_US_MIN: u64 = 1_000;
+
 /// Why a committee cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitteeError {
@@ -246,7 +286,7 @@ pub enum CommitteeError {
     DuplicateRollup,
     /// A parameter is out of range.
     #[error(
-        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}, leader_return_anchors 1 to {LEADER_RETURN_LIMIT}, checkpoint_interval_rounds 8 to {CHECKPOINT_INTERVAL_LIMIT}"
+        "a parameter is out of range: deferral_cap from 1, gc_depth_rounds from 8, vertex_entries_max 1 to {VERTEX_ENTRIES_LIMIT}, leader_return_anchors 1 to {LEADER_RETURN_LIMIT}, checkpoint_interval_rounds 8 to {CHECKPOINT_INTERVAL_LIMIT}, certificate_interval_us {CERTIFICATE_INTERVAL_US_MIN} to {CERTIFICATE_INTERVAL_US_LIMIT}"
     )]
     Parameters,
 }
@@ -254,6 +294,7 @@ pub enum CommitteeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::CertificateSecret;
 
     #[test]
     fn thresholds_hold_their_laws_from_1_to_100() {
@@ -267,6 +308,36 @@ mod tests {
             assert!(q > 2 * f && v == f + 1 && v <= q);
             assert_eq!(t.members().count() as u32, n);
         }
+    }
+
+    #[test]
+    fn a_committee_certifies_with_one_key_a_member() {
+        let signing = |index: u8| ed25519_dalek::SigningKey::from_bytes(&[index + 1; 32]);
+        let committee = Committee::new(
+            ChainId(1),
+            Epoch(0),
+            TimestampUs(0),
+            Parameters::default(),
+            Vec::new(),
+            (0..4).map(|index| signing(index).verifying_key()).collect(),
+        )
+        .unwrap();
+        assert!(committee.certificate_keys().is_none());
+        let secrets = (0..4u8).map(|index| CertificateSecret::generate(&[index; 32]));
+        let encoded: Vec<_> = secrets
+            .map(|secret| (secret.public().bytes(), secret.possession()))
+            .collect();
+        let short = committee.clone().with_certificate_keys(&encoded[..3]);
+        assert!(matches!(
+            short.unwrap_err(),
+            CertificateKeysError::Count {
+                keys: 3,
+                authorities: 4
+            }
+        ));
+        let committee = committee.with_certificate_keys(&encoded).unwrap();
+        let keys = committee.certificate_keys().unwrap();
+        assert_eq!((keys.chain_id(), keys.epoch()), (ChainId(1), Epoch(0)));
     }
 
     #[test]

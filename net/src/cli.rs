@@ -409,8 +409,11 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
 
 fn make_keys(out: &std::path::Path) -> anyhow::Result<()> {
     localnet::check_absent_or_empty(out)?;
-    let entropy = [system_entropy()?, system_entropy()?, system_entropy()?].map(Zeroizing::new);
-    founding::make_keys(out, [&*entropy[0], &*entropy[1], &*entropy[2]])?;
+    let mut entropy = [[0; 32]; 4].map(Zeroizing::new);
+    for bytes in &mut entropy {
+        **bytes = system_entropy()?;
+    }
+    founding::make_keys(out, entropy.each_ref().map(|bytes| &**bytes))?;
     println!(
         "tell the others: {}",
         out.join(founding::AUTHORITY_FILE).display()

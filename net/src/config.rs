@@ -47,6 +47,8 @@ pub struct NodeConfig {
     pub signing_key: String,
     /// Hex of the 32-byte X25519 secret key of the links to the other authorities.
     pub link_key: String,
+    /// Hex of the 32-byte BLS12-381 secret key of certificates.
+    pub certificate_key: String,
     /// Hex of this authority's share of the committee's sealing key, where a dealer made that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_share: Option<String>,
@@ -260,6 +262,7 @@ mod tests {
             data: "node-3".into(),
             signing_key: "00".repeat(32),
             link_key: "02".repeat(32),
+            certificate_key: "03".repeat(32),
             key_share: Some("01".repeat(32)),
             decryption_key: None,
             durability: Durability::Async,

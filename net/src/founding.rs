@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
+use fairlane_engine::certificate::{CertificateKey, CertificateSecret, KEY_LEN, Possession};
 use fairlane_engine::committee::{Committee, Parameters, Rollup};
 use fairlane_engine::dkg::{DecryptionKey, EncryptionKey, KeyPlan, WINDOW_ANCHORS};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
@@ -31,6 +32,10 @@ pub struct AuthorityFile {
     pub signing_key: String,
     /// X25519 key of links, 32 bytes in hexadecimal.
     pub link_key: String,
+    /// BLS12-381 key of certificates, 96 bytes in hexadecimal.
+    pub certificate_key: String,
+    /// Shows that its secret is known, 48 bytes in hexadecimal.
+    pub certificate_possession: String,
     /// E_i, 32 bytes in hexadecimal.
     pub encryption_key: String,
 }
@@ -41,6 +46,7 @@ pub struct AuthorityFile {
 struct SecretFile {
     signing_key: String,
     link_key: String,
+    certificate_key: String,
     decryption_key: String,
 }
 
@@ -72,21 +78,28 @@ pub fn parse_founder(text: &str) -> Result<Founder, String> {
 /// Makes one authority's own keys in `out`: `authority.json`, and `secret.toml` for its owner only.
 ///
 /// `entropy` are 32 uniformly random bytes for each key. Errors: the file system; nothing is written over.
-pub fn make_keys(out: &Path, [signing, link, decryption]: [&[u8; 32]; 3]) -> anyhow::Result<()> {
-    let (signing, link, decryption) = (
+pub fn make_keys(
+    out: &Path,
+    [signing, link, decryption, certificate]: [&[u8; 32]; 4],
+) -> anyhow::Result<()> {
+    let (signing, link, decryption, certificate) = (
         SigningKey::from_bytes(signing),
         LinkSecret::from_bytes(link),
         DecryptionKey::generate(decryption),
+        CertificateSecret::generate(certificate),
     );
     let public = AuthorityFile {
         version: FILE_VERSION,
         signing_key: hex::encode(signing.verifying_key().to_bytes()),
         link_key: hex::encode(link.public()),
+        certificate_key: hex::encode(certificate.public().bytes()),
+        certificate_possession: hex::encode(certificate.possession().0),
         encryption_key: hex::encode(decryption.public().bytes()),
     };
     let secret = SecretFile {
         signing_key: hex::encode(signing.to_bytes()),
         link_key: hex::encode(link.bytes()),
+        certificate_key: hex::encode(certificate.to_bytes().as_slice()),
         decryption_key: hex::encode(decryption.to_bytes().as_slice()),
     };
     std::fs::create_dir_all(out)?;
@@ -109,12 +122,13 @@ pub fn found(
     founders: &[Founder],
 ) -> anyhow::Result<Roster> {
     let (mut signing_keys, mut link_keys) = (Vec::new(), Vec::new());
-    let mut encryption_keys = Vec::new();
+    let (mut encryption_keys, mut certificate_keys) = (Vec::new(), Vec::new());
     for founder in founders {
         let public = read_authority(&founder.file)?;
         signing_keys.push(public.signing);
         link_keys.push(public.link);
         encryption_keys.push(public.encryption);
+        certificate_keys.push(public.certificate);
     }
     let parameters = Parameters::default();
     let committee = Committee::new(
@@ -124,7 +138,8 @@ pub fn found(
         parameters,
         rollups,
         signing_keys,
-    )?;
+    )?
+    .with_certificate_keys(&certificate_keys)?;
     let plan = KeyPlan {
         encryption_keys,
         threshold: committee.thresholds().quorum(),
@@ -146,6 +161,7 @@ struct PublicKeys {
     signing: VerifyingKey,
     link: [u8; LINK_KEY_LEN],
     encryption: EncryptionKey,
+    certificate: ([u8; KEY_LEN], Possession),
 }
 
 fn read_authority(path: &Path) -> anyhow::Result<PublicKeys> {
@@ -157,20 +173,35 @@ fn read_authority(path: &Path) -> anyhow::Result<PublicKeys> {
         file.version == FILE_VERSION,
         wrong(format!("version {} is unknown", file.version))
     );
-    let bytes = |text: &str| {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).ok()?;
-        Some(bytes)
-    };
-    let signing = bytes(&file.signing_key).and_then(|key| VerifyingKey::from_bytes(&key).ok());
-    let link = bytes(&file.link_key);
-    let encryption = bytes(&file.encryption_key).and_then(|key| EncryptionKey::decode(&key));
+    let signing = from_hex(&file.signing_key).and_then(|key| VerifyingKey::from_bytes(&key).ok());
+    let link = from_hex(&file.link_key);
+    let encryption = from_hex(&file.encryption_key).and_then(|key| EncryptionKey::decode(&key));
+    let certificate = from_hex(&file.certificate_key);
+    let certificate = certificate.and_then(|bytes| Some((bytes, CertificateKey::decode(&bytes)?)));
+    let (certificate, key) = certificate
+        .ok_or_else(|| wrong("certificate_key is not a point of G2's subgroup".into()))?;
+    let possession = from_hex(&file.certificate_possession).map(Possession);
+    let possession = possession
+        .filter(|possession| key.is_possessed(possession))
+        .ok_or_else(|| {
+            wrong(
+                "certificate_possession does not show that the secret of certificate_key is known"
+                    .into(),
+            )
+        })?;
     Ok(PublicKeys {
         signing: signing.ok_or_else(|| wrong("signing_key is not an Ed25519 key".into()))?,
         link: link.ok_or_else(|| wrong("link_key is not 32 bytes in hexadecimal".into()))?,
         encryption: encryption
             .ok_or_else(|| wrong("encryption_key is not a valid point".into()))?,
+        certificate: (certificate, possession),
     })
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Writes `node.toml`, and `settle-ROLLUP.toml` for each rollup, beside the secrets in `keys`; gives the authority's index.
@@ -197,6 +228,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         data: PathBuf::from("node"),
         signing_key: secret.signing_key,
         link_key: secret.link_key,
+        certificate_key: secret.certificate_key,
         key_share: None,
         decryption_key: Some(secret.decryption_key),
         durability: Durability::Sync,
@@ -239,7 +271,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use fairlane_engine::committee::RollupPolicy;
-    use fairlane_engine::types::RollupId;
+    use fairlane_engine::types::{AuthorityIndex, RollupId};
 
     use super::*;
 
@@ -247,7 +279,8 @@ mod tests {
         (0..n)
             .map(|index| {
                 let out = folder.join(format!("authority-{index}"));
-                make_keys(&out, [&[index; 32], &[index + 50; 32], &[index + 100; 32]]).unwrap();
+                let entropy = [0, 50, 100, 150].map(|more| [index + more; 32]);
+                make_keys(&out, entropy.each_ref()).unwrap();
                 let file = out.join(AUTHORITY_FILE);
                 let port = 7000 + 2 * u16::from(index);
                 let text = format!("{},127.0.0.1:{port},127.0.0.1:{}", file.display(), port + 1);
@@ -285,6 +318,12 @@ mod tests {
             let secrets = [config.decryption_key.unwrap(), config.signing_key];
             assert!(secrets.iter().all(|secret| !json.contains(secret)));
             assert!(!json.contains(&config.link_key));
+            assert!(!json.contains(&config.certificate_key));
+            let certificate = from_hex(&config.certificate_key).unwrap();
+            let certificate = CertificateSecret::from_bytes(&certificate).unwrap();
+            let published = roster.committee.certificate_keys().unwrap();
+            let published = published.find(AuthorityIndex(index)).unwrap();
+            assert_eq!(certificate.public(), *published);
             let link = hex::decode(config.link_key).unwrap().try_into().unwrap();
             let public = LinkSecret::from_bytes(&link).public();
             assert_eq!(roster.link_keys[usize::from(index)], public);
@@ -310,9 +349,27 @@ mod tests {
         assert!(found_here(&founders).is_err());
         let again = make_keys(
             &folder.path().join("authority-0"),
-            [&[1; 32], &[2; 32], &[3; 32]],
+            [&[1; 32], &[2; 32], &[3; 32], &[4; 32]],
         );
         assert!(again.is_err(), "keys are not written over");
+    }
+
+    #[test]
+    fn an_authority_that_shows_no_possession_of_its_certificate_key_is_refused_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let founders = founders(folder.path(), 4);
+        let read = |founder: &Founder| -> AuthorityFile {
+            serde_json::from_str(&std::fs::read_to_string(&founder.file).unwrap()).unwrap()
+        };
+        let mut rogue = read(&founders[1]);
+        rogue.certificate_possession = read(&founders[0]).certificate_possession;
+        let text = serde_json::to_string(&rogue).unwrap();
+        std::fs::write(&founders[1].file, text).unwrap();
+        let refused = found_here(&founders).unwrap_err().to_string();
+        assert!(
+            refused.contains("authority-1/authority.json: certificate_possession does not show"),
+            "{refused}"
+        );
     }
 
     #[test]

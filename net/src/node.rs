@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::Roster;
+use fairlane_engine::certificate::CertificateSecret;
+use fairlane_engine::committee::Committee;
 use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
 use fairlane_engine::keyring::{CommitteeKey, EngineKeys};
 use fairlane_engine::seal::{EnvelopeVerifier, KeyShare, SealingKey};
@@ -120,6 +122,7 @@ impl Node {
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &roster, own, path)?;
         let link_keys = read_link_keys(&config, &roster, own, path)?;
+        read_certificate_secret(&config, &roster.committee, own, path)?;
         check_quotas(config.quotas)
             .map_err(|what| anyhow::anyhow!("{}: {what}", path.display()))?;
         let data = resolve(path, &config.data);
@@ -676,6 +679,26 @@ fn read_link_keys(
     let secret = LinkSecret::from_bytes(&*secret_of("link_key", &config.link_key).map_err(wrong)?);
     let keys = LinkKeys::new(&roster.committee, &roster.link_keys, own, secret);
     Ok(Arc::new(keys.map_err(|error| wrong(error.to_string()))?))
+}
+
+/// Errors: not the key that the committee file has for `own`.
+fn read_certificate_secret(
+    config: &NodeConfig,
+    committee: &Committee,
+    own: AuthorityIndex,
+    path: &Path,
+) -> anyhow::Result<CertificateSecret> {
+    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
+    let bytes = secret_of("certificate_key", &config.certificate_key);
+    let bytes = bytes.map_err(|what| wrong(&what))?;
+    let secret = CertificateSecret::from_bytes(&bytes);
+    let secret = secret.ok_or_else(|| wrong("certificate_key is not a valid key"))?;
+    let keys = committee.certificate_keys();
+    anyhow::ensure!(
+        keys.and_then(|keys| keys.find(own)) == Some(&secret.public()),
+        wrong("certificate_key is not the key of this authority in the committee file")
+    );
+    Ok(secret)
 }
 
 fn secret_of(name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, String> {

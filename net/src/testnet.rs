@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
+use fairlane_engine::certificate::{CertificateKeysError, CertificateSecret};
 use fairlane_engine::committee::{Committee, CommitteeError, Parameters, Rollup};
 use fairlane_engine::dkg::{DecryptionKey, KeyPlan, SessionError, WINDOW_ANCHORS};
 use fairlane_engine::seal::{KeyError, KeyShare, deal};
@@ -59,6 +60,7 @@ pub struct TestnetPlan {
 struct Secrets {
     signing: SigningKey,
     link: LinkSecret,
+    certificate: CertificateSecret,
     share: Option<KeyShare>,
     decryption: Option<DecryptionKey>,
 }
@@ -109,6 +111,7 @@ fn make(
         secrets.push(Secrets {
             signing: SigningKey::from_bytes(&entropy()?),
             link: LinkSecret::from_bytes(&entropy()?),
+            certificate: CertificateSecret::generate(&entropy()?),
             share: None,
             decryption: None,
         });
@@ -122,6 +125,11 @@ fn make(
         plan.rollups.clone(),
         signing_keys.collect(),
     )?;
+    let certificate_keys: Vec<_> = secrets
+        .iter()
+        .map(|of| (of.certificate.public().bytes(), of.certificate.possession()))
+        .collect();
+    committee = committee.with_certificate_keys(&certificate_keys)?;
     let thresholds = committee.thresholds();
     let (n, t) = (thresholds.authorities(), thresholds.quorum());
     let mut sealing_key = None;
@@ -166,6 +174,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         data: PathBuf::from(format!("node-{index}")),
         signing_key: hex::encode(secrets.signing.to_bytes()),
         link_key: hex::encode(secrets.link.bytes()),
+        certificate_key: hex::encode(secrets.certificate.to_bytes().as_slice()),
         key_share: share
             .as_ref()
             .map(|share| hex::encode(share.to_bytes().as_slice())),
@@ -226,6 +235,9 @@ pub enum TestnetError {
     /// The committee cannot be.
     #[error(transparent)]
     Committee(#[from] CommitteeError),
+    /// Its certificate keys cannot be.
+    #[error(transparent)]
+    Certificates(#[from] CertificateKeysError),
     /// Its key cannot be.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -258,7 +270,7 @@ mod tests {
 
     use fairlane_client::committee_file::Directory;
     use fairlane_engine::committee::RollupPolicy;
-    use fairlane_engine::types::RollupId;
+    use fairlane_engine::types::{AuthorityIndex, RollupId};
 
     use super::*;
     use crate::config::read_toml;
@@ -308,6 +320,11 @@ mod tests {
             let link = hex::decode(config.link_key).unwrap().try_into().unwrap();
             let public = LinkSecret::from_bytes(&link).public();
             assert_eq!(loaded.link_keys[index], public);
+            let certificate = hex::decode(config.certificate_key).unwrap();
+            let certificate = CertificateSecret::from_bytes(&certificate.try_into().unwrap());
+            let published = loaded.committee.certificate_keys().unwrap();
+            let published = published.find(AuthorityIndex(index as u8)).unwrap();
+            assert_eq!(certificate.unwrap().public(), *published);
             let bytes = hex::decode(config.key_share.unwrap()).unwrap();
             let share = KeyShare::from_bytes(&loaded.sealing_key, &bytes).unwrap();
             assert_eq!(share.author().as_usize(), index);

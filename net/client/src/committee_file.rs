@@ -2,9 +2,9 @@
 //!
 //! One JSON object, public, the same for clients, nodes and workers:
 //! `{version: 1, chain_id, epoch, epoch_start_us, parameters: {deferral_cap, gc_depth_rounds, vertex_entries_max,
-//! leader_return_anchors, checkpoint_interval_rounds}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}],
-//! authorities: [{index, signing_key, link_key, verification_share, client_address, peer_address}]}`; keys and ids in
-//! hexadecimal, addresses as `ip:port`.
+//! leader_return_anchors, checkpoint_interval_rounds, certificate_interval_us}, reveal_threshold, committee_key, key_id, rollups: [{id, policy}],
+//! authorities: [{index, signing_key, link_key, certificate_key, certificate_possession, verification_share, client_address,
+//! peer_address}]}`; keys and ids in hexadecimal, addresses as `ip:port`.
 //!
 //! A committee that makes its key itself has `key_generation: {window_anchors, renew_us}` and an `encryption_key` for each
 //! authority. Its file has no `committee_key`, `key_id` and `verification_share` before the key is made, and these and
@@ -12,7 +12,7 @@
 //! of its time: clients learn of those after it from the nodes.
 //!
 //! Invariant: a [`Directory`] holds only what was checked: keys are points, shares and committee key belong together,
-//! the key id is theirs, indices count from 0, no key, rollup or address stands twice. (Whether a link key is one at all, its
+//! the key id is theirs, who publishes a certificate key possesses it, indices count from 0, no key, rollup or address stands twice. (Whether a link key is one at all, its
 //! user finds out.) Unknown fields are refused: a
 //! misspelt parameter must not quietly become its default.
 
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use ed25519_dalek::VerifyingKey;
+use fairlane_engine::certificate::{CertificateKeysError, Possession};
 use fairlane_engine::committee::{Committee, CommitteeError, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::dkg::{EncryptionKey, KeyPlan, SessionError};
 use fairlane_engine::seal::{KeyError, SealingKey};
@@ -74,6 +75,8 @@ pub struct ParametersPart {
     pub leader_return_anchors: u32,
     /// Rounds from checkpoint to checkpoint.
     pub checkpoint_interval_rounds: u64,
+    /// Consensus time from certificate to certificate, microseconds.
+    pub certificate_interval_us: u64,
 }
 
 /// How the committee makes its key; see [`KeyPlan`].
@@ -114,6 +117,12 @@ pub struct AuthorityPart {
     /// X25519 key of its links to the other authorities, 32 bytes in hexadecimal. Every file has it.
     #[serde(default)]
     pub link_key: Option<String>,
+    /// BLS12-381 key of its certificates' signatures, 96 bytes in hexadecimal. Every file has it.
+    #[serde(default)]
+    pub certificate_key: Option<String>,
+    /// Shows that it knows that key's secret, 48 bytes in hexadecimal. Every file has it.
+    #[serde(default)]
+    pub certificate_possession: Option<String>,
     /// X_i, 32 bytes in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification_share: Option<String>,
@@ -253,6 +262,12 @@ impl CommitteeFile {
         let share_of = |author| Some(hex::encode(key?.verification_share(author)?.bytes()));
         let encryption_key_of =
             |author: AuthorityIndex| plan?.encryption_keys.get(author.as_usize());
+        let certificate_keys: Vec<_> = committee.certificate_keys().map_or_else(Vec::new, |keys| {
+            keys.iter()
+                .map(|(key, possession)| (hex::encode(key.bytes()), hex::encode(possession.0)))
+                .collect()
+        });
+        let certificate_key_of = |author: AuthorityIndex| certificate_keys.get(author.as_usize());
         let parameters = &committee.parameters;
         let authorities = committee
             .thresholds()
@@ -271,6 +286,7 @@ impl CommitteeFile {
                 vertex_entries_max: parameters.vertex_entries_max,
                 leader_return_anchors: parameters.leader_return_anchors,
                 checkpoint_interval_rounds: parameters.checkpoint_interval_rounds,
+                certificate_interval_us: parameters.certificate_interval_us,
             },
             reveal_threshold: threshold.unwrap_or(committee.thresholds().quorum()),
             committee_key: key.map(|key| hex::encode(key.committee_key().bytes())),
@@ -296,6 +312,9 @@ impl CommitteeFile {
                         index: index.0,
                         signing_key: hex::encode(signing_key.to_bytes()),
                         link_key: Some(hex::encode(link_key)),
+                        certificate_key: certificate_key_of(index).map(|(key, _)| key.clone()),
+                        certificate_possession: certificate_key_of(index)
+                            .map(|(_, possession)| possession.clone()),
                         verification_share: share_of(index),
                         encryption_key: encryption_key_of(index)
                             .map(|key| hex::encode(key.bytes())),
@@ -329,7 +348,7 @@ impl CommitteeFile {
             );
             return Err(field_error("version", reason));
         }
-        let committee = self.committee()?;
+        let committee = self.with_certificate_keys(self.committee()?)?;
         let committee = match self.key_generation {
             Some(part) => self.with_key_plan(committee, part)?,
             None => committee,
@@ -400,6 +419,7 @@ impl CommitteeFile {
             vertex_entries_max: self.parameters.vertex_entries_max,
             leader_return_anchors: self.parameters.leader_return_anchors,
             checkpoint_interval_rounds: self.parameters.checkpoint_interval_rounds,
+            certificate_interval_us: self.parameters.certificate_interval_us,
         };
         Committee::new(
             ChainId(self.chain_id),
@@ -416,6 +436,37 @@ impl CommitteeFile {
                 CommitteeError::Parameters => "parameters",
             };
             field_error(field, error.to_string())
+        })
+    }
+
+    fn with_certificate_keys(&self, committee: Committee) -> Result<Committee, CommitteeFileError> {
+        let mut encoded = Vec::new();
+        for (place, authority) in self.authorities.iter().enumerate() {
+            let key = made_here(place, "certificate_key", &authority.certificate_key)?;
+            let name = "certificate_possession";
+            let possession = made_here(place, name, &authority.certificate_possession)?;
+            encoded.push((key, Possession(possession)));
+        }
+        committee.with_certificate_keys(&encoded).map_err(|error| {
+            let (author, name, reason) = match error {
+                CertificateKeysError::Key(author) => (
+                    author,
+                    "certificate_key",
+                    "is not a point of G2's subgroup, or is the identity",
+                ),
+                CertificateKeysError::Possession(author) => (
+                    author,
+                    "certificate_possession",
+                    "does not show that the secret of certificate_key is known",
+                ),
+                CertificateKeysError::Twice(author) => {
+                    (author, "certificate_key", "is another authority's, too")
+                }
+                CertificateKeysError::Size(_) | CertificateKeysError::Count { .. } => {
+                    return field_error("authorities", error.to_string());
+                }
+            };
+            field_error(&in_authority(author.as_usize(), name), reason.to_owned())
         })
     }
 
@@ -463,12 +514,9 @@ impl CommitteeFile {
     fn link_keys(&self) -> Result<Vec<[u8; LINK_KEY_LEN]>, CommitteeFileError> {
         let mut keys: Vec<[u8; LINK_KEY_LEN]> = Vec::new();
         for (place, authority) in self.authorities.iter().enumerate() {
-            let field = in_authority(place, "link_key");
-            let text = authority.link_key.as_deref();
-            let missing = || "is missing; make the keys and this file again".to_owned();
-            let text = text.ok_or_else(|| field_error(&field, missing()))?;
-            let key = from_hex(&field, text)?;
+            let key = made_here(place, "link_key", &authority.link_key)?;
             if keys.contains(&key) {
+                let field = in_authority(place, "link_key");
                 let reason = "is another authority's, too".to_owned();
                 return Err(field_error(&field, reason));
             }
@@ -543,6 +591,18 @@ fn field_error(field: &str, reason: String) -> CommitteeFileError {
 fn there<'a>(field: &str, text: &'a Option<String>) -> Result<&'a str, CommitteeFileError> {
     let text = text.as_deref();
     text.ok_or_else(|| field_error(field, "is missing".to_owned()))
+}
+
+/// What every authority makes for itself, whoever makes the file.
+fn made_here<const N: usize>(
+    place: usize,
+    name: &str,
+    text: &Option<String>,
+) -> Result<[u8; N], CommitteeFileError> {
+    let field = in_authority(place, name);
+    let missing = || "is missing; make the keys and this file again".to_owned();
+    let text = text.as_deref();
+    from_hex(&field, text.ok_or_else(|| field_error(&field, missing()))?)
 }
 
 fn in_authority(place: usize, name: &str) -> String {

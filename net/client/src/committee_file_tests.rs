@@ -1,6 +1,7 @@
 //! A file round trip, and one refusal for each thing that can be wrong.
 
 use ed25519_dalek::SigningKey;
+use fairlane_engine::certificate::CertificateSecret;
 use fairlane_engine::dkg::DecryptionKey;
 use fairlane_engine::seal::deal;
 
@@ -25,8 +26,13 @@ fn directory() -> Directory {
         client: SocketAddr::from(([127, 0, 0, 1], 7_000 + index)),
         peer: SocketAddr::from(([127, 0, 0, 1], 8_000 + index)),
     });
+    let certificate_keys: Vec<_> = (0..4u8)
+        .map(|index| CertificateSecret::generate(&[index; 32]))
+        .map(|secret| (secret.public().bytes(), secret.possession()))
+        .collect();
+    let committee = committee.unwrap();
     Directory {
-        committee: committee.unwrap(),
+        committee: committee.with_certificate_keys(&certificate_keys).unwrap(),
         sealing_key,
         addresses: addresses.collect(),
         link_keys: (0..4u8).map(|index| [index + 60; 32]).collect(),
@@ -58,6 +64,10 @@ fn a_file_reads_back_as_the_same_directory() {
     assert_eq!(read.sealing_key, written.sealing_key);
     assert_eq!(read.addresses, written.addresses);
     assert_eq!(read.link_keys, written.link_keys);
+    assert_eq!(
+        read.committee.certificate_keys(),
+        written.committee.certificate_keys()
+    );
     assert_eq!(
         read.committee.signing_keys(),
         written.committee.signing_keys()
@@ -132,6 +142,44 @@ fn every_field_that_does_not_hold_is_named() {
             |json| {
                 let authority = json["authorities"][2].as_object_mut().unwrap();
                 authority.remove("link_key");
+            },
+        ),
+        (
+            "authorities[1].certificate_key: is missing; make the keys and this file again",
+            |json| {
+                let authority = json["authorities"][1].as_object_mut().unwrap();
+                authority.remove("certificate_key");
+            },
+        ),
+        ("authorities[1].certificate_key: is not 96 bytes", |json| {
+            json["authorities"][1]["certificate_key"] = "00".into()
+        }),
+        (
+            "authorities[1].certificate_key: is not a point of G2's subgroup, or is the identity",
+            |json| {
+                json["authorities"][1]["certificate_key"] = format!("c0{}", "00".repeat(95)).into();
+            },
+        ),
+        (
+            "authorities[3].certificate_key: is another authority's, too",
+            |json| {
+                for name in ["certificate_key", "certificate_possession"] {
+                    json["authorities"][3][name] = json["authorities"][1][name].clone();
+                }
+            },
+        ),
+        (
+            "authorities[1].certificate_possession: is missing; make the keys and this file again",
+            |json| {
+                let authority = json["authorities"][1].as_object_mut().unwrap();
+                authority.remove("certificate_possession");
+            },
+        ),
+        (
+            "authorities[1].certificate_possession: does not show that the secret of certificate_key is known",
+            |json| {
+                let another = json["authorities"][0]["certificate_possession"].clone();
+                json["authorities"][1]["certificate_possession"] = another;
             },
         ),
         ("authorities[2].link_key: is not 32 bytes", |json| {

@@ -160,6 +160,7 @@ fn context_of(committee: &Committee, publics: &[[u8; LINK_KEY_LEN]]) -> [u8; 32]
         .u32(parameters.vertex_entries_max)
         .u32(parameters.leader_return_anchors)
         .u64(parameters.checkpoint_interval_rounds)
+        .u64(parameters.certificate_interval_us)
         .count_u32(committee.rollups.len());
     for rollup in &committee.rollups {
         writer.u64(rollup.id.0).u8(match rollup.policy {
@@ -171,6 +172,11 @@ fn context_of(committee: &Committee, publics: &[[u8; LINK_KEY_LEN]]) -> [u8; 32]
     writer.count_u32(publics.len());
     for (signing, link) in committee.signing_keys().iter().zip(publics) {
         writer.bytes(signing.as_bytes()).bytes(link);
+    }
+    if let Some(keys) = committee.certificate_keys() {
+        for (key, _) in keys.iter() {
+            writer.bytes(&key.bytes());
+        }
     }
     if let Some(plan) = committee.key_plan() {
         writer

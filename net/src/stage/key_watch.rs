@@ -158,6 +158,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use fairlane_client::committee_file::Addresses;
     use fairlane_client::protocol::{LENGTH_LEN, Notice};
+    use fairlane_engine::certificate::CertificateSecret;
     use fairlane_engine::committee::{Committee, Parameters};
     use fairlane_engine::config::EngineConfig;
     use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
@@ -177,6 +178,9 @@ mod tests {
         let keys = vec![signing.verifying_key()];
         let parameters = Parameters::default();
         let committee = Committee::new(chain, Epoch(0), start, parameters, vec![], keys);
+        let certificate = CertificateSecret::generate(&[5; 32]);
+        let certificate = (certificate.public().bytes(), certificate.possession());
+        let committee = committee.unwrap().with_certificate_keys(&[certificate]);
         let mut committee = committee.unwrap();
         if renews {
             let plan = KeyPlan {

@@ -214,6 +214,7 @@ fn a_node_refuses_keys_that_are_not_its_own_and_a_folder_of_somebody_else() {
     for (key, words) in [
         ("signing_key", "signing_key is not the key"),
         ("link_key", "link_key is not the key"),
+        ("certificate_key", "certificate_key is not the key"),
         ("key_share", "key_share is another authority's"),
     ] {
         let mut mixed = own.clone();

@@ -12,6 +12,7 @@ use fairlane_client::protocol::{
     encode_hello, encode_key, encode_ordered, encode_receipts, encode_settled, encode_submit,
     encode_welcome,
 };
+use fairlane_engine::certificate::CertificateSecret;
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
 use fairlane_engine::keyring::statement::{KeyStatement, sign_statement};
@@ -77,8 +78,13 @@ pub(crate) fn directory() -> Directory {
         client: SocketAddr::from(([127, 0, 0, 1], 7_000 + index)),
         peer: SocketAddr::from(([127, 0, 0, 1], 7_100 + index)),
     });
+    let certificate_keys: Vec<_> = (0..4u8)
+        .map(|index| CertificateSecret::generate(&[index + 1; 32]))
+        .map(|secret| (secret.public().bytes(), secret.possession()))
+        .collect();
+    let committee = committee.unwrap();
     Directory {
-        committee: committee.unwrap(),
+        committee: committee.with_certificate_keys(&certificate_keys).unwrap(),
         sealing_key,
         addresses: addresses.collect(),
         link_keys: (0..4u8).map(|index| [index + 60; 32]).collect(),
