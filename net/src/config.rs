@@ -55,6 +55,9 @@ pub struct NodeConfig {
     /// Hex of the 32-byte secret key that this authority receives its shares with, where the committee makes its key itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decryption_key: Option<String>,
+    /// Whether this node collects certificates also while no settlement worker is attached.
+    #[serde(default)]
+    pub certificates: bool,
     /// See [`Durability`].
     #[serde(default)]
     pub durability: Durability,
@@ -265,6 +268,7 @@ mod tests {
             certificate_key: "03".repeat(32),
             key_share: Some("01".repeat(32)),
             decryption_key: None,
+            certificates: true,
             durability: Durability::Async,
             backend: BackendName::Mio,
             journal_backend: AppendChoice::Auto,

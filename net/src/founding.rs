@@ -231,6 +231,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         certificate_key: secret.certificate_key,
         key_share: None,
         decryption_key: Some(secret.decryption_key),
+        certificates: false,
         durability: Durability::Sync,
         backend: BackendName::Auto,
         journal_backend: AppendChoice::default(),

@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod boot_mark;
+pub mod certifier;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -3,6 +3,7 @@
 //! ```text
 //! clients  --io_uring--> [io] --ring--> [core] --ring--> [journal] (write, fdatasync)
 //! peers   <--io_uring--> [io] <--ring-- [core] --shared memory--> settlement worker
+//!                                          ^--bounded channels--> [certifier] (signatures, pairings)
 //! ```
 //!
 //! Which stage has which thread and core is planned by `fairlane-tuning` and printed at start.
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::boot_mark::BootMark;
+use crate::certifier::{Certifier, CertifierCounts};
 use crate::config::{BackendName, NodeConfig, Quotas, resolve};
 use crate::control::Control;
 use crate::journal::{
@@ -37,6 +39,7 @@ use crate::journal::{
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::bucket::Allowance;
+use crate::stage::certificate_port::CertificatePort;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts, Standing};
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
@@ -94,6 +97,9 @@ pub struct NodeReport {
     /// Where it stood when it stopped.
     #[serde(default)]
     pub standing: Standing,
+    /// What was done about certificates.
+    #[serde(default)]
+    pub certificates: CertifierCounts,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -122,7 +128,7 @@ impl Node {
         let own = AuthorityIndex(config.index);
         let keys = read_keys(&config, &roster, own, path)?;
         let link_keys = read_link_keys(&config, &roster, own, path)?;
-        read_certificate_secret(&config, &roster.committee, own, path)?;
+        let certificate_secret = read_certificate_secret(&config, &roster.committee, own, path)?;
         check_quotas(config.quotas)
             .map_err(|what| anyhow::anyhow!("{}: {what}", path.display()))?;
         let data = resolve(path, &config.data);
@@ -138,6 +144,7 @@ impl Node {
             own,
             keys,
             link_keys,
+            certificate_secret,
             data,
             chosen,
             plan,
@@ -243,6 +250,7 @@ impl Figures {
             submissions_put_off: core.submissions_put_off,
             submissions_over_rate: core.submissions_over_rate,
             standing: core.standing,
+            certificates: core.certificates,
             cpu_us: process_cpu_us(),
         }
     }
@@ -275,6 +283,7 @@ struct Setup {
     own: AuthorityIndex,
     keys: EngineKeys,
     link_keys: Arc<LinkKeys>,
+    certificate_secret: CertificateSecret,
     data: PathBuf,
     chosen: Chosen,
     plan: CorePlan,
@@ -294,6 +303,7 @@ impl Setup {
             own,
             keys,
             link_keys,
+            certificate_secret,
             data,
             chosen,
             plan,
@@ -379,6 +389,22 @@ impl Setup {
             move || wake.wake()
         })?;
 
+        let certificate_keys = committee.certificate_keys().cloned();
+        let certificate_keys = certificate_keys.expect("its own key was found among them");
+        let certifier = Certifier::start(certificate_keys, own, certificate_secret, {
+            let wake = thread_of_core.clone();
+            move || wake.wake()
+        })?;
+        let mut certificates = CertificatePort::new(
+            certifier,
+            committee.parameters.certificate_interval_us,
+            committee.thresholds().authorities(),
+            config.certificates,
+        );
+        if let Some(header) = engine.0.newest_header() {
+            certificates.on_opened(header, clock());
+        }
+
         let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let (to_io, from_core) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
         let mut verifier = EnvelopeVerifier::without_keys(system_entropy()?);
@@ -406,6 +432,7 @@ impl Setup {
                 journal: JournalPort::new(journal, committee.epoch),
                 loader,
                 settle,
+                certificates,
                 keys: watch,
                 boot,
                 report: core_report.clone(),

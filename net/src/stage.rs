@@ -6,6 +6,7 @@
 
 pub mod bucket;
 mod catch_up_log;
+pub mod certificate_port;
 pub mod core;
 pub mod io;
 pub mod journal_port;

@@ -181,6 +181,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         decryption_key: decryption
             .as_ref()
             .map(|key| hex::encode(key.to_bytes().as_slice())),
+        certificates: false,
         durability: plan.durability,
         backend: plan.backend,
         journal_backend: plan.journal_backend,

@@ -9,6 +9,8 @@
 
 #[path = "command_line/bad_input.rs"]
 mod bad_input;
+#[path = "command_line/certificates.rs"]
+mod certificates;
 #[path = "command_line/clients.rs"]
 mod clients;
 #[path = "command_line/fair_order.rs"]

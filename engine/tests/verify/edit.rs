@@ -174,6 +174,7 @@ pub(crate) fn body_mut(record: &mut Record) -> &mut Arc<[u8]> {
         | Record::Anchor(body)
         | Record::Batch(body)
         | Record::Share(body)
+        | Record::Certificate(body)
         | Record::Evidence(body)
         | Record::State(body)
         | Record::Snapshot(body) => body,

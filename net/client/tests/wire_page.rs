@@ -30,11 +30,12 @@ use fairlane_client::receipt::Receipt;
 use fairlane_engine::admit::label_rules::{TIME_AHEAD_US_MAX, TIME_LEFT_US_MIN};
 use fairlane_engine::admit::table::CLIENTS_AN_ENVELOPE_MAX;
 use fairlane_engine::batch::{self, BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, Outcome, header};
+use fairlane_engine::certificate::CERTIFICATE_LEN;
 use fairlane_engine::committee::{LEADER_RETURN_LIMIT, VERTEX_ENTRIES_LIMIT};
 use fairlane_engine::dag::header::{POSITION_MAX, ROUND_MAX};
 use fairlane_engine::dag::{SignedHeader, VertexRef};
 use fairlane_engine::merkle::PATH_LEN_MAX;
-use fairlane_engine::message::{PeerMessage, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
+use fairlane_engine::message::{PeerMessage, VOUCH_KIND, WANT_ENVELOPES_MAX, WANT_VERTICES_MAX};
 use fairlane_engine::seal::share::SHARE_MESSAGE_OVERHEAD;
 use fairlane_engine::seal::{
     EncodedPoint, LABEL_LEN, SEALED_OVERHEAD, SHARES_MAX, ShareMessage, deal,
@@ -325,9 +326,20 @@ fn every_message_between_authorities_stands_on_the_page_with_its_kind() {
     ];
     let rows = messages
         .iter()
-        .map(|message| (format!("{:#04x}", message.kind()), name(message)));
+        .map(|message| (format!("{:#04x}", message.kind()), name(message)))
+        .chain([(format!("{VOUCH_KIND:#04x}"), "vouch")]);
     assert_eq!(pairs("Messages between authorities"), owned(rows));
 }
+
+const CERTIFICATE: Fields = &[
+    ("version", 1),
+    ("chain_id", 8),
+    ("epoch", 4),
+    ("seq", 8),
+    ("header_hash", 32),
+    ("signers", 16),
+    ("signature", 48),
+];
 
 #[test]
 fn every_layout_on_the_page_has_the_codes_offsets() {
@@ -344,6 +356,7 @@ fn every_layout_on_the_page_has_the_codes_offsets() {
         ("Signed vertex header", SIGNED_HEADER),
         ("Share message", share),
         ("Key statements", KEY_STATEMENT),
+        ("Certificates", CERTIFICATE),
     ];
     for (heading, fields) in layouts {
         let mut offset = 0;
@@ -369,6 +382,8 @@ fn every_layout_on_the_page_has_the_codes_offsets() {
         );
     }
     assert_eq!(LABEL.iter().map(|(_, len)| len).sum::<usize>(), LABEL_LEN);
+    let certificate = CERTIFICATE.iter().map(|(_, len)| len).sum::<usize>();
+    assert_eq!(certificate, CERTIFICATE_LEN);
     assert_eq!(
         SIGNED_HEADER.iter().map(|(_, len)| len).sum::<usize>(),
         SignedHeader::LEN

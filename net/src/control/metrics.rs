@@ -44,6 +44,7 @@ impl Collector for Snapshot {
         self.encode_clients(&mut lines)?;
         self.encode_peers(&mut lines)?;
         self.encode_journal(&mut lines)?;
+        self.encode_certificates(&mut lines)?;
         let steps = self.report.steps.named();
         let seconds = steps.map(|(name, step)| (name, step.ns as f64 / 1e9));
         lines.family_f64(
@@ -164,6 +165,37 @@ impl Snapshot {
         )?;
         let help = "Messages of authorities let go of while it was full";
         lines.counter("journal_disk_full_let_go", help, full.let_go)
+    }
+}
+
+impl Snapshot {
+    fn encode_certificates(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        let counts = &self.report.certificates;
+        let words = [
+            ("signed", counts.signed),
+            ("skipped", counts.skipped),
+            ("dropped", counts.dropped),
+            ("taken", counts.collected.taken),
+            ("late", counts.collected.late),
+            ("bad", counts.collected.bad),
+            ("contradicting", counts.collected.contradictions),
+        ];
+        let help = "Words for certificates, own and others', by what became of them";
+        lines.family("certificate_words", help, "outcome", &words)?;
+        let made = counts.collected.made;
+        lines.counter("certificates", "Certificates made", made)?;
+        let passed = counts.collected.passed_over;
+        lines.counter(
+            "certificates_passed_over",
+            "Signed batches covered by a later one",
+            passed,
+        )?;
+        let seconds = counts.cpu_us as f64 / 1e6;
+        lines.counter_f64(
+            "certificate_cpu_seconds",
+            "Processor time of certificates",
+            seconds,
+        )
     }
 }
 

@@ -147,6 +147,10 @@ fn every_figure_of_the_report_is_a_metric() {
         disk_full: numbered(&CoreReport::default().disk_full, &mut next),
         ..CoreReport::default()
     };
+    core.certificates = numbered(&core.certificates, &mut next);
+    // It is told in seconds.
+    core.certificates.cpu_us = 0;
+    let told_otherwise = next;
     let counts = [
         &mut core.submissions_refused,
         &mut core.submissions_put_off,
@@ -162,7 +166,7 @@ fn every_figure_of_the_report_is_a_metric() {
         *count = next;
     }
     let text = metrics::encode(&figures(core, io));
-    for expected in 7_000_001..=next {
+    for expected in (7_000_001..=next).filter(|number| *number != told_otherwise) {
         let found = text
             .lines()
             .any(|line| line.ends_with(&format!(" {expected}")));

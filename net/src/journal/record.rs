@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Header,
         Self::Durable,
         Self::Envelope,

@@ -224,6 +224,24 @@ impl Report {
         sum
     }
 
+    /// What certificates cost: the thread of each node that signs and, where they are wanted, collects.
+    fn write_certificates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = || self.node_reports.iter().map(|node| node.certificates);
+        let made = counts().map(|counts| counts.collected.made).max();
+        let cpu_us: u64 = counts().map(|counts| counts.cpu_us).sum();
+        let (Some(made), Some(signed)) = (made, counts().map(|counts| counts.signed).max()) else {
+            return Ok(());
+        };
+        let available_s = self.wall_s.max(f64::MIN_POSITIVE) * self.cores as f64;
+        writeln!(
+            f,
+            "certificates: {made} made of {signed} batches signed; all nodes together {:.1} ms of processor time, {:.2} % of {} cores",
+            cpu_us as f64 / 1e3,
+            cpu_us as f64 / 1e4 / available_s,
+            self.cores
+        )
+    }
+
     /// What the journals of the surviving nodes took, a mean node's.
     fn write_journal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes = self.node_reports.len();
@@ -358,6 +376,7 @@ impl fmt::Display for Report {
         )?;
         write_steps(f, &self.steps(), self.node_reports.len())?;
         self.write_journal(f)?;
+        self.write_certificates(f)?;
         writeln!(f, "\nprocessor seconds in {:.1} s", self.wall_s)?;
         for process in &self.processes {
             writeln!(f, "  {:<22}{:>7.2}", process.name, process.cpu_s)?;

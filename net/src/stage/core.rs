@@ -24,13 +24,14 @@ use fairlane_engine::engine::{Engine, UNOPENED_MAX};
 use fairlane_engine::evidence::Evidence;
 use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::intake::{self, Rubbish, RubbishCounts};
-use fairlane_engine::message::PeerMessage;
+use fairlane_engine::message::{PeerMessage, VOUCH_KIND};
 use fairlane_engine::reveal::OpenedBatch;
 use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
 
 use super::bucket::{Allowance, Bucket};
 use super::catch_up_log::CatchUpLog;
+use super::certificate_port::{CertificatePort, Next};
 use super::journal_port::JournalPort;
 use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
@@ -41,6 +42,7 @@ use super::standings::Standings;
 use super::stats::CoreSteps;
 use super::{Fatal, Polled, Stage, WakeCell, clock};
 use crate::boot_mark::BootMark;
+use crate::certifier::CertifierCounts;
 use crate::frame;
 use crate::journal::{BatchLoader, JournalStats};
 use crate::recovery::to_journal;
@@ -86,6 +88,8 @@ pub struct CoreReport {
     pub journal: JournalStats,
     /// What a full disk did.
     pub disk_full: DiskFullCounts,
+    /// What was done about certificates.
+    pub certificates: CertifierCounts,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -134,6 +138,8 @@ pub struct CorePorts {
     pub loader: BatchLoader,
     /// The settlement worker.
     pub settle: SettlePort,
+    /// Signs batches and collects certificates.
+    pub certificates: CertificatePort,
     /// Follows the keys.
     pub keys: KeyWatch,
     /// Says whether the disk may lose what counts as durable.
@@ -224,6 +230,12 @@ impl CoreStage {
                     screened += 1;
                     self.screen(now, ClientTag { connection, tag }, bytes);
                 }
+                ToCore::Peer { from, kind, body } if kind == VOUCH_KIND => {
+                    let taken = self.ports.certificates.on_vouch(from, &body, now);
+                    if taken.is_err() {
+                        self.on_rubbish(now, from, Rubbish::Message);
+                    }
+                }
                 ToCore::Peer { kind, .. }
                     if self.ports.journal.is_backlogged() && !PeerMessage::is_request(kind) =>
                 {
@@ -240,7 +252,13 @@ impl CoreStage {
                     self.standings.forget(connection);
                     self.outbox.remove_client(connection);
                 }
-                ToCore::PeerUp { peer } => self.input(now, Input::PeerUp { peer }),
+                ToCore::PeerUp { peer } => {
+                    self.input(now, Input::PeerUp { peer });
+                    if let Some(bytes) = self.ports.certificates.on_peer_up() {
+                        let (to, is_bulk) = (peer, false);
+                        self.send(FromCore::ToPeer { to, is_bulk, bytes });
+                    }
+                }
                 ToCore::PeerDown { peer } => self.input(now, Input::PeerDown { peer }),
             }
         }
@@ -379,13 +397,14 @@ impl CoreStage {
     }
 
     /// Opens what is ready, straight into the settlement ring when a worker is attached.
-    fn open_batches(&mut self) -> bool {
+    fn open_batches(&mut self, now: TimestampUs) -> bool {
         let mut opened_any = false;
         while let Some(len) = self.engine.ready_len_max() {
             let start = Instant::now();
-            if self.open_one(len).is_none() {
+            let Some(opened) = self.open_one(len) else {
                 break;
-            }
+            };
+            self.ports.certificates.on_opened(&opened.header, now);
             self.report.batches += 1;
             self.report.steps.open.add_since(start, 1);
             opened_any = true;
@@ -408,6 +427,20 @@ impl CoreStage {
         }
         self.scratch.resize(len.max(self.scratch.len()), 0);
         self.engine.open_next(&mut self.scratch, &mut self.effects)
+    }
+
+    /// Sends own words, has certificates recorded; gives when the next batch is to be signed.
+    fn certify(&mut self, now: TimestampUs) -> Result<Option<TimestampUs>, Fatal> {
+        let has_worker = self.ports.settle.is_attached();
+        let sign_at = self.ports.certificates.poll(now, has_worker);
+        while let Some(next) = self.ports.certificates.try_take() {
+            match next {
+                Next::Send(bytes) => self.send(FromCore::ToPeers { bytes }),
+                Next::Record(certificate) => self.input(now, Input::Certified { certificate }),
+            }
+        }
+        self.carry_out()?;
+        Ok(sign_at)
     }
 
     /// Hands on what was decided: answers and frames to the IO stage, records to the journal.
@@ -483,6 +516,7 @@ impl CoreStage {
         self.report.engine = counters;
         self.report.round = self.engine.round();
         self.report.journal = self.ports.journal.stats();
+        self.report.certificates = self.ports.certificates.counts();
         if let Ok(mut report) = self.ports.report.try_lock() {
             report.clone_from(&self.report);
         }
@@ -532,8 +566,9 @@ impl Stage for CoreStage {
         self.engine.advance_reveal(now, &mut self.effects);
         self.report.steps.reveal.add_since(start, 1);
         self.carry_out()?;
-        let opened = self.open_batches();
+        let opened = self.open_batches(now);
         self.carry_out()?;
+        let sign_at = self.certify(now)?;
         self.tell_settled();
         let opened_count = self.engine.next_open_seq().0;
         let feed_at = self.ports.settle.poll(now, opened_count);
@@ -551,6 +586,7 @@ impl Stage for CoreStage {
             .into_iter()
             .chain(flush_at)
             .chain(feed_at)
+            .chain(sign_at)
             .min();
         Ok(match self.engine.is_eager(now) {
             true => Polled::Eager(deadline),

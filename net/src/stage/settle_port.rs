@@ -133,6 +133,11 @@ impl SettlePort {
         matches!(self.source, Source::Live)
     }
 
+    /// Whether a worker is there.
+    pub fn is_attached(&self) -> bool {
+        self.server.as_ref().is_some_and(SettleServer::is_attached)
+    }
+
     /// Room for an archive of at most `len_max` bytes; none while the worker is too far behind.
     pub fn reserve(&mut self, len_max: usize) -> Option<&mut [u8]> {
         self.producer.reserve(len_max)
