@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use fairlane_client::committee_file::{Addresses, CommitteeFile};
+use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
+use fairlane_engine::certificate::CertificateKeys;
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{ChainId, RollupId};
 use fairlane_loadgen::duration::parse_duration;
@@ -20,7 +21,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use zeroize::Zeroizing;
 
-use crate::config::{self, BackendName, Timers};
+use crate::config::{self, BackendName, FinalityName, Timers};
 use crate::fair_order;
 use crate::founding::{self, Founder};
 use crate::inspect::{self, JournalCommand};
@@ -145,6 +146,9 @@ struct LocalnetArguments {
     /// Settle beside authority I [default: the first that is never killed].
     #[arg(long, value_name = "I")]
     settle_at: Option<u8>,
+    /// What makes a batch final for the settlement worker: its own node's word, or a certificate of a quorum.
+    #[arg(long, value_enum, default_value_t)]
+    finality: FinalityName,
     /// Listen on the ports from P on, two for each authority [default: free ones].
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
@@ -331,6 +335,7 @@ impl LocalnetArguments {
             kills: self.kill,
             restarts: self.restart,
             settle_at: self.settle_at,
+            finality: self.finality,
             base_port: self.base_port,
             data: self.data,
             json: self.json,
@@ -391,6 +396,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         retention_bytes: config::retention_bytes(),
         timers: Timers::default(),
         settle_node: 0,
+        finality: FinalityName::Node,
         dkg: false,
         renew_us: None,
     };
@@ -490,9 +496,11 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
         chain_id: ChainId(config.chain_id),
         rollup_id: RollupId(config.rollup),
         sink_folder: config::resolve(path, &config.data),
+        certificate_keys: certificate_keys(path, &config)?,
     };
-    let mut sink =
+    let sink =
         crate::settle::JournalSink::open(&worker.sink_folder, worker.chain_id, worker.rollup_id)?;
+    let mut sink = sink.with_finality(worker.finality());
     let (mut attached, mut said) = (false, String::new());
     while !stop.load(Ordering::Acquire) {
         let ran = crate::settle::run_with(&worker, &mut sink, &stop, || {
@@ -517,6 +525,26 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
         std::thread::sleep(RECONNECT_AFTER);
     }
     Ok(())
+}
+
+/// What a worker that waits for certificates checks them with. Errors: the committee file, or it is of another chain.
+fn certificate_keys(
+    path: &std::path::Path,
+    config: &config::SettleConfig,
+) -> anyhow::Result<Option<Arc<CertificateKeys>>> {
+    if config.finality == FinalityName::Node {
+        return Ok(None);
+    }
+    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
+    let committee = config.committee.as_ref();
+    let committee = committee
+        .ok_or_else(|| wrong("finality = \"certificate\" needs committee, the committee file"))?;
+    let roster = Roster::load(&config::resolve(path, committee))?;
+    anyhow::ensure!(
+        roster.committee.chain_id.0 == config.chain_id,
+        wrong("the committee file is of another chain")
+    );
+    Ok(roster.committee.certificate_keys().cloned())
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \

@@ -188,6 +188,23 @@ pub struct SettleConfig {
     pub socket: PathBuf,
     /// Folder of the sink's journal.
     pub data: PathBuf,
+    /// See [`FinalityName`].
+    #[serde(default)]
+    pub finality: FinalityName,
+    /// The committee file, which certificates are checked with; needed where they are waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committee: Option<PathBuf>,
+}
+
+/// Whose word makes a batch final for a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum FinalityName {
+    /// Its own node's.
+    #[default]
+    Node,
+    /// A certificate's: q authorities', whatever the own node says.
+    Certificate,
 }
 
 /// Reads a TOML file. Errors are one sentence with the file, and the line where there is one.

@@ -15,8 +15,8 @@ use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    BackendName, NodeConfig, Quotas, SettleConfig, Timers, read_toml, retention_bytes,
-    retention_unsettled_bytes,
+    BackendName, FinalityName, NodeConfig, Quotas, SettleConfig, Timers, read_toml,
+    retention_bytes, retention_unsettled_bytes,
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::{LINK_KEY_LEN, LinkSecret};
@@ -251,6 +251,8 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
             rollup,
             socket: socket.clone(),
             data: PathBuf::from(format!("settle-{rollup}")),
+            finality: FinalityName::Node,
+            committee: Some(committee.canonicalize()?),
         };
         let path = keys.join(format!("settle-{rollup}.toml"));
         write_secret(&path, &to_toml(&config))?;

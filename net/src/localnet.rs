@@ -31,7 +31,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::{BackendName, Timers};
+use crate::config::{BackendName, FinalityName, Timers};
 use crate::journal::{AppendChoice, Durability};
 use crate::node::{NodeReport, REPORT_FILE};
 use crate::stage::clock;
@@ -71,6 +71,8 @@ pub struct LocalnetPlan {
     pub restarts: Vec<(u8, Duration)>,
     /// Beside which authority the settlement worker works; none: the first that is never killed.
     pub settle_at: Option<u8>,
+    /// What makes a batch final for the worker.
+    pub finality: FinalityName,
     /// First of the ports; none: free ones.
     pub base_port: Option<u16>,
     /// The data folder; none: a temporary one.
@@ -228,6 +230,7 @@ impl Network {
             retention_bytes: 0,
             timers: plan.timers,
             settle_node: usize::from(settle_node),
+            finality: plan.finality,
             dkg: plan.dkg || plan.new_key_every.is_some(),
             renew_us: plan.new_key_every.map(|every| every.as_micros() as u64),
         };

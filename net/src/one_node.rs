@@ -13,7 +13,7 @@ use fairlane_engine::seal::{Envelope, EnvelopeKind};
 use fairlane_engine::types::{AuthorityIndex, ChainId, Entry, RollupId};
 use tempfile::TempDir;
 
-use crate::config::{BackendName, Timers};
+use crate::config::{BackendName, FinalityName, Timers};
 use crate::journal::{AppendChoice, Durability};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
@@ -50,6 +50,7 @@ impl OneNode {
             journal_backend: AppendChoice::default(),
             timers: Timers::default(),
             settle_node: 0,
+            finality: FinalityName::Node,
             dkg: false,
             renew_us: None,
             retention_bytes: 0,

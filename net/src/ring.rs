@@ -30,7 +30,7 @@ mod memory;
 mod pass;
 mod producer;
 
-pub use consumer::{Consumer, RingRecord};
+pub use consumer::{Consumer, RecordKind, RingRecord};
 pub use pass::{FDS_MAX, receive_fds, send_fds};
 pub use producer::{Producer, RingFds, RingWatch, create};
 
@@ -110,9 +110,11 @@ impl RecordHeader {
 const KIND_DATA: u32 = 0xFA1A_0001;
 /// Nothing but the rest of the ring up to its end.
 const KIND_SKIP: u32 = 0xFA1A_0002;
+/// A record that carries a certificate of a batch before it.
+const KIND_CERTIFICATE: u32 = 0xFA1A_0003;
 
 /// "FAIRRING" and the version of the layout.
-const MAGIC: u64 = u64::from_be_bytes(*b"FAIRRNG\x01");
+const MAGIC: u64 = u64::from_be_bytes(*b"FAIRRNG\x02");
 /// One page before the records, and the whole cursor mapping.
 const PAGE_LEN: u64 = 4096;
 

@@ -14,7 +14,9 @@
 //! I2 a batch is settled after the sink's sync that covers it, never before; then the cursor moves, then the node is told.
 //! I3 each batch is validated against its header, and each header against the one before (hash chain), so what stands in
 //!    the sink is one chain whatever node it came from.
-//! I4 the worker trusts its own node for memory, the node trusts the worker for nothing.
+//! I4 where certificates are waited for, a batch is final, and the node and its clients are told that it is settled, only
+//!    when a certificate that the worker has verified covers it and is synced behind it. Until then it is kept.
+//! I5 the worker trusts its own node for memory, the node trusts the worker for nothing.
 
 mod fault;
 mod handshake;
@@ -28,13 +30,14 @@ mod worker;
 use std::path::PathBuf;
 
 use fairlane_engine::batch::{BatchError, BatchHeader, BatchView};
+use fairlane_engine::certificate::Certificate;
 use fairlane_engine::types::{BatchSeq, ChainId, RollupId};
 use fairlane_engine::wire::DecodeError;
 
 use crate::journal::JournalError;
 use crate::ring::RingError;
 
-pub use journal_sink::JournalSink;
+pub use journal_sink::{JournalSink, UNCOVERED_MAX};
 pub use reader::{SettleReader, SettledBatch};
 pub use server::{ServerConfig, SettleServer};
 pub use sink_format::Finality;
@@ -56,6 +59,19 @@ pub trait Sink {
     /// One above the seq of the last settled batch; 0 at the start.
     fn settled_count(&self) -> u64 {
         self.settled().map_or(0, |header| header.seq.0 + 1)
+    }
+
+    /// Takes a certificate that holds; what it covers is final after the next [`sync`](Self::sync). False when it covers
+    /// nothing that waits for one, which is so for sinks that wait for none.
+    ///
+    /// Errors: it is of another batch than was appended under its seq.
+    fn certify(&mut self, _certificate: &Certificate) -> Result<bool, SettleError> {
+        Ok(false)
+    }
+
+    /// One above the seq of the last batch that is settled and final; what is settled is, where nobody waits for more.
+    fn final_count(&self) -> u64 {
+        self.settled_count()
     }
 }
 
@@ -102,6 +118,9 @@ pub enum SettleError {
         /// What does not fit.
         reason: &'static str,
     },
+    /// A certificate does not hold.
+    #[error("the node handed on a certificate that does not hold: {0}")]
+    Certificate(String),
     /// The sink's file belongs to another chain or rollup.
     #[error(
         "{} says at byte 16 that it is of rollup {} of chain {}, and this worker settles rollup {} of chain {}: choose another folder",
@@ -148,5 +167,7 @@ fn settled_name(settled: Option<BatchSeq>) -> String {
 mod corruption_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod finality_tests;
 #[cfg(test)]
 mod tests;

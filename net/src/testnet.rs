@@ -20,7 +20,7 @@ use fairlane_engine::seal::{KeyError, KeyShare, deal};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
 use crate::config::{
-    BackendName, NodeConfig, Quotas, SettleConfig, Timers, retention_unsettled_bytes,
+    BackendName, FinalityName, NodeConfig, Quotas, SettleConfig, Timers, retention_unsettled_bytes,
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
@@ -50,6 +50,8 @@ pub struct TestnetPlan {
     pub timers: Timers,
     /// The node that settlement workers attach to.
     pub settle_node: usize,
+    /// For every worker.
+    pub finality: FinalityName,
     /// Nobody deals: the committee makes its sealing key at its first start.
     pub dkg: bool,
     /// And the next one so long after each, microseconds; none: it keeps its key.
@@ -94,6 +96,8 @@ pub fn write(
             rollup: rollup.id.0,
             socket: settle_socket(plan.settle_node),
             data: PathBuf::from(format!("settle-{}", rollup.id.0)),
+            finality: plan.finality,
+            committee: Some(PathBuf::from(COMMITTEE_FILE)),
         };
         let path = out.join(format!("settle-{}.toml", rollup.id.0));
         write_secret(&path, &to_toml(&config)).map_err(io(&path))?;
@@ -298,6 +302,7 @@ mod tests {
             retention_bytes: 0,
             timers: Timers::default(),
             settle_node: 0,
+            finality: FinalityName::Node,
             dkg: false,
             renew_us: None,
         }

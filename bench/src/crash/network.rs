@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{AuthorityIndex, ChainId, RollupId};
-use fairlane_net::config::{BackendName, Timers};
+use fairlane_net::config::{BackendName, FinalityName, Timers};
 use fairlane_net::journal::AppendChoice;
 use fairlane_net::localnet::children::Process;
 use fairlane_net::stage::clock;
@@ -65,6 +65,7 @@ impl Network {
                 ..Timers::default()
             },
             settle_node: setting.settle_node.into(),
+            finality: FinalityName::Node,
             dkg: false,
             renew_us: None,
             retention_bytes: 0,

@@ -6,16 +6,27 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::memory::{Mapping, received_memfd};
 use super::{
-    CAPACITY_AT, CAPACITY_MAX, CAPACITY_MIN, HEAD_AT, KIND_DATA, KIND_SKIP, MAGIC, MAGIC_AT,
-    NODE_PARKED_AT, PAGE_LEN, READER_PARKED_AT, RECORD_HEADER_LEN, RecordHeader, RingError,
-    SETTLED_AT, TAIL_AT,
+    CAPACITY_AT, CAPACITY_MAX, CAPACITY_MIN, HEAD_AT, KIND_CERTIFICATE, KIND_DATA, KIND_SKIP,
+    MAGIC, MAGIC_AT, NODE_PARKED_AT, PAGE_LEN, READER_PARKED_AT, RECORD_HEADER_LEN, RecordHeader,
+    RingError, SETTLED_AT, TAIL_AT,
 };
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A batch's archive.
+    Batch,
+    /// A certificate of a batch before it.
+    Certificate,
+}
 
 /// One record, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingRecord<'a> {
-    /// As the node committed it.
+    /// As the node committed it; of a certificate, one above the last batch before it.
     pub seq: u64,
+    /// What it holds.
+    pub kind: RecordKind,
     /// The record's bytes, at a 16-byte aligned address.
     pub bytes: &'a [u8],
 }
@@ -91,7 +102,7 @@ impl Consumer {
                     self.read = next;
                 }
                 Some(RecordHeader {
-                    kind: KIND_DATA,
+                    kind: kind @ (KIND_DATA | KIND_CERTIFICATE),
                     len,
                     seq,
                 }) => {
@@ -102,7 +113,11 @@ impl Consumer {
                     }
                     self.read = end;
                     let bytes = self.published(start, u64::from(len)).ok_or(impossible)?;
-                    return Ok(Some(RingRecord { seq, bytes }));
+                    let kind = match kind {
+                        KIND_CERTIFICATE => RecordKind::Certificate,
+                        _ => RecordKind::Batch,
+                    };
+                    return Ok(Some(RingRecord { seq, kind, bytes }));
                 }
                 Some(_) | None => return Err(impossible),
             }

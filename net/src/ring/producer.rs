@@ -10,9 +10,9 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::memory::{Mapping, seal_writes, sized_memfd};
 use super::{
-    CAPACITY_AT, CAPACITY_MAX, CAPACITY_MIN, HEAD_AT, KIND_DATA, KIND_SKIP, MAGIC, MAGIC_AT,
-    NODE_PARKED_AT, PAGE_LEN, READER_PARKED_AT, RECORD_HEADER_LEN, RecordHeader, RingError,
-    SETTLED_AT, TAIL_AT, record_len_max,
+    CAPACITY_AT, CAPACITY_MAX, CAPACITY_MIN, HEAD_AT, KIND_CERTIFICATE, KIND_DATA, KIND_SKIP,
+    MAGIC, MAGIC_AT, NODE_PARKED_AT, PAGE_LEN, READER_PARKED_AT, RECORD_HEADER_LEN, RecordHeader,
+    RingError, SETTLED_AT, TAIL_AT, record_len_max,
 };
 
 /// Makes a ring of `capacity` bytes of records; `first_seq` is the seq of the first record that will be committed.
@@ -120,6 +120,17 @@ impl Producer {
     /// `seq` must grow over the life of the ring. Panics without a reservation, when `len` is above it, or when `seq`
     /// does not grow: all three are bugs of the caller.
     pub fn commit(&mut self, seq: u64, len: usize) {
+        assert!(seq >= self.next_seq, "sequence numbers grow");
+        self.next_seq = seq + 1;
+        self.publish(KIND_DATA, seq, len);
+    }
+
+    /// Publishes them as a certificate of a record that was committed before. Panics as [`Self::commit`] does.
+    pub fn commit_certificate(&mut self, len: usize) {
+        self.publish(KIND_CERTIFICATE, self.next_seq, len);
+    }
+
+    fn publish(&mut self, kind: u32, seq: u64, len: usize) {
         let reservation = self
             .reservation
             .take()
@@ -130,7 +141,6 @@ impl Producer {
             len_max,
         } = reservation;
         assert!(len as u64 <= len_max, "a record fits its reservation");
-        assert!(seq >= self.next_seq, "sequence numbers grow");
         if skip > 0 {
             // Positions are multiples of the header's length, so at least a header fits before the end.
             let skip_len = u32::try_from(skip - RECORD_HEADER_LEN)
@@ -145,17 +155,12 @@ impl Producer {
         }
         let len =
             u32::try_from(len).expect("a record is at most half the ring, which is at most 4 GiB");
-        let header = RecordHeader {
-            len,
-            kind: KIND_DATA,
-            seq,
-        };
+        let header = RecordHeader { len, kind, seq };
         self.owned_mut(start, RECORD_HEADER_LEN)
             .copy_from_slice(&header.encode());
 
         let padded = u64::from(len).next_multiple_of(RECORD_HEADER_LEN);
         self.head = start + RECORD_HEADER_LEN + padded;
-        self.next_seq = seq + 1;
         // Before the head: whoever has settled this record must find it published.
         self.shared
             .published

@@ -3,17 +3,21 @@
 //! A write that finds the disk full may be repeated; a failed `fdatasync` may not, whatever its reason: the system may have
 //! dropped what it could not write, and call the next one a success.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use fairlane_engine::batch::{BatchHeader, BatchView};
+use fairlane_engine::certificate::{Certificate, CertifiedHeader};
 use fairlane_engine::types::{ChainId, RollupId};
 use rustix::fs::fdatasync;
 
 use super::fault;
-use super::reader::{SettleReader, check_continues};
-use super::sink_format::{FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len};
+use super::reader::{SettleReader, Stored, check_continues};
+use super::sink_format::{
+    Content, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len,
+};
 use super::{SettleError, Sink};
 use crate::journal::{FolderLock, JournalError, draw_salt, sync_folder};
 
@@ -31,6 +35,13 @@ pub struct JournalSink {
     settled: Option<BatchHeader>,
     /// Records that are not written to the file yet.
     buffer: Vec<u8>,
+    /// What makes batches final that are appended from now on.
+    finality: Finality,
+    /// Batches that are appended and wait for a certificate, the newest [`UNCOVERED_MAX`].
+    uncovered: VecDeque<CertifiedHeader>,
+    /// One above the highest batch that is final, and that will be with the next sync.
+    final_count: u64,
+    final_when_synced: u64,
 }
 
 impl JournalSink {
@@ -73,8 +84,10 @@ impl JournalSink {
                 expected,
             });
         }
-        while reader.try_next()?.is_some() {}
-
+        let mut ends = Ends::default();
+        while let Some(stored) = reader.try_next_stored()? {
+            ends.take(&stored);
+        }
         file.set_len(reader.whole_len())
             .map_err(JournalError::io("cutting", &path))?;
         fault::point()?;
@@ -89,6 +102,10 @@ impl JournalSink {
             appended: settled,
             settled,
             buffer: Vec::new(),
+            finality: Finality::Node,
+            uncovered: ends.uncovered,
+            final_count: ends.final_count,
+            final_when_synced: ends.final_count,
         };
         if reader.head().is_none() {
             sink.buffer.extend_from_slice(&head.encode());
@@ -96,6 +113,27 @@ impl JournalSink {
         sink.flush()?;
         sink.sync_file()?;
         Ok(sink)
+    }
+
+    /// The same, whose batches are final by `finality` from now on.
+    #[must_use]
+    pub const fn with_finality(mut self, finality: Finality) -> Self {
+        self.finality = finality;
+        self
+    }
+
+    fn push_record(&mut self, content: Content, bytes: &[u8]) {
+        let head = RecordHead {
+            salt: self.salt,
+            len: u32::try_from(bytes.len()).expect("a batch is far below 4 GiB"),
+            crc: crc32c::crc32c(bytes),
+            content,
+            synced_len: self.synced_len,
+        };
+        let end = self.buffer.len() + record_len(bytes.len());
+        self.buffer.extend_from_slice(&head.encode());
+        self.buffer.extend_from_slice(bytes);
+        self.buffer.resize(end, 0);
     }
 
     /// Writes the buffered records. After [`JournalError::Full`] they are all still there, and what of them was written is
@@ -126,19 +164,15 @@ impl JournalSink {
 impl Sink for JournalSink {
     fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError> {
         check_continues(self.appended.as_ref(), batch.header())?;
-        let archive = batch.bytes();
-        let head = RecordHead {
-            salt: self.salt,
-            len: u32::try_from(archive.len()).expect("a batch is far below 4 GiB"),
-            crc: crc32c::crc32c(archive),
-            finality: Finality::Node,
-            synced_len: self.synced_len,
-        };
-        let end = self.buffer.len() + record_len(archive.len());
-        self.buffer.extend_from_slice(&head.encode());
-        self.buffer.extend_from_slice(archive);
-        self.buffer.resize(end, 0);
-        self.appended = Some(*batch.header());
+        self.push_record(Content::Batch(self.finality), batch.bytes());
+        let header = batch.header();
+        self.appended = Some(*header);
+        if self.finality == Finality::Certificate {
+            push_uncovered(&mut self.uncovered, CertifiedHeader::from(header));
+        } else {
+            self.uncovered.clear();
+            self.final_when_synced = header.seq.0 + 1;
+        }
         if self.buffer.len() >= BUFFER_LEN_MAX {
             match self.flush() {
                 // Met again, and waited for, when it is synced.
@@ -153,7 +187,32 @@ impl Sink for JournalSink {
         self.flush()?;
         self.sync_file()?;
         self.settled = self.appended;
+        self.final_count = self.final_when_synced;
         Ok(())
+    }
+
+    fn certify(&mut self, certificate: &Certificate) -> Result<bool, SettleError> {
+        let certified = &certificate.header;
+        let Some(at) = (self.uncovered.iter()).position(|header| header.seq == certified.seq)
+        else {
+            // Covered already, or so long ago that a later one will do.
+            return Ok(false);
+        };
+        if self.uncovered[at] != *certified {
+            return Err(SettleError::Chain {
+                seq: certified.seq,
+                settled: self.settled.map(|last| last.seq),
+                reason: "a certificate names another batch than the node gave: the node is wrong",
+            });
+        }
+        self.push_record(Content::Certificate, &certificate.encode());
+        self.uncovered.drain(..=at);
+        self.final_when_synced = certified.seq.0 + 1;
+        Ok(true)
+    }
+
+    fn final_count(&self) -> u64 {
+        self.final_count
     }
 
     fn settled(&self) -> Option<&BatchHeader> {
@@ -161,6 +220,44 @@ impl Sink for JournalSink {
     }
 }
 
+/// What a file leaves a sink that goes on with it.
+#[derive(Default)]
+struct Ends {
+    uncovered: VecDeque<CertifiedHeader>,
+    final_count: u64,
+}
+
+impl Ends {
+    fn take(&mut self, stored: &Stored) {
+        match stored {
+            Stored::Batch(batch) if batch.finality() == Finality::Certificate => {
+                push_uncovered(&mut self.uncovered, CertifiedHeader::from(batch.header()));
+            }
+            Stored::Batch(batch) => {
+                self.uncovered.clear();
+                self.final_count = batch.header().seq.0 + 1;
+            }
+            Stored::Certificate(certificate) => {
+                let seq = certificate.header.seq;
+                let waits = self.uncovered.iter().take_while(|header| header.seq <= seq);
+                let covered = waits.count();
+                self.uncovered.drain(..covered);
+                self.final_count = self.final_count.max(seq.0 + 1);
+            }
+        }
+    }
+}
+
+fn push_uncovered(uncovered: &mut VecDeque<CertifiedHeader>, header: CertifiedHeader) {
+    if uncovered.len() == UNCOVERED_MAX {
+        uncovered.pop_front();
+    }
+    uncovered.push_back(header);
+}
+
+/// Batches that wait for a certificate and are remembered by their hash. A certificate of an older one is passed over: a
+/// later one covers it.
+pub const UNCOVERED_MAX: usize = 1 << 16;
 /// Bytes that are collected before they are written.
 const BUFFER_LEN_MAX: usize = 4 << 20;
 const _: () = assert!(RECORD_HEAD_LEN.is_multiple_of(super::sink_format::ALIGN));

@@ -9,13 +9,14 @@ use fairlane_engine::batch::{
     BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchError, BatchHeader, BatchView, access,
     archive_len_max, validate,
 };
-use fairlane_engine::types::{ChainId, RollupId};
+use fairlane_engine::certificate::Certificate;
+use fairlane_engine::types::{BatchSeq, ChainId, Epoch, RollupId};
 use rkyv::util::AlignedVec;
 
 use super::SettleError;
 use super::sink_format::{
-    ALIGN, FILE_HEAD_LEN, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, SALT_AT,
-    record_len,
+    ALIGN, Content, FILE_HEAD_LEN, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead,
+    SALT_AT, record_len,
 };
 use crate::journal::JournalError;
 
@@ -52,9 +53,21 @@ impl SettledBatch {
     }
 }
 
+/// A record of the file.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Batch(SettledBatch),
+    Certificate(Certificate),
+}
+
+/// A whole record and the length of its content, nothing at the end of the file, or why there is no whole record.
+type Read = Result<Option<(Stored, usize)>, &'static str>;
+
 /// Reads the settled batches of a folder in order: checksums, headers and the hash chain are checked on the way.
 ///
-/// May read while the sink writes: it then ends where the sink's whole records end.
+/// A batch that waits for its certificate is not settled: it and what follows are given out once a certificate stands
+/// behind them, or a batch that needs none (the worker was told to wait for less). Signatures are the worker's affair and
+/// not checked again. May read while the sink writes: it then ends where the sink's whole records end.
 #[derive(Debug)]
 pub struct SettleReader {
     file: File,
@@ -63,6 +76,10 @@ pub struct SettleReader {
     last: Option<BatchHeader>,
     at: u64,
     torn: bool,
+    /// The highest batch that a certificate met so far covers.
+    covered: Option<(Epoch, BatchSeq)>,
+    /// Where a batch begins that needs no certificate: all before is final.
+    final_before: u64,
 }
 
 impl SettleReader {
@@ -81,6 +98,8 @@ impl SettleReader {
             last: None,
             at: 0,
             torn: false,
+            covered: None,
+            final_before: 0,
         };
         let mut head = [0; FILE_HEAD_LEN];
         let len = reader.read_up_to(&mut head, 0)?;
@@ -102,10 +121,65 @@ impl SettleReader {
         Ok(reader)
     }
 
-    /// The next batch; none behind the last whole record, [`is_torn`](Self::is_torn) then tells if more bytes follow.
+    /// The next settled batch; none behind the last, [`is_torn`](Self::is_torn) then tells if bytes follow that are no
+    /// whole record. What waits for a certificate is met again at the next call.
     ///
     /// Errors: a record is damaged that was synced, or the chain does not hold.
     pub fn try_next(&mut self) -> Result<Option<SettledBatch>, SettleError> {
+        let before = (self.at, self.last);
+        loop {
+            let place = self.at;
+            match self.try_next_stored()? {
+                None => return Ok(None),
+                Some(Stored::Certificate(certificate)) => self.note(&certificate),
+                Some(Stored::Batch(batch)) => {
+                    if self.is_final(&batch, place) || self.looks_final(&batch, place)? {
+                        return Ok(Some(batch));
+                    }
+                    (self.at, self.last) = before;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn is_final(&self, batch: &SettledBatch, place: u64) -> bool {
+        let place_in_chain = (batch.header.epoch, batch.header.seq);
+        batch.finality != Finality::Certificate
+            || place < self.final_before
+            || self.covered >= Some(place_in_chain)
+    }
+
+    fn note(&mut self, certificate: &Certificate) {
+        let header = &certificate.header;
+        self.covered = self.covered.max(Some((header.epoch, header.seq)));
+    }
+
+    /// Reads on to what makes a batch final. Each record is so read twice at most, but for those at the end.
+    fn looks_final(&mut self, batch: &SettledBatch, place: u64) -> Result<bool, SettleError> {
+        let file = self.file.try_clone();
+        let mut ahead = Self {
+            file: file.map_err(JournalError::io("reading", &self.path))?,
+            path: self.path.clone(),
+            ..*self
+        };
+        while let Some(stored) = ahead.try_next_stored()? {
+            match stored {
+                Stored::Certificate(certificate) => self.note(&certificate),
+                Stored::Batch(later) if later.finality != Finality::Certificate => {
+                    self.final_before = ahead.at;
+                }
+                Stored::Batch(_) => {}
+            }
+            if self.is_final(batch, place) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The next record; none behind the last whole one. Errors: as [`Self::try_next`].
+    pub(super) fn try_next_stored(&mut self) -> Result<Option<Stored>, SettleError> {
         let Some(FileHead { salt, .. }) = self.head else {
             return Ok(None);
         };
@@ -121,10 +195,12 @@ impl SettleReader {
             }
         }
         match record {
-            Ok(Some(batch)) => {
-                self.last = Some(batch.header);
-                self.at += record_len(batch.archive.len()) as u64;
-                Ok(Some(batch))
+            Ok(Some((stored, len))) => {
+                if let Stored::Batch(batch) = &stored {
+                    self.last = Some(batch.header);
+                }
+                self.at += record_len(len) as u64;
+                Ok(Some(stored))
             }
             Ok(None) => Ok(None),
             Err(_) => {
@@ -158,11 +234,8 @@ impl SettleReader {
         self.at
     }
 
-    /// The record at the current place; none at the end of the file, a reason when there is no whole record.
-    fn read_record(
-        &self,
-        salt: u64,
-    ) -> Result<Result<Option<SettledBatch>, &'static str>, SettleError> {
+    /// The record at the current place and the length of its content; none at the end of the file, a reason when there is no whole record.
+    fn read_record(&self, salt: u64) -> Result<Read, SettleError> {
         let mut head = [0; RECORD_HEAD_LEN];
         match self.read_up_to(&mut head, self.at)? {
             0 => return Ok(Ok(None)),
@@ -187,13 +260,22 @@ impl SettleReader {
         if crc32c::crc32c(&archive) != head.crc {
             return Ok(Err("its checksum does not hold"));
         }
-        let header = self.header_of(&archive)?;
-        check_continues(self.last.as_ref(), &header)?;
-        Ok(Ok(Some(SettledBatch {
-            header,
-            finality: head.finality,
-            archive,
-        })))
+        let stored = match head.content {
+            Content::Certificate => match Certificate::decode(&archive) {
+                Ok(certificate) => Stored::Certificate(certificate),
+                Err(_) => return Ok(Err("it is no certificate")),
+            },
+            Content::Batch(finality) => {
+                let header = self.header_of(&archive)?;
+                check_continues(self.last.as_ref(), &header)?;
+                Stored::Batch(SettledBatch {
+                    header,
+                    finality,
+                    archive,
+                })
+            }
+        };
+        Ok(Ok(Some((stored, len))))
     }
 
     fn header_of(&self, archive: &[u8]) -> Result<BatchHeader, SettleError> {

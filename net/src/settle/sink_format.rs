@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! head    magic 8 | version u8, 7 zero | chain id u64 | rollup id u64 | salt u64 | 8 zero
-//! record  salt u64 | archive len u32 | archive crc32c u32 | synced_len u64 | finality u8, 3 zero | head crc32c u32
-//!         archive, zero padding to 16
+//! record  salt u64 | content len u32 | content crc32c u32 | synced_len u64 | kind u8, 3 zero | head crc32c u32
+//!         content, zero padding to 16
 //! ```
+//!
+//! The content of kinds 0, 1 and 2 is a batch's archive, and the kind says whose word makes it final ([`Finality`]); kind 128
+//! is a certificate: it makes final what stands before it up to its seq.
 //!
 //! All integers big-endian. `synced_len` is how many bytes of the file were synced when the record was written. So, as in
 //! the node's journal, a flaw is a torn tail exactly when no later record head vouches for the place where it is. The salt
@@ -28,6 +31,32 @@ pub enum Finality {
 
 impl Finality {
     const ALL: [Self; 3] = [Self::Node, Self::Validity, Self::Certificate];
+}
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A batch's archive.
+    Batch(Finality),
+    /// An encoded certificate.
+    Certificate,
+}
+
+impl Content {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Batch(finality) => finality as u8,
+            Self::Certificate => 128,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        let mut all = Finality::ALL
+            .into_iter()
+            .map(Self::Batch)
+            .chain([Self::Certificate]);
+        all.find(|known| known.code() == code)
+    }
 }
 
 /// The file's head.
@@ -81,10 +110,10 @@ impl FileHead {
 pub(super) struct RecordHead {
     /// The file's.
     pub(super) salt: u64,
-    /// Bytes of the archive, without padding.
+    /// Bytes of the content, without padding.
     pub(super) len: u32,
     pub(super) crc: u32,
-    pub(super) finality: Finality,
+    pub(super) content: Content,
     /// Bytes of the file that were synced when this was written.
     pub(super) synced_len: u64,
 }
@@ -97,7 +126,7 @@ impl RecordHead {
             .u32(self.len)
             .u32(self.crc)
             .u64(self.synced_len)
-            .u8(self.finality as u8)
+            .u8(self.content.code())
             .bytes(&[0; 3]);
         let crc = crc32c::crc32c(&bytes);
         Writer::new(&mut bytes).u32(crc);
@@ -119,20 +148,17 @@ impl RecordHead {
             return None;
         }
         let (len, crc) = (reader.u32().ok()?, reader.u32().ok()?);
-        let (synced_len, finality) = (reader.u64().ok()?, reader.u8().ok()?);
+        let (synced_len, code) = (reader.u64().ok()?, reader.u8().ok()?);
         reader.bytes(3).ok()?;
         let (covered, _) = bytes.split_at(RECORD_HEAD_LEN - 4);
         if reader.u32().ok()? != crc32c::crc32c(covered) {
             return None;
         }
-        let finality = Finality::ALL
-            .into_iter()
-            .find(|known| *known as u8 == finality)?;
         Some(Self {
             salt,
             len,
             crc,
-            finality,
+            content: Content::from_code(code)?,
             synced_len,
         })
     }
@@ -180,7 +206,7 @@ mod tests {
             salt: 0x99,
             len: 5,
             crc: 0x0a0b_0c0d,
-            finality: Finality::Validity,
+            content: Content::Batch(Finality::Validity),
             synced_len: 64,
         };
         let bytes = record.encode();
@@ -196,12 +222,12 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_of_a_record_head_is_noticed() {
-        let finality = Finality::Node;
+        let content = Content::Batch(Finality::Node);
         let record = RecordHead {
             salt: 3,
             len: 5,
             crc: 7,
-            finality,
+            content,
             synced_len: 64,
         };
         for bit in 0..8 * RECORD_HEAD_LEN {

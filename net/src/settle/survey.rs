@@ -8,7 +8,7 @@ use std::path::Path;
 use fairlane_engine::types::RollupId;
 use serde::Serialize;
 
-use super::reader::{SettleReader, SettledBatch};
+use super::reader::{SettleReader, SettledBatch, Stored};
 use super::sink_format::{FILE_NAME, FORMAT_VERSION};
 use super::{Finality, SettleError};
 use crate::journal::{FolderLock, JournalError, Range};
@@ -44,6 +44,12 @@ pub struct SettleSurvey {
     pub payload_bytes: u64,
     /// Batches settled on the word of the worker's own node alone.
     pub on_nodes_word: u64,
+    /// Batches that are final, or will be, by a certificate.
+    pub on_certificates: u64,
+    /// Certificates.
+    pub certificates: u64,
+    /// Those of these batches that no certificate covers yet.
+    pub uncovered: u64,
     /// Hash of the last batch's header, in hexadecimal.
     pub last_hash: Option<String>,
     /// Where a tail begins that a crash tore, or that is being written.
@@ -102,8 +108,16 @@ impl SettleSurvey {
             self.rollup_id = Some(head.rollup_id.0);
         }
         self.record_bytes = reader.whole_len();
-        while let Some(batch) = reader.try_next()? {
-            self.add(&batch, rollup)?;
+        while let Some(stored) = reader.try_next_stored()? {
+            match stored {
+                Stored::Batch(batch) => self.add(&batch, rollup)?,
+                Stored::Certificate(certificate) => {
+                    self.certificates += 1;
+                    let last = reader.last().map_or(0, |last| last.seq.0);
+                    let behind = last.saturating_sub(certificate.header.seq.0);
+                    self.uncovered = self.uncovered.min(behind);
+                }
+            }
             self.record_bytes = reader.whole_len();
         }
         if reader.is_torn() {
@@ -124,6 +138,12 @@ impl SettleSurvey {
         self.entries += u64::from(header.entries);
         self.void += u64::from(header.void);
         self.on_nodes_word += u64::from(batch.finality() == Finality::Node);
+        if batch.finality() == Finality::Certificate {
+            self.on_certificates += 1;
+            self.uncovered += 1;
+        } else {
+            self.uncovered = 0;
+        }
         self.last_hash = Some(hex::encode(header.hash().0));
         for entry in batch.view()?.entries() {
             self.own_entries += u64::from(rollup == Some(entry.rollup_id));

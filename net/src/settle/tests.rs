@@ -13,11 +13,12 @@ use fairlane_engine::batch::{
     BatchEntry, BatchWriter, Outcome, PAYLOAD_SLACK_LEN, archive_len_max, order_root, payload_root,
     validate,
 };
+use fairlane_engine::certificate::{Certificate, CertifiedHeader};
 use fairlane_engine::types::{ChainId, Digest, RollupId, Sha256Hash};
 use rkyv::util::AlignedVec;
 
 use super::handshake::Hello;
-use super::sink_format::{FILE_HEAD_LEN, FILE_NAME, RECORD_HEAD_LEN, RecordHead};
+use super::sink_format::{Content, FILE_HEAD_LEN, FILE_NAME, RECORD_HEAD_LEN, RecordHead};
 use super::*;
 use crate::ring::{CAPACITY_DEFAULT, Producer, RingWatch, create};
 
@@ -117,6 +118,22 @@ impl Node {
         }
     }
 
+    /// As certificates name a batch of this node's chain.
+    pub(super) fn header(&self, seq: u64) -> CertifiedHeader {
+        let mut chain = Chain::default();
+        for _ in 0..=seq {
+            chain.next_archive();
+        }
+        CertifiedHeader::from(&chain.last.unwrap())
+    }
+
+    pub(super) fn certify(&mut self, certificate: &Certificate) {
+        let bytes = certificate.encode();
+        let room = self.producer.reserve(bytes.len()).unwrap();
+        room[..bytes.len()].copy_from_slice(&bytes);
+        self.producer.commit_certificate(bytes.len());
+    }
+
     pub(super) fn emitted(&self) -> u64 {
         self.chain.last.map_or(0, |last| last.seq.0 + 1)
     }
@@ -161,6 +178,7 @@ pub(super) fn config(folder: &Path) -> SettleConfig {
         chain_id: CHAIN,
         rollup_id: ROLLUP,
         sink_folder: folder.join("sink"),
+        certificate_keys: None,
     }
 }
 
@@ -171,8 +189,12 @@ pub(super) struct WorkerThread {
 
 impl WorkerThread {
     pub(super) fn start(folder: &Path) -> Self {
+        Self::start_with(config(folder))
+    }
+
+    pub(super) fn start_with(config: SettleConfig) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (config, told) = (config(folder), Arc::clone(&stop));
+        let told = Arc::clone(&stop);
         Self {
             stop,
             thread: std::thread::spawn(move || run(&config, &told)),
@@ -191,6 +213,10 @@ impl WorkerThread {
 
 /// Asserts that the sink holds exactly the first `batches` batches of the chain, byte for byte.
 pub(super) fn assert_settled(folder: &Path, batches: u64) {
+    assert_settled_by(folder, batches, Finality::Node);
+}
+
+pub(super) fn assert_settled_by(folder: &Path, batches: u64, finality: Finality) {
     let mut reader = SettleReader::open(&folder.join("sink")).unwrap();
     let mut chain = Chain::default();
     for seq in 0..batches {
@@ -203,7 +229,7 @@ pub(super) fn assert_settled(folder: &Path, batches: u64) {
             chain.next_archive().as_slice(),
             "batch {seq}"
         );
-        assert_eq!(batch.finality(), Finality::Node);
+        assert_eq!(batch.finality(), finality);
         assert_eq!(batch.view().unwrap().header(), batch.header());
     }
     assert!(
@@ -564,12 +590,12 @@ fn a_record_head_forged_inside_a_payload_does_not_make_a_torn_tail_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let whole = sink_of(folder.path(), 2);
     let path = folder.path().join("sink").join(FILE_NAME);
-    let finality = Finality::Node;
+    let content = Content::Batch(Finality::Node);
     let forged = RecordHead {
         salt: 0,
         len: 64,
         crc: 0,
-        finality,
+        content,
         synced_len: u64::MAX,
     }
     .encode();

@@ -3,10 +3,12 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fairlane_engine::batch::validate;
+use fairlane_engine::certificate::{Certificate, CertificateKeys};
 use fairlane_engine::types::{ChainId, RollupId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -14,8 +16,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::fault;
 use super::handshake::{ANSWER_LEN, Answer, Hello};
 use super::journal_sink::JournalSink;
-use super::{SettleError, Sink};
-use crate::ring::{Consumer, RingRecord, receive_fds};
+use super::{Finality, SettleError, Sink};
+use crate::ring::{Consumer, RecordKind, RingRecord, receive_fds};
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -28,6 +30,18 @@ pub struct SettleConfig {
     pub rollup_id: RollupId,
     /// Folder of the journal sink.
     pub sink_folder: PathBuf,
+    /// What certificates are checked with, where the worker waits for them.
+    pub certificate_keys: Option<Arc<CertificateKeys>>,
+}
+
+impl SettleConfig {
+    /// What makes its batches final.
+    pub const fn finality(&self) -> Finality {
+        match self.certificate_keys {
+            Some(_) => Finality::Certificate,
+            None => Finality::Node,
+        }
+    }
 }
 
 /// What a worker has done in one connection.
@@ -39,6 +53,8 @@ pub struct SettleReport {
     pub entries: u64,
     /// Batches that were settled before and met again.
     pub skipped: u64,
+    /// Certificates that made batches final.
+    pub certificates: u64,
     /// Syncs of the sink.
     pub syncs: u64,
     /// Times that the sink's disk was full.
@@ -59,7 +75,8 @@ pub enum Ended {
 
 /// Settles into the journal sink of `config` until the node hangs up and the ring is drained, or `stop` is set.
 pub fn run(config: &SettleConfig, stop: &AtomicBool) -> Result<SettleReport, SettleError> {
-    let mut sink = JournalSink::open(&config.sink_folder, config.chain_id, config.rollup_id)?;
+    let sink = JournalSink::open(&config.sink_folder, config.chain_id, config.rollup_id)?;
+    let mut sink = sink.with_finality(config.finality());
     run_with(config, &mut sink, stop, || ())
 }
 
@@ -167,7 +184,7 @@ impl<S: Sink> Worker<'_, S> {
 
     /// Takes what is available, up to a bound, with one sync; false when there was nothing.
     fn settle_group(&mut self, stop: &AtomicBool) -> Result<bool, SettleError> {
-        let (mut taken, mut appended, mut bytes) = (0, 0, 0);
+        let (mut taken, mut appended, mut certified, mut bytes) = (0, 0, 0, 0);
         // What was appended but is not synced yet still counts as the end of the chain: the sink checks that.
         while bytes < GROUP_LEN_MAX {
             let Some(record) = self.consumer.try_next()? else {
@@ -175,6 +192,11 @@ impl<S: Sink> Worker<'_, S> {
             };
             taken += 1;
             bytes += record.bytes.len();
+            if record.kind == RecordKind::Certificate {
+                let keys = self.config.certificate_keys.as_deref();
+                certified += u64::from(take_certificate(self.sink, record.bytes, keys)?);
+                continue;
+            }
             match settle_record(self.sink, record, self.config.rollup_id)? {
                 Some(entries) => {
                     appended += 1;
@@ -186,10 +208,11 @@ impl<S: Sink> Worker<'_, S> {
         if taken == 0 {
             return Ok(false);
         }
-        if appended > 0 {
+        if appended > 0 || certified > 0 {
             self.sync(stop)?;
             self.report.syncs += 1;
             self.report.batches += appended;
+            self.report.certificates += certified;
         }
         self.advance()?;
         Ok(true)
@@ -221,7 +244,7 @@ impl<S: Sink> Worker<'_, S> {
 
     fn advance(&mut self) -> Result<(), SettleError> {
         fault::point()?;
-        if self.consumer.advance(self.sink.settled_count()) {
+        if self.consumer.advance(self.sink.final_count()) {
             fault::point()?;
             // Never waits: a full buffer means that wake-ups are on their way, and a hang-up is noticed elsewhere.
             let _ = send(
@@ -272,13 +295,28 @@ impl<S: Sink> Worker<'_, S> {
     }
 }
 
+/// Checks a certificate and hands it to the sink; false when nothing waits for it.
+fn take_certificate(
+    sink: &mut impl Sink,
+    bytes: &[u8],
+    keys: Option<&CertificateKeys>,
+) -> Result<bool, SettleError> {
+    let Some(keys) = keys else {
+        return Ok(false);
+    };
+    let fault = |what: &dyn std::fmt::Display| SettleError::Certificate(what.to_string());
+    let certificate = Certificate::decode(bytes).map_err(|error| fault(&error))?;
+    certificate.verify(keys).map_err(|error| fault(&error))?;
+    sink.certify(&certificate)
+}
+
 /// Appends a batch unless it is settled: the count of its entries for `rollup_id`, or none when it was skipped.
 fn settle_record(
     sink: &mut impl Sink,
     record: RingRecord<'_>,
     rollup_id: RollupId,
 ) -> Result<Option<u64>, SettleError> {
-    let RingRecord { seq, bytes } = record;
+    let RingRecord { seq, bytes, .. } = record;
     let batch = validate(bytes).map_err(|source| SettleError::Batch { seq, source })?;
     let header = batch.header();
     let settled = sink.settled();

@@ -436,7 +436,11 @@ impl CoreStage {
         while let Some(next) = self.ports.certificates.try_take() {
             match next {
                 Next::Send(bytes) => self.send(FromCore::ToPeers { bytes }),
-                Next::Record(certificate) => self.input(now, Input::Certified { certificate }),
+                Next::Record(certificate) => {
+                    self.input(now, Input::Certified { certificate });
+                    // Whatever the engine makes of it: a worker whose batches are other ones is to know.
+                    self.ports.settle.certified(&certificate);
+                }
             }
         }
         self.carry_out()?;

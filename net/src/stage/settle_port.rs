@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fairlane_engine::batch::{BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, archive_len_max};
+use fairlane_engine::certificate::Certificate;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::sync::part::Item;
 use fairlane_engine::types::{BatchSeq, TimestampUs};
@@ -30,6 +31,9 @@ pub struct SettlePort {
     source: Source,
     loader: BatchLoader,
     watch: RingWatch,
+    /// The worker has every batch below this seq, or the ring holds it.
+    handed: u64,
+    certificates: Certificates,
 }
 
 /// Where the worker's next batch comes from.
@@ -83,6 +87,8 @@ impl SettlePort {
             source: Source::Nobody,
             loader,
             watch,
+            handed: 0,
+            certificates: Certificates::default(),
         })
     }
 
@@ -93,8 +99,28 @@ impl SettlePort {
         if matches!(self.source, Source::Nobody) {
             let settled = self.server.as_ref()?.first_settled()?;
             // A worker may have settled what the node has not recorded before it died: then it meets that once more.
-            self.source = Source::at(settled.min(opened), opened);
+            self.handed = settled.min(opened);
+            self.source = Source::at(self.handed, opened);
         }
+        let feed_at = self.feed(now, opened);
+        let certify_at = self.hand_certificate(now);
+        feed_at.into_iter().chain(certify_at).min()
+    }
+
+    /// Hands on the newest certificate whose batch the worker has, or the ring; gives when there may be room.
+    fn hand_certificate(&mut self, now: TimestampUs) -> Option<TimestampUs> {
+        let certificate = self.certificates.newest_below(self.handed)?;
+        let bytes = certificate.encode();
+        let Some(room) = self.producer.reserve(bytes.len()) else {
+            return Some(now.plus_us(RETRY_US));
+        };
+        room[..bytes.len()].copy_from_slice(&bytes);
+        self.producer.commit_certificate(bytes.len());
+        self.certificates.drop_up_to(certificate.header.seq);
+        None
+    }
+
+    fn feed(&mut self, now: TimestampUs, opened: u64) -> Option<TimestampUs> {
         let Source::Journal(backlog) = &mut self.source else {
             return None;
         };
@@ -109,6 +135,7 @@ impl SettlePort {
             self.producer.commit(backlog.next, archive.len());
             backlog.read.pop_front();
             backlog.next += 1;
+            self.handed = backlog.next;
         }
         if backlog.next == opened && backlog.asked.is_empty() {
             self.source = Source::Live;
@@ -146,6 +173,14 @@ impl SettlePort {
     /// Publishes what was written to the room that was reserved.
     pub fn commit(&mut self, seq: BatchSeq, len: usize) {
         self.producer.commit(seq.0, len);
+        self.handed = seq.0 + 1;
+    }
+
+    /// A certificate for the worker, once it has the batch; of no use to one that has not come yet.
+    pub fn certified(&mut self, certificate: &Certificate) {
+        if !matches!(self.source, Source::Nobody) {
+            self.certificates.push(*certificate);
+        }
     }
 
     /// The ring stays full: from `next` on the worker is served from the journal.
@@ -171,6 +206,28 @@ impl SettlePort {
     /// The worker has settled every batch below this seq; read from its cursor, so that it is known at the next poll.
     pub fn settled_count(&self) -> u64 {
         self.watch.settled_count()
+    }
+}
+
+/// Certificates that wait until the worker has their batches, ascending by seq.
+#[derive(Debug, Default)]
+struct Certificates(VecDeque<Certificate>);
+
+impl Certificates {
+    /// When there is no room the new one goes: those before are of use sooner, and there will be newer ones.
+    fn push(&mut self, certificate: Certificate) {
+        if self.0.len() < CERTIFICATES_WAITING_MAX {
+            self.0.push_back(certificate);
+        }
+    }
+
+    fn newest_below(&self, seq: u64) -> Option<Certificate> {
+        let mut newest_first = self.0.iter().rev();
+        newest_first.find(|made| made.header.seq.0 < seq).copied()
+    }
+
+    fn drop_up_to(&mut self, seq: BatchSeq) {
+        self.0.retain(|made| made.header.seq > seq);
     }
 }
 
@@ -230,6 +287,8 @@ impl Backlog {
     }
 }
 
+/// Certificates that wait for a worker that is behind.
+pub const CERTIFICATES_WAITING_MAX: usize = 1024;
 /// Batches read from the journal ahead of the ring.
 const READ_AHEAD: usize = 2;
 /// How soon room in the ring, or a record on its way to the disk, is looked for again, microseconds.
@@ -239,6 +298,9 @@ const ABSENT_US_MAX: u64 = 10_000_000;
 
 #[cfg(test)]
 mod tests {
+    use fairlane_engine::certificate::{CertifiedHeader, SIGNATURE_LEN};
+    use fairlane_engine::types::{AuthoritySet, ChainId, Epoch, Sha256Hash};
+
     use super::*;
 
     fn archive(seq: u64) -> Option<Arc<[u8]>> {
@@ -258,6 +320,41 @@ mod tests {
         backlog.take(Item::Batch(BatchSeq(5)), archive(5), now);
         backlog.take(Item::Batch(BatchSeq(6)), archive(6), now);
         assert_eq!((backlog.read.len(), backlog.absent), (2, None));
+    }
+
+    fn certificate(seq: u64) -> Certificate {
+        Certificate {
+            header: CertifiedHeader {
+                chain_id: ChainId(1),
+                epoch: Epoch(0),
+                seq: BatchSeq(seq),
+                hash: Sha256Hash([seq as u8; 32]),
+            },
+            signers: AuthoritySet::EMPTY,
+            signature: [0; SIGNATURE_LEN],
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_behind_gets_the_newest_certificate_of_what_it_has_and_then_the_next() {
+        let mut certificates = Certificates::default();
+        for seq in [3, 7, 12] {
+            certificates.push(certificate(seq));
+        }
+        assert_eq!(certificates.newest_below(3), None);
+        assert_eq!(certificates.newest_below(9), Some(certificate(7)));
+        certificates.drop_up_to(BatchSeq(7));
+        assert_eq!(certificates.newest_below(12), None);
+        assert_eq!(certificates.newest_below(13), Some(certificate(12)));
+        for seq in 13..13 + 2 * CERTIFICATES_WAITING_MAX as u64 {
+            certificates.push(certificate(seq));
+        }
+        assert_eq!(certificates.0.len(), CERTIFICATES_WAITING_MAX);
+        assert_eq!(
+            certificates.0[0],
+            certificate(12),
+            "the oldest are of use first"
+        );
     }
 
     #[test]

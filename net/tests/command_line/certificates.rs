@@ -9,6 +9,7 @@ use fairlane_engine::certificate::Certificate;
 use fairlane_engine::effect::header_of_batch;
 use fairlane_engine::types::{BatchSeq, Sha256Hash};
 use fairlane_net::journal::{JournalReader, Kind};
+use fairlane_net::settle::{Finality, SettleReader, SettleSurvey};
 
 use crate::runs::{run_localnet, turn};
 use crate::sandbox::Sandbox;
@@ -64,5 +65,54 @@ fn a_node_with_a_settlement_worker_records_certificates_of_its_batches_up_to_the
         for name in ["bad", "contradictions"] {
             assert_eq!(counts["collected"][name], 0, "{name}");
         }
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_certificates_settles_everything_and_keeps_what_covers_it() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let load = ["--duration", "2s", "--rate", "100", "--data", "data"];
+    let finality = ["--finality", "certificate", "--kill", "3@1s"];
+    let (_, report) = run_localnet(&sandbox, &[&load[..], &finality].concat());
+    let data = sandbox.path("data");
+    let survey = SettleSurvey::take(&data.join("settle-1")).unwrap();
+    assert!(survey.is_whole(), "{survey:?}");
+    assert_eq!((survey.on_nodes_word, survey.uncovered), (0, 0));
+    assert_eq!(survey.on_certificates, survey.batches);
+    assert!(survey.certificates >= 5, "{survey:?}");
+
+    let mut reader = SettleReader::open(&data.join("settle-1")).unwrap();
+    let mut batches = 0;
+    while let Some(batch) = reader.try_next().unwrap() {
+        assert_eq!(batch.finality(), Finality::Certificate);
+        batches += 1;
+    }
+    assert_eq!(batches, survey.batches);
+    assert_eq!(report["lost"], 0);
+}
+
+#[test]
+fn a_worker_that_waits_for_certificates_needs_the_committee_file_of_its_chain() {
+    let sandbox = Sandbox::new();
+    let made = sandbox.run(&["testnet", "--nodes", "4", "--out", "net"]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    let path = sandbox.path("net/settle-1.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let certain = text.replace("finality = \"node\"", "finality = \"certificate\"");
+    assert_ne!(certain, text);
+    let without = certain.replace("committee = \"committee.json\"\n", "");
+    let foreign = certain.replace("chain_id = 1\n", "chain_id = 2\n");
+    let odd = certain.replace("\"certificate\"", "\"f+1\"");
+    for (text, words) in [
+        (without, "needs committee, the committee file"),
+        (foreign, "the committee file is of another chain"),
+        (odd, "finality"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let ran = sandbox.run(&["settle", "--config", "net/settle-1.toml"]);
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(words), "no {words:?} in {ran:?}");
+        assert_eq!(ran.stderr.trim_end().lines().count(), 1, "{ran:?}");
     }
 }

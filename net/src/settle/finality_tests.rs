@@ -1,0 +1,185 @@
+//! Claims about a worker that waits for certificates.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use fairlane_engine::certificate::{
+    CertificateKeys, CertificateSecret, CertifiedHeader, aggregate,
+};
+use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Epoch, Sha256Hash};
+
+use super::tests::{CHAIN, Node, WorkerThread, assert_settled_by, config, wait_until};
+use super::*;
+use crate::ring::CAPACITY_DEFAULT;
+
+/// Four authorities whose certificates a worker may be told to wait for.
+struct Committee {
+    secrets: Vec<CertificateSecret>,
+    keys: Arc<CertificateKeys>,
+}
+
+fn committee() -> Committee {
+    let secrets: Vec<_> = (0..4u8)
+        .map(|index| CertificateSecret::generate(&[index; 32]))
+        .collect();
+    let encoded: Vec<_> = secrets
+        .iter()
+        .map(|secret| (secret.public().bytes(), secret.possession()))
+        .collect();
+    let keys = CertificateKeys::new(CHAIN, Epoch(0), &encoded).unwrap();
+    Committee {
+        secrets,
+        keys: Arc::new(keys),
+    }
+}
+
+impl Committee {
+    fn certificate(&self, header: CertifiedHeader) -> Certificate {
+        let signatures = self.secrets.iter().zip(0u8..).take(3);
+        let signatures: Vec<_> = signatures
+            .map(|(secret, index)| (AuthorityIndex(index), secret.sign(&header)))
+            .collect();
+        aggregate(&header, &signatures, &self.keys)
+            .certificate
+            .unwrap()
+    }
+
+    fn worker_config(&self, folder: &Path) -> SettleConfig {
+        SettleConfig {
+            certificate_keys: Some(self.keys.clone()),
+            ..config(folder)
+        }
+    }
+
+    fn start_worker(&self, folder: &Path) -> WorkerThread {
+        WorkerThread::start_with(self.worker_config(folder))
+    }
+}
+
+fn wait_final(node: &Node, count: u64) {
+    wait_until("final", || node.watch.settled_count() == count);
+}
+
+/// Batches that the file holds, final or not.
+fn wait_stored(folder: &Path, count: u64) {
+    wait_until("stored", || {
+        let survey = SettleSurvey::take(&folder.join("sink"));
+        survey.is_ok_and(|survey| survey.batches == count)
+    });
+}
+
+#[test]
+fn a_batch_is_settled_when_a_certificate_covers_it_and_not_before() {
+    let (committee, folder) = (committee(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut node = Node::start(folder, CAPACITY_DEFAULT);
+    let worker = committee.start_worker(folder);
+    node.emit(10);
+    wait_stored(folder, 10);
+    assert_eq!(node.watch.settled_count(), 0);
+    assert_settled_by(folder, 0, Finality::Certificate);
+
+    node.certify(&committee.certificate(node.header(6)));
+    wait_final(&node, 7);
+    assert_settled_by(folder, 7, Finality::Certificate);
+    // Covered already: of no use, and no fault.
+    node.certify(&committee.certificate(node.header(3)));
+    node.emit(5);
+    wait_stored(folder, 15);
+    assert_eq!(node.watch.settled_count(), 7);
+    node.certify(&committee.certificate(node.header(14)));
+    wait_final(&node, 15);
+    let report = worker.stop();
+    assert_eq!((report.batches, report.certificates), (15, 2));
+    assert_settled_by(folder, 15, Finality::Certificate);
+    let survey = SettleSurvey::take(&folder.join("sink")).unwrap();
+    assert_eq!((survey.on_certificates, survey.certificates), (15, 2));
+    assert_eq!((survey.on_nodes_word, survey.uncovered), (0, 0));
+}
+
+#[test]
+fn what_waits_for_a_certificate_is_kept_over_a_start_and_settled_once() {
+    let (committee, folder) = (committee(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut node = Node::start(folder, CAPACITY_DEFAULT);
+    let worker = committee.start_worker(folder);
+    node.emit(8);
+    node.certify(&committee.certificate(node.header(2)));
+    wait_final(&node, 3);
+    wait_stored(folder, 8);
+    worker.stop();
+    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    let worker = committee.start_worker(folder);
+    node.emit(2);
+    wait_stored(folder, 10);
+    assert_eq!(node.watch.settled_count(), 3);
+    // Of a batch that the worker before this one has taken.
+    node.certify(&committee.certificate(node.header(7)));
+    wait_final(&node, 8);
+    node.certify(&committee.certificate(node.header(9)));
+    wait_final(&node, 10);
+    let report = worker.stop();
+    assert_eq!((report.batches, report.skipped), (2, 0));
+    assert_settled_by(folder, 10, Finality::Certificate);
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_or_names_another_batch_ends_the_worker() {
+    let committee = committee();
+    let other = |header: CertifiedHeader| CertifiedHeader {
+        hash: Sha256Hash([1; 32]),
+        ..header
+    };
+    let short = |header: CertifiedHeader| {
+        let mut certificate = committee.certificate(header);
+        certificate.signers = AuthoritySet::from_mask(0b11);
+        certificate
+    };
+    let forged = |header: CertifiedHeader| Certificate {
+        header,
+        ..committee.certificate(other(header))
+    };
+    let contradicting = |header| committee.certificate(other(header));
+    let cases: [(&dyn Fn(CertifiedHeader) -> Certificate, &str); 3] = [
+        (&short, "has 2 signers, and 3 are needed"),
+        (&forged, "is not that of its signers"),
+        (&contradicting, "names another batch than the node gave"),
+    ];
+    for (make, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
+        node.emit(5);
+        node.certify(&make(node.header(4)));
+        let config = committee.worker_config(folder.path());
+        let error = run(&config, &AtomicBool::new(false)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(node.watch.settled_count(), 0);
+        assert_settled_by(folder.path(), 0, Finality::Certificate);
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_less_settles_what_waited_and_one_that_waits_for_nothing_passes_over() {
+    let (committee, folder) = (committee(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut node = Node::start(folder, CAPACITY_DEFAULT);
+    let worker = committee.start_worker(folder);
+    node.emit(4);
+    wait_stored(folder, 4);
+    worker.stop();
+    assert_settled_by(folder, 0, Finality::Certificate);
+    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    let worker = WorkerThread::start(folder);
+    node.certify(&committee.certificate(node.header(3)));
+    node.emit(1);
+    node.wait_settled();
+    assert_eq!(worker.stop().certificates, 0);
+    let mut reader = SettleReader::open(&folder.join("sink")).unwrap();
+    let mut finalities = Vec::new();
+    while let Some(batch) = reader.try_next().unwrap() {
+        finalities.push(batch.finality());
+    }
+    assert_eq!(finalities[..4], [Finality::Certificate; 4]);
+    assert_eq!(finalities[4..], [Finality::Node]);
+}
