@@ -209,6 +209,8 @@ impl Total {
         sum.shares_bad += report.shares_bad;
         sum.void += report.void;
         sum.keys_made += report.keys_made;
+        sum.shares_assured += report.shares_assured;
+        sum.shares_mended += report.shares_mended;
         sum.restarts += report.restarts;
         sum.power_losses += report.power_losses;
         sum.receipts += report.receipts;
@@ -253,7 +255,7 @@ impl Total {
             sum.judged, sum.law.forced, sum.law.in_cycle, sum.law.after_cut, sum.gave_up
         );
         println!(
-            "away and back: {} restarts ({} from a snapshot), {} losses of power, {} lost vertices taken over, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds; {} sealing keys made",
+            "away and back: {} restarts ({} from a snapshot), {} losses of power, {} lost vertices taken over, {} receipts judged, {} state syncs, {} batches fetched, {} readings from disks; the law judged in {} seeds",
             sum.restarts,
             sum.snapshot_starts,
             sum.power_losses,
@@ -262,8 +264,11 @@ impl Total {
             sum.states_taken,
             sum.batches_fetched,
             sum.loads,
-            sum.laws_judged,
-            sum.keys_made
+            sum.laws_judged
+        );
+        println!(
+            "sealing keys: {} made, {} shares assured in the log, {} bad ones made good by that",
+            sum.keys_made, sum.shares_assured, sum.shares_mended
         );
         println!("{seconds:.1} s of real time");
     }

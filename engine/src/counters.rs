@@ -151,8 +151,12 @@ counters! {
     batches_fetched,
     /// Sealing keys that the committee made.
     keys_made,
-    /// Such keys of which this node has no share: it was dealt a bad one while it was away.
+    /// Such keys of which this node has no share: it has no key to receive one with.
     keys_without_share,
+    /// Shares that dealers have proven to be good, because their receivers did not acknowledge them.
+    key_shares_assured,
+    /// Bad shares of such keys that this node was dealt and has good ones in place of, from such proofs.
+    key_shares_mended,
     /// Key generations that failed; the key before stayed in force.
     key_generations_failed,
     /// Messages of key generations that changed nothing: bad, late or said before.

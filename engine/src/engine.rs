@@ -549,8 +549,8 @@ impl Engine {
 
     /// From now on this authority deals bad shares to these: for the simulator, before the first generation begins.
     #[cfg(feature = "sim")]
-    pub const fn deal_badly_to(&mut self, victims: AuthoritySet) {
-        self.keys.deal_badly_to(victims);
+    pub const fn deal_badly_to(&mut self, victims: AuthoritySet, assures_nobody: bool) {
+        self.keys.deal_badly_to(victims, assures_nobody);
     }
 
     /// Who orders.

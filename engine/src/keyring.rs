@@ -2,7 +2,8 @@
 //!
 //! Without a [`KeyPlan`] there is the dealer's key, for ever. With one, the committee makes its keys itself
 //! ([`crate::dkg`]): the first at the start unless a dealer made it, the next when a key is [`KeyPlan::renew_us`] old. A
-//! generation that fails leaves the key before it in force and begins again, under the next epoch.
+//! generation that fails leaves the key before it in force, and the next begins, under the next epoch: at once while there is no
+//! key, else a minute later, or that time if it is shorter. (What made it fail may last, and a generation keeps rounds going.)
 //!
 //! Keys are known by key id and overlap. When a key is made, at consensus time T, those before it end at T + 90 s, which no
 //! envelope that a correct authority has taken outlives: `valid_until` may lie that far ahead of consensus time at most. A
@@ -22,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::admit::label_rules::PEER_TIME_AHEAD_US_MAX;
 use crate::committee::Committee;
 use crate::dkg::plan::KeyPlan;
-use crate::dkg::{DecryptionKey, Failure, Generated, Generation, Outcome, Session};
+use crate::dkg::{DecryptionKey, Failure, Generated, Generation, Outcome, Session, Taken};
 use crate::keyring::statement::KeyStatement;
 use crate::reveal::RevealKeys;
 use crate::seal::deal::KeyShare;
@@ -63,7 +64,7 @@ impl From<RevealKeys> for EngineKeys {
 pub struct CommitteeKey {
     /// The public key.
     pub sealing: SealingKey,
-    /// x_i; `None` for who only follows, or was cheated while it was away ([`Generated::share`]).
+    /// x_i; `None` for who only follows ([`Generated::share`]).
     pub share: Option<KeyShare>,
 }
 
@@ -85,9 +86,9 @@ pub struct Keyring {
     keys: Vec<Arc<CommitteeKey>>,
     version: u64,
     last_failure: Option<(Epoch, Failure)>,
-    /// Who is dealt bad shares, in a simulation.
+    /// Who is dealt bad shares, in a simulation, and whether nobody is assured of anything.
     #[cfg(feature = "sim")]
-    cheated: crate::types::AuthoritySet,
+    cheated: (crate::types::AuthoritySet, bool),
 }
 
 /// What follows from the committed sequence.
@@ -123,7 +124,11 @@ pub enum KeyEvent {
         epoch: Epoch,
         /// Whether this node holds a share of it.
         has_share: bool,
+        /// Who dealt this node a bad share and assured it of a good one: how many.
+        mended: u32,
     },
+    /// A dealer has proven that an authority which did not acknowledge has its share.
+    Assured,
     /// A generation failed; the key before stays in force.
     Failed {
         /// Its epoch.
@@ -182,7 +187,7 @@ impl Keyring {
             version: 0,
             last_failure: None,
             #[cfg(feature = "sim")]
-            cheated: crate::types::AuthoritySet::EMPTY,
+            cheated: (crate::types::AuthoritySet::EMPTY, false),
         };
         keyring.try_start(start);
         keyring
@@ -258,8 +263,10 @@ impl Keyring {
         let mut events = self.end_keys(index, now);
         for (author, bytes) in controls {
             let generation = self.agreed.generation.as_mut();
-            if generation.is_none_or(|running| running.handle(*author, bytes).is_err()) {
-                events.push(KeyEvent::Refused { author: *author });
+            match generation.map(|running| running.handle(*author, bytes)) {
+                Some(Ok(Taken::Assured(_))) => events.push(KeyEvent::Assured),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => events.push(KeyEvent::Refused { author: *author }),
             }
         }
         let running = self.agreed.generation.as_mut();
@@ -294,7 +301,10 @@ impl Keyring {
         let plan = self.committee.key_plan.as_ref();
         match outcome {
             Outcome::Failed(failure) => {
-                self.agreed.due = Some(now);
+                let has_key = !self.agreed.held.is_empty();
+                let renew_us = plan.and_then(|plan| plan.renew_us).filter(|_| has_key);
+                let wait_us = renew_us.map_or(0, |renew_us| renew_us.min(RETRY_AFTER_US));
+                self.agreed.due = Some(now.plus_us(wait_us));
                 self.last_failure = Some((epoch, failure));
                 KeyEvent::Failed { epoch, failure }
             }
@@ -316,10 +326,14 @@ impl Keyring {
                     past: None,
                     made_by: Some(made_by.into()),
                 });
-                let has_share = generated.share.is_some();
+                let (has_share, mended) = (generated.share.is_some(), generated.mended.len());
                 self.keys.push(Arc::new((*generated).into()));
                 self.version += 1;
-                KeyEvent::Made { epoch, has_share }
+                KeyEvent::Made {
+                    epoch,
+                    has_share,
+                    mended,
+                }
             }
         }
     }
@@ -355,13 +369,17 @@ impl Keyring {
             .secret_key();
         let joined = generation.join(self.own, decryption.clone(), &entropy);
         #[cfg(feature = "sim")]
-        let joined = joined.dealing_badly_to(self.cheated, &entropy);
+        let joined = joined.dealing_badly_to(self.cheated.0, self.cheated.1, &entropy);
         joined
     }
 
     #[cfg(feature = "sim")]
-    pub(crate) const fn deal_badly_to(&mut self, victims: crate::types::AuthoritySet) {
-        self.cheated = victims;
+    pub(crate) const fn deal_badly_to(
+        &mut self,
+        victims: crate::types::AuthoritySet,
+        assures_nobody: bool,
+    ) {
+        self.cheated = (victims, assures_nobody);
     }
 
     /// Forgets keys that have ended, shares with them: nothing here needs them any more.
@@ -535,5 +553,8 @@ const NONE: u64 = u64::MAX;
 
 /// Keys held at one time: the newest, and those before it that envelopes may still be sealed to.
 pub const KEYS_HELD_MAX: usize = 8;
+
+/// How long after a generation that failed the next one begins, if there is a key, microseconds of consensus time.
+const RETRY_AFTER_US: u64 = 60_000_000;
 
 const TAG_ENTROPY: &str = "fairlane/1/dkg-entropy";

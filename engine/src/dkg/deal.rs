@@ -17,6 +17,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use zeroize::Zeroizing;
 
+use crate::dkg::assurance;
 use crate::dkg::keys::{DecryptionKey, EncryptionKey};
 use crate::dkg::message::scalar;
 use crate::dkg::session::Session;
@@ -115,9 +116,13 @@ impl VerifiedDeal {
         let key = session.encryption_key(receiver);
         let mask = mask(session, self.dealer, receiver, key, &self.ephemeral, shared);
         let share = Zeroizing::new(self.masked_shares[receiver.as_usize()] - *mask);
-        let image = RistrettoPoint::mul_base(&share);
-        let fits = image == evaluate_at(self.commitments.iter().map(EncodedPoint::point), receiver);
+        let fits = RistrettoPoint::mul_base(&share) == self.image(receiver);
         fits.then_some(share)
+    }
+
+    /// s g for the share s that fits the commitments.
+    pub(super) fn image(&self, receiver: AuthorityIndex) -> RistrettoPoint {
+        evaluate_at(self.commitments.iter().map(EncodedPoint::point), receiver)
     }
 
     fn challenge(&self, session: &Session, k_a: &RistrettoPoint, k_r: &RistrettoPoint) -> Scalar {
@@ -161,6 +166,18 @@ impl Draft {
             polynomial,
             shares,
         }
+    }
+
+    /// Appends the body of the assurance of `receiver`: of the share that fits the commitments of `deal`, which is this one.
+    pub(super) fn encode_assurance(
+        &self,
+        session: &Session,
+        deal: &VerifiedDeal,
+        receiver: AuthorityIndex,
+        out: &mut Vec<u8>,
+    ) {
+        let share = evaluate(&self.polynomial, Scalar::from(receiver.share_point()));
+        assurance::encode_body(session, deal, receiver, &share, &self.entropy, out);
     }
 
     /// Appends the body: commitments, masked shares, proof.

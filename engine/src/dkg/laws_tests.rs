@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
+use super::outcome::Outcome;
 use super::trial::{Trial, Vice, WINDOW};
 use crate::committee::Thresholds;
 
@@ -11,6 +12,9 @@ fn vice() -> impl Strategy<Value = Vice> {
         Just(Vice::Silent),
         Just(Vice::Mute),
         any::<u8>().prop_map(Vice::WrongToOne),
+        any::<u8>().prop_map(Vice::WrongThenAssures),
+        Just(Vice::AssuresBadly),
+        Just(Vice::Away),
         Just(Vice::WrongToAll),
         any::<u16>().prop_map(Vice::Junk),
         Just(Vice::FalseComplaints),
@@ -46,6 +50,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 for (author, vice) in faulty.iter().zip(drawn) {
                     vices[usize::from(*author)] = Some(match vice {
                         Vice::WrongToOne(victim) => Vice::WrongToOne(victim % n),
+                        Vice::WrongThenAssures(victim) => Vice::WrongThenAssures(victim % n),
                         other => other,
                     });
                 }
@@ -62,7 +67,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn whatever_f_dealers_do_all_hold_shares_of_one_key_that_any_t_recover(case in cases()) {
@@ -77,24 +82,55 @@ proptest! {
             let harmless = matches!(
                 vice,
                 None | Some(
-                    Vice::Mute | Vice::FalseComplaints | Vice::ForgedComplaints | Vice::TwoDeals
+                    Vice::Mute
+                        | Vice::AssuresBadly
+                        | Vice::FalseComplaints
+                        | Vice::ForgedComplaints
+                        | Vice::TwoDeals
                 )
             );
             // A faulty victim may keep quiet about it.
             let unsaid = match vice {
-                Some(Vice::WrongToOne(victim)) => case.vices[usize::from(victim)].is_some(),
+                Some(Vice::WrongToOne(victim) | Vice::WrongThenAssures(victim)) => {
+                    case.vices[usize::from(victim)].is_some()
+                }
                 _ => false,
             };
             prop_assert!(harmless || unsaid, "{:?} qualified", vice);
         }
         for (index, vice) in case.vices.iter().enumerate() {
-            prop_assert!(vice.is_some() || trial.secret(index).is_some(), "{} has a share", index);
+            let is_correct = matches!(vice, None | Some(Vice::Away));
+            prop_assert!(!is_correct || trial.secret(index).is_some(), "{} has a share", index);
         }
         let have = |index: &usize| trial.secret(*index).is_some();
         if case.chosen.iter().all(have) {
             prop_assert!(trial.recovers(&case.chosen));
             prop_assert!(!trial.recovers(&case.chosen[1..]));
         }
-        prop_assert!(trial.anchors < 2 * WINDOW);
+        prop_assert!(trial.anchors <= 3 * WINDOW);
+    }
+
+    /// More may be away than leave q dealers; then there is no key, and the old one stays.
+    #[test]
+    fn of_a_key_that_is_made_every_correct_one_has_a_share_however_many_are_away(
+        case in cases(),
+        away in prop::collection::vec(any::<bool>(), 10),
+    ) {
+        let mut vices = case.vices.clone();
+        for (vice, is_away) in vices.iter_mut().zip(away) {
+            if is_away && vice.is_none() {
+                *vice = Some(Vice::Away);
+            }
+        }
+        let mut trial = Trial::new(case.order.len() as u8, case.threshold);
+        trial.run(&case.order, &vices);
+        prop_assert!(trial.anchors <= 3 * WINDOW);
+        if matches!(trial.outcomes[0], Outcome::Done(_)) {
+            trial.agreed();
+            for (index, vice) in vices.iter().enumerate() {
+                let is_correct = matches!(vice, None | Some(Vice::Away));
+                prop_assert!(!is_correct || trial.secret(index).is_some(), "{} has one", index);
+            }
+        }
     }
 }

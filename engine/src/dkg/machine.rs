@@ -3,44 +3,48 @@
 //! The log gives messages, each with its author, and anchors; all who follow it see the same, in the same order.
 //! - Deals are taken for W anchors. The first of a dealer that checks counts, others are passed over.
 //! - A complaint that is upheld refutes a deal for good.
-//! - *Qualified* are the first q deals ordered that are not refuted, once each of them is acknowledged by all n or has been
-//!   there for W anchors (who was dealt a bad share has complained by then). At least q must have acknowledged all of them:
-//!   with fewer, the key might have too few shares to open anything.
-//! - Else the generation fails: W anchors without q deals, or too few acknowledgements. The old key stays in force.
+//! - A deal that has been there for W anchors its dealer *assures* those of who have not acknowledged it: they may be away,
+//!   and were they dealt a bad share, nobody would know. An assurance that does not hold refutes the deal.
+//! - A deal is *settled* when every authority has acknowledged it or is assured of it: all who keep the rules have their
+//!   share of it for certain. As soon as q deals are, the first q of them are the *qualified*, and there is a key.
+//! - Else the generation fails: W anchors without q deals, or 3 W without q settled ones. The old key stays in force.
 //!
-//! So every generation is over after 2 W anchors. f silent or cheating dealers neither stop it nor choose who is in it: the q
-//! deals of the correct suffice. What one refuses to acknowledge costs W anchors, not the key.
+//! Why shares for certain, of all: the key opens with t shares, and t may be q, as many as are not faulty. Were a single one of
+//! these without its share, the faulty could keep what is sealed to the key closed; and no complaint after the end could mend that,
+//! for the others have too few shares of the bad deal, one less than t, to give the missing one.
+//!
+//! So every generation is over after 3 W anchors. f silent or cheating dealers neither stop it nor choose who is in it: the q
+//! deals of the correct suffice. What one refuses to acknowledge costs W anchors and q assurances, not the key. A dealer
+//! that starts again has forgotten its polynomial and assures nobody: if somebody is away just then, the generation may
+//! fail, and the next one begins.
 //!
 //! What a member must say follows from what was ordered ([`Generation::wanted`]), not from what it has sent: a message that is
 //! lost with its vertex is wanted again, and a node that restarts or was away goes on from the same log.
 //!
 //! Departs from Pedersen 1991: acknowledgements and anchors in place of rounds; see [`crate::dkg`].
 //!
-//! Bound: one deal an authority is kept, and two sets of authorities beside it.
+//! Bound: of each authority one deal is kept, two sets of authorities, and for each authority what is left of an assurance.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
-use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
-use crate::dkg::complaint::{Complaint, Judgement};
-use crate::dkg::deal::{Draft, VerifiedDeal, evaluate_at};
+use crate::dkg::assurance::Assurance;
+use crate::dkg::complaint::Judgement;
+use crate::dkg::deal::{DealError, Draft, VerifiedDeal};
 use crate::dkg::keys::DecryptionKey;
 use crate::dkg::message::{self, Head, Kind};
-use crate::dkg::outcome::{Failure, Fault, Generated, Outcome, Taken};
+use crate::dkg::outcome::{Fault, Outcome, Taken};
 use crate::dkg::session::Session;
-use crate::seal::deal::KeyShare;
-use crate::seal::group::EncodedPoint;
-use crate::seal::key::{KeyError, SealingKey};
-use crate::seal::lagrange;
 use crate::types::{AuthorityIndex, AuthoritySet};
 use crate::wire::Reader;
 
 /// A key generation under way.
 pub struct Generation {
     pub(super) session: Arc<Session>,
-    member: Option<Member>,
+    pub(super) member: Option<Member>,
     /// Anchors since the start.
     pub(super) anchors: u64,
     /// In the order of the log; one a dealer.
@@ -49,11 +53,17 @@ pub struct Generation {
 }
 
 /// What a member brings along.
-struct Member {
-    index: AuthorityIndex,
-    key: Arc<DecryptionKey>,
+pub(super) struct Member {
+    pub(super) index: AuthorityIndex,
+    pub(super) key: Arc<DecryptionKey>,
+    pub(super) draft: Draft,
     /// Its own deal, as it is sent.
-    deal: Arc<[u8]>,
+    pub(super) deal: Arc<[u8]>,
+    /// Its assurances by receiver, made when they are wanted.
+    pub(super) assurances: Vec<OnceLock<Arc<[u8]>>>,
+    /// Whether it leaves those out, in a simulation.
+    #[cfg(feature = "sim")]
+    pub(super) assures_nobody: bool,
 }
 
 /// A deal in the log, and what the log says of it.
@@ -66,8 +76,11 @@ pub(super) struct Ordered {
     pub(super) refuted: bool,
     pub(super) acks: AuthoritySet,
     pub(super) complaints: AuthoritySet,
+    pub(super) assured: BTreeMap<AuthorityIndex, Assurance>,
     /// The member's own share of it, if it is good.
     pub(super) own_share: Option<Zeroizing<Scalar>>,
+    /// Whether that is from an assurance, because what was dealt is bad.
+    pub(super) is_mended: bool,
 }
 
 impl Generation {
@@ -86,7 +99,7 @@ impl Generation {
 
     /// The same generation, from here on with a member that takes part in it; arguments and panics as of [`Self::new`].
     ///
-    /// Its shares of the deals that are there are found again. Two multiplications and some a deal.
+    /// Its shares of the deals that are there are found again. Two multiplications and some a deal, or four.
     #[must_use]
     pub fn join(
         mut self,
@@ -102,17 +115,33 @@ impl Generation {
         );
         for known in &mut self.deals {
             known.own_share = known.deal.own_share(session, index, &key);
+            known.read_assured(session, index, &key);
         }
         let draft = Draft::new(session, index, entropy);
         let deal = message::encode_deal(session, &draft).into();
-        self.member = Some(Member { index, key, deal });
+        let receivers = session.thresholds().members();
+        self.member = Some(Member {
+            index,
+            key,
+            draft,
+            deal,
+            assurances: receivers.map(|_| OnceLock::new()).collect(),
+            #[cfg(feature = "sim")]
+            assures_nobody: false,
+        });
         self
     }
 
-    /// The same generation, with a deal whose shares for `victims` are off by one: for the simulator.
+    /// The same generation, with a deal whose shares for `victims` are off by one, and with no assurance for anybody if so:
+    /// for the simulator.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub(crate) fn dealing_badly_to(mut self, victims: AuthoritySet, entropy: &[u8; 32]) -> Self {
+    pub(crate) fn dealing_badly_to(
+        mut self,
+        victims: AuthoritySet,
+        assures_nobody: bool,
+        entropy: &[u8; 32],
+    ) -> Self {
         if let Some(member) = &mut self.member
             && !victims.is_empty()
         {
@@ -121,6 +150,7 @@ impl Generation {
                 *draft.shares[victim.as_usize()] += Scalar::ONE;
             }
             member.deal = message::encode_deal(&self.session, &draft).into();
+            member.assures_nobody = assures_nobody;
         }
         self
     }
@@ -143,8 +173,9 @@ impl Generation {
 
     /// Takes the next message of the log: `bytes`, signed by `author`.
     ///
-    /// Cost: a deal that is new takes t + 1 decoded points and some 5 multiplications, a complaint that may count 5, the rest
-    /// nothing. So an authority can cause n + 1 such messages' work. Errors: why the message changes nothing.
+    /// Cost: a deal that is new takes t + 1 decoded points and some 5 multiplications, a complaint that may count 5, an assurance
+    /// that is needed some 300, the rest nothing. An authority can cause one deal's and n complaints' work, and, of what
+    /// it dealt, one assurance's for each who has not acknowledged. Errors: why the message changes nothing.
     pub fn handle(&mut self, author: AuthorityIndex, bytes: &[u8]) -> Result<Taken, Fault> {
         let mut reader = Reader::new(bytes);
         let head = Head::read(&mut reader)?;
@@ -161,6 +192,7 @@ impl Generation {
             Kind::Deal => self.on_deal(author, bytes, reader),
             Kind::Complaint => self.on_complaint(author, reader),
             Kind::Ack => self.on_ack(author, reader),
+            Kind::Assurance => self.on_assurance(author, reader),
         }
     }
 
@@ -181,14 +213,19 @@ impl Generation {
             .member
             .as_ref()
             .and_then(|member| deal.own_share(&self.session, member.index, &member.key));
+        // What it deals to itself is its own affair.
+        let mut acks = AuthoritySet::EMPTY;
+        acks.insert(dealer);
         self.deals.push(Ordered {
             deal,
             bytes: bytes.into(),
             at: self.anchors,
             refuted: false,
-            acks: AuthoritySet::EMPTY,
+            acks,
             complaints: AuthoritySet::EMPTY,
+            assured: BTreeMap::new(),
             own_share,
+            is_mended: false,
         });
         Ok(Taken::Deal)
     }
@@ -229,6 +266,43 @@ impl Generation {
         }
     }
 
+    fn on_assurance(
+        &mut self,
+        dealer: AuthorityIndex,
+        mut reader: Reader<'_>,
+    ) -> Result<Taken, Fault> {
+        let receiver = message::read_assured(&mut reader)?;
+        let (session, anchors) = (self.session.clone(), self.anchors);
+        if !session.thresholds().has_member(receiver) {
+            return Err(Fault::Author(receiver));
+        }
+        let own = self
+            .member
+            .as_ref()
+            .map(|member| (member.index, member.key.clone()));
+        let ordered = self.find(dealer).ok_or(Fault::NoDeal(dealer))?;
+        if ordered.refuted {
+            return Err(Fault::Repeated);
+        }
+        if anchors < session.assured_from(ordered.at) || ordered.is_certain(receiver) {
+            return Err(Fault::Unneeded(receiver));
+        }
+        match message::read_assurance(&session, &ordered.deal, receiver, reader) {
+            Ok(assurance) => {
+                ordered.assured.insert(receiver, assurance);
+                if let Some((index, key)) = own {
+                    ordered.read_assured(&session, index, &key);
+                }
+                Ok(Taken::Assured(receiver))
+            }
+            Err(DealError::Decode(error)) => Err(error.into()),
+            Err(DealError::Proof) => {
+                ordered.refuted = true;
+                Ok(Taken::Refuted(dealer))
+            }
+        }
+    }
+
     /// An anchor: all messages that it commits have been handled. Gives how the generation ends, once.
     pub fn on_anchor(&mut self) -> Option<Outcome> {
         if self.is_over {
@@ -240,124 +314,26 @@ impl Generation {
         Some(outcome)
     }
 
-    fn outcome(&self) -> Option<Outcome> {
-        let thresholds = self.session.thresholds();
-        let (n, q) = (thresholds.authorities(), thresholds.quorum());
-        let window = self.session.window_anchors;
-        let first = self.first();
-        if (first.len() as u32) < q {
-            let deals = first.len() as u32;
-            let failure = Failure::TooFewDeals { deals, wanted: q };
-            return (self.anchors >= window).then_some(Outcome::Failed(failure));
-        }
-        let is_settled =
-            |known: &&Ordered| known.acks.len() == n || self.anchors >= known.at + window;
-        if !first.iter().all(is_settled) {
-            return None;
-        }
-        let holds_all = |author: &AuthorityIndex| first.iter().all(|d| d.acks.contains(*author));
-        let acks = thresholds.members().filter(holds_all).count() as u32;
-        if acks < q {
-            let failure = Failure::TooFewAcks { acks, wanted: q };
-            return Some(Outcome::Failed(failure));
-        }
-        Some(match self.combine(&first) {
-            Ok(generated) => Outcome::Done(Box::new(generated)),
-            Err(error) => Outcome::Failed(Failure::Key(error)),
-        })
-    }
-
-    /// The key of a generation that has ended with one, once more; `None` for one that goes on or failed.
-    pub fn generated(&self) -> Option<Generated> {
-        match self.outcome().filter(|_| self.is_over)? {
-            Outcome::Done(generated) => Some(*generated),
-            Outcome::Failed(_) => None,
-        }
-    }
-
-    /// The first q deals that are not refuted; fewer while there are fewer.
-    fn first(&self) -> Vec<&Ordered> {
-        let q = self.session.thresholds().quorum() as usize;
-        self.deals
-            .iter()
-            .filter(|known| !known.refuted)
-            .take(q)
-            .collect()
-    }
-
-    /// The sum of the qualified polynomials: x = P(0), x_i = P(i + 1).
-    fn combine(&self, qualified: &[&Ordered]) -> Result<Generated, KeyError> {
-        let session = &self.session;
-        let (n, t) = (session.thresholds().authorities(), session.threshold());
-        let sums: Vec<RistrettoPoint> = (0..t as usize)
-            .map(|power| {
-                let of = qualified
-                    .iter()
-                    .map(|known| &known.deal.commitments()[power]);
-                of.map(EncodedPoint::point).sum()
-            })
-            .collect();
-        let encode = |point: RistrettoPoint| point.compress().to_bytes();
-        let members = session.thresholds().members();
-        let shares: Vec<[u8; 32]> = members
-            .map(|author| encode(evaluate_at(sums.iter().copied(), author)))
-            .collect();
-        let delta = Scalar::from(lagrange::delta(n, t));
-        let x = encode(sums[0] * (delta + delta));
-        let (chain_id, epoch) = (session.chain_id, session.epoch);
-        let key = SealingKey::from_parts(chain_id, epoch, n, t, x, &shares)?;
-        let share = self.member.as_ref().and_then(|member| {
-            let mut secret = Zeroizing::new(Scalar::ZERO);
-            for known in qualified {
-                *secret += **known.own_share.as_ref()?;
-            }
-            Some(KeyShare::new(&key, member.index, secret))
-        });
-        let mut dealers = AuthoritySet::EMPTY;
-        for known in qualified {
-            dealers.insert(known.deal.dealer());
-        }
-        Ok(Generated {
-            key,
-            share,
-            qualified: dealers,
-        })
-    }
-
-    /// What this member must get into the log next; `None` when there is nothing, and for one that only follows.
-    ///
-    /// To be asked again after each message and anchor; whoever sends it may send it again at any time.
-    pub fn wanted(&self) -> Option<Arc<[u8]>> {
-        let member = self.member.as_ref().filter(|_| !self.is_over)?;
-        let session = &self.session;
-        let has_dealt = self.deals.iter().any(|d| d.deal.dealer() == member.index);
-        if !has_dealt && self.anchors < session.window_anchors {
-            return Some(member.deal.clone());
-        }
-        let is_bad = |known: &&Ordered| known.own_share.is_none() && !known.refuted;
-        let cheated = self.deals.iter().filter(is_bad);
-        let mut unsaid = cheated.filter(|known| !known.complaints.contains(member.index));
-        if let Some(known) = unsaid.next() {
-            let complaint = Complaint::make(session, &known.deal, member.index, &member.key);
-            return Some(message::encode_complaint(session, &complaint).into());
-        }
-        let first = self.first();
-        let is_acked = |known: &&Ordered| known.acks.contains(member.index);
-        if (first.len() as u32) < session.thresholds().quorum() || first.iter().all(is_acked) {
-            return None;
-        }
-        let mut good = AuthoritySet::EMPTY;
-        for known in &self.deals {
-            if known.own_share.is_some() && !known.refuted {
-                good.insert(known.deal.dealer());
-            }
-        }
-        Some(message::encode_ack(session, good).into())
-    }
-
     fn find(&mut self, dealer: AuthorityIndex) -> Option<&mut Ordered> {
         let mut deals = self.deals.iter_mut();
         deals.find(|known| known.deal.dealer() == dealer)
+    }
+}
+
+impl Ordered {
+    /// Whether this authority has its share, if it keeps the rules.
+    pub(super) fn is_certain(&self, member: AuthorityIndex) -> bool {
+        self.acks.contains(member) || self.assured.contains_key(&member)
+    }
+
+    /// Takes the share of `index`, who holds `key`, from its assurance, if there is one and the share is not here already.
+    fn read_assured(&mut self, session: &Session, index: AuthorityIndex, key: &DecryptionKey) {
+        if self.own_share.is_none()
+            && let Some(assurance) = self.assured.get(&index)
+        {
+            self.own_share = assurance.share(session, &self.deal, index, key);
+            self.is_mended = self.own_share.is_some();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::complaint::Judgement;
 use super::machine::Generation;
 use super::message;
-use super::outcome::{Failure, Fault, Outcome, Taken};
+use super::outcome::{Failure, Fault, Generated, Outcome, Taken};
 use super::trial::{Event, Trial, Vice, WINDOW};
 use super::*;
 use crate::seal::{self, Envelope, EnvelopeVerifier, LabelFields, ShareMessage, VerifiedShare};
@@ -184,40 +184,145 @@ fn strangers_and_deals_that_are_not_there_are_named() {
     );
 }
 
-#[test]
-fn who_was_away_takes_its_share_from_the_log() {
-    let mut trial = Trial::new(4, 3);
-    trial.run(&[0, 1, 2], &GOOD);
-    assert_eq!(trial.anchors, WINDOW, "one did not acknowledge");
+/// One who follows the log of `trial` afterwards with the key of 3.
+fn back_later(trial: &Trial) -> Generated {
     let key = trial.keys[3].clone();
     let mut back = Generation::new(trial.session.clone(), AuthorityIndex(3), key, &[9; 32]);
     let mut outcome = None;
     for event in &trial.log {
         match event {
             Event::Message(author, bytes) => {
-                back.handle(*author, bytes).unwrap();
+                back.handle(*author, bytes).ok();
             }
             Event::Anchor => outcome = back.on_anchor(),
         }
     }
-    let Some(Outcome::Done(generated)) = outcome else {
-        panic!("it ends with the log: {outcome:?}");
-    };
-    assert_eq!(&generated.key, trial.agreed().0);
-    assert!(generated.share.is_some());
-    assert!(trial.recovers(&[0, 1, 3]), "as it would have in time");
     assert!(back.wanted().is_none(), "it is over");
+    match outcome {
+        Some(Outcome::Done(generated)) => *generated,
+        other => panic!("it ends with the log: {other:?}"),
+    }
 }
 
 #[test]
-fn who_was_away_and_was_cheated_has_no_share_and_everybody_else_has_a_key() {
+fn who_was_away_takes_its_share_from_the_log() {
     let mut trial = Trial::new(4, 3);
-    let wrong = trial.deal_wrong(1, &[3]);
-    trial.order(1, &wrong).unwrap();
     trial.run(&[0, 1, 2], &GOOD);
+    assert_eq!(
+        trial.anchors,
+        WINDOW + 1,
+        "one did not acknowledge and was assured"
+    );
+    let generated = back_later(&trial);
+    assert_eq!(&generated.key, trial.agreed().0);
+    assert!(generated.share.is_some() && generated.mended == set(&[]));
+    assert!(trial.recovers(&[0, 1, 3]), "as it would have in time");
+}
+
+#[test]
+fn who_was_away_and_was_cheated_has_the_good_share_that_its_dealer_assured_it_of() {
+    let mut trial = Trial::new(4, 3);
+    let vices = [None, Some(Vice::WrongThenAssures(3)), None, None];
+    trial.run(&[0, 1, 2], &vices);
     assert_eq!(trial.agreed().1, set(&[0, 1, 2]));
-    assert!(trial.generated(3).share.is_none());
-    assert!(trial.recovers(&[0, 1, 2]));
+    let generated = back_later(&trial);
+    assert!(generated.share.is_some());
+    assert_eq!(generated.mended, set(&[1]), "it knows who cheated");
+    assert!(trial.recovers(&[0, 2, 3]), "without the cheater's own");
+}
+
+#[test]
+fn a_dealer_that_cheats_one_who_is_away_and_assures_it_of_nothing_good_is_not_qualified() {
+    for vice in [Vice::WrongToOne(4), Vice::Mute, Vice::AssuresBadly] {
+        let mut trial = Trial::new(5, 4);
+        // All but 4 are there; q correct dealers are not, and the faulty one's deal does not stand in for it.
+        trial.run(&[0, 1, 2, 3], &[None, Some(vice), None, None, None]);
+        let failure = match vice {
+            Vice::AssuresBadly => Failure::TooFewDeals {
+                deals: 3,
+                wanted: 4,
+            },
+            _ => Failure::TooFewSettled {
+                settled: 3,
+                wanted: 4,
+            },
+        };
+        for outcome in &trial.outcomes {
+            assert!(
+                matches!(outcome, Outcome::Failed(why) if *why == failure),
+                "{vice:?}: {outcome:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_assurance_is_taken_once_in_time_and_from_the_dealer_for_one_who_lacks_certainty() {
+    let mut trial = Trial::new(4, 3);
+    for dealer in [0, 1, 2] {
+        let deal = trial.members[dealer].wanted().unwrap();
+        trial.order(dealer as u8, &deal).unwrap();
+    }
+    let session = trial.session.clone();
+    let deal = trial.logged_deals().remove(0).0;
+    let of = |entropy: u8, receiver: u8| {
+        let draft = deal::Draft::new(&session, A, &[entropy; 32]);
+        message::encode_assurance(&session, &draft, &deal, AuthorityIndex(receiver))
+    };
+    let unneeded = |receiver: u8| Err(Fault::Unneeded(AuthorityIndex(receiver)));
+    let to_three = of(100, 3);
+    assert_eq!(trial.order(0, &to_three), unneeded(3), "it may complain");
+    assert_eq!(
+        trial.order(3, &to_three),
+        Err(Fault::NoDeal(AuthorityIndex(3)))
+    );
+    let ack = message::encode_ack(&session, set(&[0, 1, 2]));
+    trial.order(2, &ack).unwrap();
+    (0..WINDOW).for_each(|_| trial.anchor());
+    assert_eq!(trial.order(0, &of(100, 2)), unneeded(2), "it has its share");
+    let mut to_a_stranger = to_three.clone();
+    to_a_stranger[6] = 4;
+    assert_eq!(
+        trial.order(0, &to_a_stranger),
+        Err(Fault::Author(AuthorityIndex(4)))
+    );
+    // Another's, or of another deal of the own: it does not hold, and costs the dealer its deal.
+    assert_eq!(
+        trial.order(1, &to_three),
+        Ok(Taken::Refuted(AuthorityIndex(1)))
+    );
+    assert_eq!(trial.order(1, &to_three), Err(Fault::Repeated));
+    assert_eq!(
+        trial.order(0, &to_three),
+        Ok(Taken::Assured(AuthorityIndex(3)))
+    );
+    assert_eq!(trial.order(0, &to_three), unneeded(3));
+    assert_eq!(trial.order(0, &of(101, 1)), Ok(Taken::Refuted(A)));
+}
+
+#[test]
+fn who_started_again_with_other_random_bytes_assures_nobody() {
+    let mut trial = Trial::new(4, 3);
+    for dealer in [0, 1, 2] {
+        let deal = trial.members[dealer].wanted().unwrap();
+        trial.order(dealer as u8, &deal).unwrap();
+    }
+    for _ in 0..WINDOW {
+        trial.anchor();
+    }
+    let ack = message::encode_ack(&trial.session, set(&[0, 1, 2]));
+    trial.order(0, &ack).unwrap();
+    let mut state = Vec::new();
+    trial.members[0].encode_state(&mut state);
+    let again = |entropy: u8| {
+        let mut reader = crate::wire::Reader::new(&state);
+        let followed = Generation::decode_state(trial.session.clone(), &mut reader).unwrap();
+        followed.join(A, trial.keys[0].clone(), &[entropy; 32])
+    };
+    let wanted = trial.members[0].wanted().expect("an assurance");
+    assert_eq!(wanted[1], 4);
+    assert_eq!(again(100).wanted(), Some(wanted), "from the same bytes");
+    assert_eq!(again(7).wanted(), None);
 }
 
 #[test]
@@ -239,15 +344,20 @@ fn fewer_than_q_deals_fail_loudly_at_the_end_of_the_window() {
 }
 
 #[test]
-fn fewer_than_q_acknowledgements_fail_too() {
+fn fewer_than_q_settled_deals_fail_too() {
     let mut trial = Trial::new(4, 3);
     for dealer in [0, 1, 2] {
         let deal = trial.members[dealer].wanted().unwrap();
         trial.order(dealer as u8, &deal).unwrap();
     }
+    // The third dealer goes away, and with it who could assure the fourth of its share.
     trial.run(&[0, 1], &GOOD);
-    let failure = Failure::TooFewAcks { acks: 2, wanted: 3 };
+    let failure = Failure::TooFewSettled {
+        settled: 2,
+        wanted: 3,
+    };
     assert!(matches!(trial.outcomes[0], Outcome::Failed(why) if why == failure));
+    assert_eq!(trial.anchors, 3 * WINDOW);
 }
 
 #[test]
@@ -255,7 +365,7 @@ fn a_refuted_deal_makes_room_for_the_next_whose_window_is_its_own() {
     let mut trial = Trial::new(4, 3);
     let wrong = trial.deal_wrong(1, &[0]);
     trial.order(1, &wrong).unwrap();
-    // The cheated one speaks in the last anchor of the first window, as does the last dealer; nobody acknowledges for all.
+    // The cheated one speaks in the last anchor of the first window, as does the last dealer; 1 acknowledges nothing.
     for dealer in [2, 3] {
         let deal = trial.members[dealer].wanted().unwrap();
         trial.order(dealer as u8, &deal).unwrap();
@@ -272,7 +382,11 @@ fn a_refuted_deal_makes_room_for_the_next_whose_window_is_its_own() {
     );
     trial.run(&[0, 2, 3], &GOOD);
     assert_eq!(trial.agreed().1, set(&[2, 3, 0]));
-    assert_eq!(trial.anchors, 2 * WINDOW - 1);
+    assert_eq!(
+        trial.anchors,
+        2 * WINDOW,
+        "the last deal's window is its own"
+    );
 }
 
 #[test]

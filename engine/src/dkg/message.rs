@@ -1,10 +1,11 @@
-//! The three messages of a key generation, as bytes.
+//! The four messages of a key generation, as bytes.
 //!
-//! Head: version u8 = 1 | kind u8 (1 deal, 2 complaint, 3 acknowledgement) | epoch u32; then the body of the kind. Chain and
-//! author are those of the signed vertex that carries a message; proofs bind both. A message has one encoding.
+//! Head: version u8 = 1 | kind u8 (1 deal, 2 complaint, 3 acknowledgement, 4 assurance) | epoch u32; then the body of the kind.
+//! Chain and author are those of the signed vertex that carries a message; proofs bind both. A message has one encoding.
 
 use curve25519_dalek::scalar::Scalar;
 
+use crate::dkg::assurance::{self, Assurance};
 use crate::dkg::complaint::{self, Complaint};
 use crate::dkg::deal::{self, DealError, Draft, VerifiedDeal};
 use crate::dkg::session::Session;
@@ -24,6 +25,7 @@ pub(super) enum Kind {
     Deal = 1,
     Complaint = 2,
     Ack = 3,
+    Assurance = 4,
 }
 
 impl Head {
@@ -44,6 +46,7 @@ impl Head {
             1 => Kind::Deal,
             2 => Kind::Complaint,
             3 => Kind::Ack,
+            4 => Kind::Assurance,
             _ => return Err(DecodeError::NotCanonical("message kind")),
         };
         Ok(Self {
@@ -96,6 +99,21 @@ pub(super) fn read_ack(mut reader: Reader<'_>) -> Result<AuthoritySet, DecodeErr
     Ok(dealers)
 }
 
+/// Reads whom an assurance is for, the first of its body. Errors: truncated.
+pub(super) fn read_assured(reader: &mut Reader<'_>) -> Result<AuthorityIndex, DecodeError> {
+    Ok(AuthorityIndex(reader.u8()?))
+}
+
+/// Reads the rest of an assurance about `deal` for `receiver`, to its end. Errors: [`DealError`].
+pub(super) fn read_assurance(
+    session: &Session,
+    deal: &VerifiedDeal,
+    receiver: AuthorityIndex,
+    reader: Reader<'_>,
+) -> Result<Assurance, DealError> {
+    Assurance::read(session, deal, receiver, reader)
+}
+
 pub(super) fn encode_deal(session: &Session, draft: &Draft) -> Vec<u8> {
     let mut out = Vec::with_capacity(deal_len(session));
     head(session, Kind::Deal).encode(&mut out);
@@ -114,6 +132,18 @@ pub(super) fn encode_ack(session: &Session, dealers: AuthoritySet) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD_LEN + ACK_BODY_LEN);
     head(session, Kind::Ack).encode(&mut out);
     Writer::new(&mut out).bytes(&dealers.mask().to_be_bytes());
+    out
+}
+
+pub(super) fn encode_assurance(
+    session: &Session,
+    draft: &Draft,
+    deal: &VerifiedDeal,
+    receiver: AuthorityIndex,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_LEN + assurance::BODY_LEN);
+    head(session, Kind::Assurance).encode(&mut out);
+    draft.encode_assurance(session, deal, receiver, &mut out);
     out
 }
 
@@ -139,3 +169,4 @@ const _: () = assert!(
     MESSAGE_LEN_MAX >= HEAD_LEN + deal::body_len(AUTHORITIES_MAX as u32, AUTHORITIES_MAX as u32)
 );
 const _: () = assert!(MESSAGE_LEN_MAX >= HEAD_LEN + complaint::BODY_LEN);
+const _: () = assert!(MESSAGE_LEN_MAX >= HEAD_LEN + assurance::BODY_LEN);

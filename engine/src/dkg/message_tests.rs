@@ -5,14 +5,14 @@ use proptest::sample::Index;
 
 use super::machine::Generation;
 use super::message::{self, MESSAGE_LEN_MAX};
-use super::outcome::Fault;
+use super::outcome::{Fault, Taken};
 use super::trial::{Trial, WINDOW};
 use super::*;
 use crate::types::{AUTHORITIES_MAX, AuthorityIndex, AuthoritySet, ChainId, Epoch};
 use crate::wire::DecodeError;
 
-/// A deal, a complaint about it, and an acknowledgement, as bytes.
-fn messages(trial: &Trial) -> [Vec<u8>; 3] {
+/// A deal, a complaint about it, an acknowledgement, and an assurance, as bytes.
+fn messages(trial: &Trial) -> [Vec<u8>; 4] {
     let deal = trial.deal_wrong(1, &[0]);
     let read = trial.read_deal(1, &deal).unwrap();
     let complaint = message::encode_complaint(&trial.session, &trial.complaint(0, &read));
@@ -22,7 +22,27 @@ fn messages(trial: &Trial) -> [Vec<u8>; 3] {
         deal,
         complaint,
         message::encode_ack(&trial.session, dealers),
+        assurance(trial, &read),
     ]
+}
+
+/// Of a deal of 1 that was drawn from 51, for 0.
+fn assurance(trial: &Trial, deal: &deal::VerifiedDeal) -> Vec<u8> {
+    let draft = deal::Draft::new(&trial.session, AuthorityIndex(1), &[51; 32]);
+    message::encode_assurance(&trial.session, &draft, deal, AuthorityIndex(0))
+}
+
+/// A committee in whose log the deal has stood for a window.
+fn past_the_window() -> Trial {
+    let mut trial = Trial::new(4, 3);
+    let [deal, ..] = messages(&trial);
+    trial.order(1, &deal).unwrap();
+    for dealer in [0, 2] {
+        let deal = trial.members[dealer].wanted().unwrap();
+        trial.order(dealer as u8, &deal).unwrap();
+    }
+    (0..WINDOW).for_each(|_| trial.anchor());
+    trial
 }
 
 #[test]
@@ -33,6 +53,7 @@ fn the_encodings_are_these_bytes() {
         ("010100000003", 6 + 32 * (3 + 1 + 4 + 3)),
         ("010200000003", 6 + 1 + 96),
         ("010300000003", 6 + 16),
+        ("010400000003", 6 + 1 + 32 * (1 + 138 + 52)),
     ];
     assert_eq!(heads, golden.map(|(head, len)| (head.to_owned(), len)));
     let hashes = messages(&trial).map(|bytes| blake3::hash(&bytes).to_hex()[..16].to_owned());
@@ -43,8 +64,10 @@ fn the_encodings_are_these_bytes() {
 #[test]
 fn missing_and_surplus_bytes_are_refused() {
     let trial = Trial::new(4, 3);
-    for bytes in messages(&trial) {
-        let mut follower = Generation::observe(trial.session.clone());
+    let mut followers = [(); 3].map(|()| Generation::observe(trial.session.clone()));
+    let mut past = past_the_window();
+    let followers = followers.iter_mut().chain([&mut past.observer]);
+    for (bytes, follower) in messages(&trial).into_iter().zip(followers) {
         for len in 0..bytes.len() {
             let cut = follower.handle(AuthorityIndex(1), &bytes[..len]);
             assert!(
@@ -71,7 +94,7 @@ fn unknown_versions_and_kinds_and_what_is_too_long_are_refused() {
     };
     let refused = |error| Err(Fault::Decode(error));
     assert_eq!(handle(&changed(0, 2)), refused(DecodeError::Version(2)));
-    for kind in [0, 4, 255] {
+    for kind in [0, 5, 255] {
         let unknown = DecodeError::NotCanonical("message kind");
         assert_eq!(handle(&changed(1, kind)), refused(unknown));
     }
@@ -133,7 +156,7 @@ proptest! {
     #[test]
     fn any_bytes_are_taken_without_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
-        kind in 1u8..4,
+        kind in 1u8..5,
         author in any::<u8>(),
     ) {
         let trial = Trial::new(4, 3);
@@ -156,7 +179,7 @@ proptest! {
     #[test]
     fn a_complaint_with_any_bit_flipped_refutes_nothing(bit in any::<Index>()) {
         let mut trial = Trial::new(4, 3);
-        let [deal, mut complaint, _] = messages(&trial);
+        let [deal, mut complaint, ..] = messages(&trial);
         trial.order(1, &deal).unwrap();
         let bit = bit.index(8 * complaint.len());
         complaint[bit / 8] ^= 1 << (bit % 8);
@@ -164,4 +187,23 @@ proptest! {
     }
 }
 
-const GOLDEN: [&str; 3] = ["409e33232164a17b", "647ad83a02ea0530", "57d5e015c093c80a"];
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn an_assurance_with_any_bit_flipped_assures_nobody(bit in any::<Index>()) {
+        let mut trial = past_the_window();
+        let [.., mut assurance] = messages(&trial);
+        let bit = bit.index(8 * assurance.len());
+        assurance[bit / 8] ^= 1 << (bit % 8);
+        let taken = trial.order(1, &assurance);
+        prop_assert!(!matches!(taken, Ok(Taken::Assured(_))), "bit {}", bit);
+    }
+}
+
+const GOLDEN: [&str; 4] = [
+    "409e33232164a17b",
+    "647ad83a02ea0530",
+    "57d5e015c093c80a",
+    "a93d1150b3df3a5c",
+];

@@ -11,10 +11,12 @@ use crate::wire::DecodeError;
 pub enum Taken {
     /// The first deal of its author.
     Deal,
-    /// A complaint that refutes the deal of this dealer.
+    /// A complaint that refutes the deal of this dealer, or an assurance with which it refutes its own.
     Refuted(AuthorityIndex),
     /// An acknowledgement of something that its author had not acknowledged.
     Ack,
+    /// This authority has its share of the author's deal for certain.
+    Assured(AuthorityIndex),
 }
 
 /// Why a message changes nothing: to be counted, never to be stopped by.
@@ -35,10 +37,13 @@ pub enum Fault {
     /// A deal after the window.
     #[error("a deal after the window for deals")]
     Late,
-    /// A second deal, a second complaint about one deal, one about a refuted deal, or an acknowledgement of nothing new.
+    /// A second deal, a second complaint about one deal, anything about a refuted deal, or an acknowledgement of nothing new.
     #[error("it was said before")]
     Repeated,
-    /// A complaint about, or an acknowledgement of, a deal that is not in the log.
+    /// An assurance to one who has no need of it: it has acknowledged or is assured, or has time left to complain.
+    #[error("{0} needs no assurance")]
+    Unneeded(AuthorityIndex),
+    /// A complaint about, or an acknowledgement of, a deal that is not in the log; an assurance without an own one.
     #[error("{0} has not dealt")]
     NoDeal(AuthorityIndex),
     /// A deal whose proof of knowledge does not hold.
@@ -75,11 +80,12 @@ pub enum Outcome {
 pub struct Generated {
     /// The committee's public key.
     pub key: SealingKey,
-    /// The member's own share; `None` for one that only follows, and for one that was dealt a bad share while it was away
-    /// for the whole window of complaints.
+    /// The member's own share, wherever it was meanwhile; `None` for one that only follows.
     pub share: Option<KeyShare>,
     /// Whose secrets it is the sum of.
     pub qualified: AuthoritySet,
+    /// Which of them dealt the member a bad share and then assured it of a good one.
+    pub mended: AuthoritySet,
 }
 
 /// Why there is no key.
@@ -93,11 +99,12 @@ pub enum Failure {
         /// q.
         wanted: u32,
     },
-    /// The window passed, and fewer than q authorities hold their shares for certain.
-    #[error("{acks} authorities acknowledged their shares where {wanted} are needed")]
-    TooFewAcks {
-        /// How many did.
-        acks: u32,
+    /// All windows passed, and of fewer than q deals all authorities hold their shares for certain: dealers were away, or
+    /// started again, while others were, too.
+    #[error("{settled} deals of which all hold their shares for certain where {wanted} are needed")]
+    TooFewSettled {
+        /// How many there are.
+        settled: u32,
         /// q.
         wanted: u32,
     },

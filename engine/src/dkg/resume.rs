@@ -1,12 +1,15 @@
 //! A generation as a part of the canonical state: all that its further course depends on, and nothing secret.
 //!
-//! Anchors u64, is_over u8, deals u8; of each deal: dealer u8, anchors before it u64, refuted u8, acknowledgements and
-//! complaints (masks of 16 bytes), and the message as it was ordered, whose length follows from the session.
+//! Anchors u64, is_over u8, deals u8; of each deal: dealer u8, anchors before it u64, refuted u8, acknowledgements, complaints and
+//! who is assured (masks of 16 bytes), the message as it was ordered, whose length follows from the session, and what is left of
+//! the assurances, in authority order.
 //!
 //! One that is over encodes the same way: from its deals the key follows again, and each member's share with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::dkg::assurance::Assurance;
 use crate::dkg::machine::{Generation, Ordered};
 use crate::dkg::message::{self, Head, Kind};
 use crate::dkg::session::Session;
@@ -22,13 +25,21 @@ impl Generation {
             // One a member, and a committee has at most 128.
             .u8(self.deals.len() as u8);
         for known in &self.deals {
+            let mut assured = AuthoritySet::EMPTY;
+            for receiver in known.assured.keys() {
+                assured.insert(*receiver);
+            }
             Writer::new(out)
                 .u8(known.deal.dealer().0)
                 .u64(known.at)
                 .u8(u8::from(known.refuted))
                 .bytes(&known.acks.mask().to_be_bytes())
                 .bytes(&known.complaints.mask().to_be_bytes())
+                .bytes(&assured.mask().to_be_bytes())
                 .bytes(&known.bytes);
+            for assurance in known.assured.values() {
+                assurance.encode_state(out);
+            }
         }
     }
 
@@ -55,6 +66,7 @@ impl Generation {
         let dealer = AuthorityIndex(reader.u8()?);
         let (at, refuted) = (reader.u64()?, flag(reader)?);
         let (acks, complaints) = (members(session, reader)?, members(session, reader)?);
+        let assured = members(session, reader)?;
         let is_known = self.deals.iter().any(|known| known.deal.dealer() == dealer);
         let in_order = self.deals.last().is_none_or(|last| last.at <= at);
         let in_time = at < session.window_anchors && at <= self.anchors;
@@ -67,6 +79,10 @@ impl Generation {
         if (head.kind, head.epoch) != (Kind::Deal, session.epoch) {
             return Err(refused);
         }
+        let mut assurances = BTreeMap::new();
+        for receiver in assured.iter() {
+            assurances.insert(receiver, Assurance::decode_state(reader)?);
+        }
         Ok(Ordered {
             deal: message::read_deal(session, dealer, body).map_err(|_| refused)?,
             bytes: bytes.into(),
@@ -74,7 +90,9 @@ impl Generation {
             refuted,
             acks,
             complaints,
+            assured: assurances,
             own_share: None,
+            is_mended: false,
         })
     }
 }

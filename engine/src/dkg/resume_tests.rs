@@ -8,11 +8,19 @@ use super::trial::{Event, Trial, Vice};
 use crate::types::AuthorityIndex;
 use crate::wire::{DecodeError, Reader};
 
-/// A log with a cheater, an upheld complaint and one who does not acknowledge.
+/// A log with a cheater, an upheld complaint and assurances to one who does not acknowledge.
 fn trial() -> Trial {
     let mut trial = Trial::new(4, 3);
     let vices = [None, Some(Vice::WrongToOne(3)), None, None];
     trial.run(&[1, 0, 2, 3], &vices);
+    trial
+}
+
+/// A log in which one is cheated who is away.
+fn away() -> Trial {
+    let mut trial = Trial::new(4, 3);
+    let vices = [None, Some(Vice::WrongThenAssures(3)), None, None];
+    trial.run(&[1, 0, 2], &vices);
     trial
 }
 
@@ -41,7 +49,12 @@ fn step(generation: &mut Generation, event: &Event) -> Option<Outcome> {
 
 #[test]
 fn a_state_taken_anywhere_ends_in_the_same_key_and_share() {
-    let trial = trial();
+    for trial in [trial(), away()] {
+        goes_on_from_anywhere(&trial);
+    }
+}
+
+fn goes_on_from_anywhere(trial: &Trial) {
     let (key, qualified) = trial.agreed();
     for cut in 0..trial.log.len() {
         let mut before = Generation::observe(trial.session.clone());
@@ -49,7 +62,7 @@ fn a_state_taken_anywhere_ends_in_the_same_key_and_share() {
             assert!(step(&mut before, event).is_none());
         }
         let state = encoded(&before);
-        let again = decoded(&trial, &state).unwrap();
+        let again = decoded(trial, &state).unwrap();
         assert_eq!(encoded(&again), state, "what is read back is the same");
         let key_pair = trial.keys[3].clone();
         let mut again = again.join(AuthorityIndex(3), key_pair, &[5; 32]);
@@ -82,6 +95,21 @@ fn a_generation_that_is_over_gives_its_key_again() {
 }
 
 #[test]
+fn who_takes_over_a_generation_that_is_over_has_the_share_that_it_was_assured_of() {
+    let trial = away();
+    let over = decoded(&trial, &encoded(&trial.observer)).unwrap();
+    let over = over.join(AuthorityIndex(3), Arc::clone(&trial.keys[3]), &[5; 32]);
+    let generated = over.generated().unwrap();
+    let share = generated.share.expect("assured");
+    assert_eq!(
+        share.to_bytes(),
+        trial.generated(3).share.as_ref().unwrap().to_bytes()
+    );
+    assert_eq!(generated.mended, trial.generated(3).mended);
+    assert_eq!(generated.mended.len(), 1);
+}
+
+#[test]
 fn states_that_no_log_leads_to_are_refused() {
     let trial = trial();
     let good = encoded(&trial.observer);
@@ -102,7 +130,8 @@ fn states_that_no_log_leads_to_are_refused() {
     assert!(changed(18, 99), "ordered after the last anchor");
     assert!(changed(19, 2), "neither refuted nor not");
     assert!(changed(20, 1), "acknowledged by a stranger");
-    assert!(changed(52, 2), "another version");
-    assert!(changed(53, 2), "no deal");
-    assert!(changed(60, !good[60]), "another deal");
+    assert!(changed(52, 1), "a stranger is assured");
+    assert!(changed(68, 2), "another version");
+    assert!(changed(69, 2), "no deal");
+    assert!(changed(76, !good[76]), "another deal");
 }

@@ -13,7 +13,7 @@ pub struct Session {
     pub chain_id: ChainId,
     /// The epoch that the key is for; no two generations of a chain share one.
     pub epoch: Epoch,
-    /// W, in anchors: how long deals are taken, and after each for how long complaints about it; from 1.
+    /// W, in anchors: how long deals are taken, after each how long acknowledgements are waited for, and then assurances; from 1.
     pub window_anchors: u64,
     thresholds: Thresholds,
     threshold: u32,
@@ -68,6 +68,11 @@ impl Session {
     /// t, the number of authorities that open together.
     pub const fn threshold(&self) -> u32 {
         self.threshold
+    }
+
+    /// From which anchor on the dealer of a deal that has `at` before it assures others of their shares.
+    pub(super) const fn assured_from(&self, at: u64) -> u64 {
+        at.saturating_add(self.window_anchors)
     }
 
     /// E_j of all authorities, in order.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 
+use super::assurance;
 use super::complaint::Complaint;
 use super::deal::{Draft, VerifiedDeal};
 use super::machine::Generation;
@@ -26,6 +27,12 @@ pub(super) enum Vice {
     WrongToOne(u8),
     /// Deals wrong shares to all.
     WrongToAll,
+    /// Deals a wrong share to one, and assures it and others of good ones when it is time.
+    WrongThenAssures(u8),
+    /// Deals well and assures others of shares that do not fit.
+    AssuresBadly,
+    /// Is correct, but away.
+    Away,
     /// Sends bytes that are no message, and a deal with a bit flipped.
     Junk(u16),
     /// Deals well, then complains about all good deals, with true proofs.
@@ -128,7 +135,7 @@ impl Trial {
                 }
             }
             self.anchor();
-            assert!(self.anchors <= 2 * WINDOW, "a generation ends");
+            assert!(self.anchors <= 3 * WINDOW, "a generation ends");
         }
     }
 
@@ -143,9 +150,13 @@ impl Trial {
         };
         let first = self.anchors == 0;
         match vice {
-            Vice::Silent => Vec::new(),
-            Vice::Mute if first => honest(),
-            Vice::WrongToOne(victim) if first => vec![self.deal_wrong(author, &[victim])],
+            Vice::Silent | Vice::Away => Vec::new(),
+            Vice::Mute | Vice::AssuresBadly if first => honest(),
+            Vice::AssuresBadly => self.assure(author, author + 100, false),
+            Vice::WrongThenAssures(_) if !first => self.assure(author, author + 50, true),
+            Vice::WrongToOne(victim) | Vice::WrongThenAssures(victim) if first => {
+                vec![self.deal_wrong(author, &[victim])]
+            }
             Vice::WrongToAll if first => {
                 let all: Vec<u8> = (0..self.keys.len() as u8).collect();
                 vec![self.deal_wrong(author, &all)]
@@ -178,6 +189,29 @@ impl Trial {
             *draft.shares[usize::from(*victim)] += Scalar::ONE;
         }
         message::encode_deal(&self.session, &draft)
+    }
+
+    /// The next assurance of a dealer whose deal was drawn from `entropy`; or one of a share that does not fit.
+    pub(super) fn assure(&self, dealer: u8, entropy: u8, is_good: bool) -> Vec<Vec<u8>> {
+        let mut deals = self.observer.deals.iter();
+        let own = deals.find(|known| known.deal.dealer() == AuthorityIndex(dealer));
+        let Some(own) = own.filter(|own| self.observer.anchors >= own.at + WINDOW) else {
+            return Vec::new();
+        };
+        let mut members = self.session.thresholds().members();
+        let receiver = members.find(|member| !own.is_certain(*member));
+        let made = receiver.map(|receiver| {
+            let draft = Draft::new(&self.session, AuthorityIndex(dealer), &[entropy; 32]);
+            if is_good {
+                return message::encode_assurance(&self.session, &draft, &own.deal, receiver);
+            }
+            let share = *draft.shares[receiver.as_usize()] + Scalar::ONE;
+            let mut bytes = vec![1, 4, 0, 0, 0, 3];
+            let (session, deal) = (&self.session, &own.deal);
+            assurance::encode_body(session, deal, receiver, &share, &[entropy; 32], &mut bytes);
+            bytes
+        });
+        made.into_iter().collect()
     }
 
     /// A good deal with another polynomial.

@@ -14,10 +14,14 @@ impl Engine {
             .on_anchor(sub_dag.index, sub_dag.consensus_time, &sub_dag.controls);
         for event in events {
             match event {
-                KeyEvent::Made { has_share, .. } => {
+                KeyEvent::Made {
+                    has_share, mended, ..
+                } => {
                     self.counters.keys_made += 1;
+                    self.counters.key_shares_mended += u64::from(mended);
                     self.counters.keys_without_share += u64::from(!has_share);
                 }
+                KeyEvent::Assured => self.counters.key_shares_assured += 1,
                 KeyEvent::Failed { .. } => self.counters.key_generations_failed += 1,
                 KeyEvent::Ended { .. } => self.counters.keys_ended += 1,
                 KeyEvent::Refused { .. } => self.counters.key_messages_refused += 1,

@@ -106,7 +106,7 @@ impl Transcript {
     }
 
     /// As many bytes as are read.
-    pub(super) fn stream(self) -> blake3::OutputReader {
+    pub(crate) fn stream(self) -> blake3::OutputReader {
         self.hasher.finalize_xof()
     }
 

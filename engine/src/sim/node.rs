@@ -44,6 +44,8 @@ pub(crate) struct Tally {
     pub(crate) relisted: u64,
     /// Own vertices that it had lost and others had.
     pub(crate) adopted: u64,
+    /// Bad shares of keys that it was dealt and has good ones in place of.
+    pub(crate) shares_mended: u64,
 }
 
 impl Node {
@@ -55,6 +57,7 @@ impl Node {
             batches_fetched: self.before.batches_fetched + counters.batches_fetched,
             relisted: self.before.relisted + counters.relisted,
             adopted: self.before.adopted + counters.vertices_adopted,
+            shares_mended: self.before.shares_mended + counters.key_shares_mended,
         }
     }
 

@@ -69,6 +69,10 @@ pub struct Report {
     pub loads: u64,
     /// Sealing keys that the committee made.
     pub keys_made: u64,
+    /// Shares that dealers proved to be good because their receivers did not acknowledge them, most on one node.
+    pub shares_assured: u64,
+    /// Bad shares that correct nodes were dealt and have good ones in place of, by such proofs.
+    pub shares_mended: u64,
     /// Void entries.
     pub void: u64,
 }

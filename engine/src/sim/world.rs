@@ -393,6 +393,11 @@ impl World {
                 .map(|node| node.tally().batches_fetched)
                 .sum(),
             keys_made: self.checks.keys.made,
+            shares_assured: counters()
+                .map(|counters| counters.key_shares_assured)
+                .max()
+                .unwrap_or(0),
+            shares_mended: correct.iter().map(|node| node.tally().shares_mended).sum(),
             void: counters().map(|counters| counters.void).max().unwrap_or(0),
         }
     }

@@ -3,9 +3,8 @@
 //! Drawn from a stream of its own, for two of every eight blocks of seeds, one without absences and one with, that no kept
 //! seed lies in: the others stand for what they stood for before keys changed.
 //!
-//! A node that was away for the whole window and was dealt a bad share has none of that key ([`crate::dkg`]); with another
-//! that keeps its shares to itself nothing would open. So where somebody deals badly nobody is away, and the window is longer
-//! than the run: the key is there when all n have acknowledged it.
+//! Who deals badly may deal well to those that it must assure afterwards ([`crate::dkg`]), or leave that be. Either way whoever
+//! keeps the rules has a share of each key that is made, however long it was away: [`crate::sim::check::keys`].
 
 use super::absence::BLOCK_LEN;
 use super::*;
@@ -16,8 +15,16 @@ use crate::types::{AuthorityIndex, AuthoritySet};
 pub(crate) struct KeyChanges {
     pub(crate) window_anchors: u64,
     pub(crate) renew_us: u64,
-    /// Who deals bad shares, and to whom.
-    pub(crate) cheats: Vec<(usize, AuthoritySet)>,
+    pub(crate) cheats: Vec<Cheat>,
+}
+
+/// Who deals bad shares, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cheat {
+    pub(crate) dealer: usize,
+    pub(crate) victims: AuthoritySet,
+    /// Whether it then assures nobody of a good one.
+    pub(crate) assures_nobody: bool,
 }
 
 /// Whether keys change in the run of this seed.
@@ -34,37 +41,41 @@ impl Scenario {
             renew_us: unit * chance.between(20_000, 300_000),
             cheats: Vec::new(),
         };
-        if self.absence.is_none() && chance.one_in(2) {
+        if chance.one_in(2) {
             changes.cheats = self.draw_cheats(chance);
-        }
-        if !changes.cheats.is_empty() {
-            changes.window_anchors = LONG_WINDOW_ANCHORS;
         }
         // What is sealed to each key is drawn when there is one; of what is drawn before, some are sealed, too.
         self.clients.sealed_permille = self.clients.sealed_permille.max(150);
         self.key_changes = Some(changes);
     }
 
-    fn draw_cheats(&self, chance: &mut Chance) -> Vec<(usize, AuthoritySet)> {
+    fn draw_cheats(&self, chance: &mut Chance) -> Vec<Cheat> {
         let byzantine = self.faulty.iter().filter(|faulty| match &faulty.kind {
             FaultKind::Byzantine(_) => true,
             FaultKind::Crash { .. } => false,
         });
         let dealers: Vec<usize> = byzantine.map(|faulty| faulty.authority).collect();
+        let away = self.restarts.iter().map(|restart| restart.authority);
+        let away = away.chain(self.pauses.iter().map(|pause| pause.authority));
+        let away: Vec<usize> = away.collect();
         let mut cheats = Vec::new();
         for dealer in dealers {
             let mut victims = AuthoritySet::EMPTY;
             for _ in 0..chance.between(1, 3) {
-                let victim = chance.below(self.n.into()) as u8;
-                if usize::from(victim) != dealer {
-                    victims.insert(AuthorityIndex(victim));
+                let victim = match chance.one_in(2) && !away.is_empty() {
+                    true => *chance.pick(&away),
+                    false => chance.below(self.n.into()) as usize,
+                };
+                if victim != dealer {
+                    victims.insert(AuthorityIndex(victim as u8));
                 }
             }
-            cheats.push((dealer, victims));
+            cheats.push(Cheat {
+                dealer,
+                victims,
+                assures_nobody: chance.one_in(4),
+            });
         }
         cheats
     }
 }
-
-/// More anchors than any run has.
-const LONG_WINDOW_ANCHORS: u64 = 1 << 20;

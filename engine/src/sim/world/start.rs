@@ -154,9 +154,10 @@ fn nodes(
         });
     }
     let cheats = scenario.key_changes.iter().flat_map(|keys| &keys.cheats);
-    for (dealer, victims) in cheats {
-        for node in &nodes_of[*dealer] {
-            nodes[*node].engine.deal_badly_to(*victims);
+    for cheat in cheats {
+        for node in &nodes_of[cheat.dealer] {
+            let engine = &mut nodes[*node].engine;
+            engine.deal_badly_to(cheat.victims, cheat.assures_nobody);
         }
     }
     (nodes, nodes_of)
