@@ -2,7 +2,7 @@
 //!
 //! A verifier takes the records in their order, whatever wrote them, and makes everything once more that follows from signed
 //! data: signatures and parents of vertices, the sequence of anchors, the fair order, where batches are cut, reveals,
-//! headers and archives. It believes no checksum, no digest and no count. The first thing that is wrong is a [`Fault`], and
+//! headers, archives and certificates. It believes no checksum, no digest and no count. The first thing that is wrong is a [`Fault`], and
 //! nothing behind it is looked at.
 //!
 //! What follows from the records is recomputed by the node's own code: [`crate::dag`], [`crate::commit`], [`crate::fair`].
@@ -20,6 +20,7 @@
 //! products of fixed points and the cipher.
 
 mod batch;
+mod certified;
 mod envelopes;
 mod fault;
 mod figures;
@@ -198,7 +199,7 @@ impl Verifier {
             Record::Evidence(bytes) => self.take_evidence(bytes),
             Record::State(bytes) => self.take_state(bytes),
             Record::Snapshot(bytes) => self.take_snapshot(bytes),
-            Record::Certificate(_) => Ok(()),
+            Record::Certificate(bytes) => self.take_certificate(bytes),
         }
     }
 
@@ -263,6 +264,14 @@ impl Verifier {
         self.times = Some((first, now));
         self.figures.anchors += 1;
         self.figures.checkpoints += u64::from(is_checkpoint);
+        Ok(())
+    }
+
+    fn take_certificate(&mut self, bytes: &[u8]) -> Result<(), Found> {
+        let certified = certified::judge(&self.committee, &self.witness, self.next, bytes)?;
+        self.figures.certificates += 1;
+        self.figures.certificates_unplaced += u64::from(!certified.is_placed);
+        self.figures.certified = self.figures.certified.max(certified.next.0);
         Ok(())
     }
 

@@ -43,11 +43,13 @@ pub enum Rule {
     Evidence,
     /// An own snapshot is of a checkpoint of this chain.
     Snapshot,
+    /// A certificate is of a header of this chain, and at least q members have signed it.
+    Certificate,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Record,
         Self::Vertex,
         Self::Signature,
@@ -66,6 +68,7 @@ impl Rule {
         Self::Settled,
         Self::Evidence,
         Self::Snapshot,
+        Self::Certificate,
     ];
 
     /// Its name in reports.
@@ -89,6 +92,7 @@ impl Rule {
             Self::Settled => "settled",
             Self::Evidence => "evidence",
             Self::Snapshot => "snapshot",
+            Self::Certificate => "certificate",
         }
     }
 }

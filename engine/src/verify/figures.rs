@@ -39,6 +39,12 @@ pub struct Figures {
     pub evidence: u64,
     /// Pieces that cannot be judged: of a key that has ended, or before there is one.
     pub evidence_unjudged: u64,
+    /// Certificates that hold.
+    pub certificates: u64,
+    /// Of them those of batches too old to be held to: they hold for some header of that seq.
+    pub certificates_unplaced: u64,
+    /// Up to how many batches, from the first of the epoch, they cover.
+    pub certified: u64,
     /// Own snapshots that are of this chain.
     pub snapshots: u64,
     /// Batches taken from peers with a state: chain and contents checked, the order not recomputed.

@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod certified;
 mod edit;
 mod honest;
 mod taken_over;

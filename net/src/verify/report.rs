@@ -115,7 +115,7 @@ impl fmt::Display for Report {
         match self.holds {
             true => writeln!(
                 f,
-                "holds: signatures, parents, commit rule, fair order, reveals, headers, hash chain{}",
+                "holds: signatures, parents, commit rule, fair order, reveals, headers, hash chain, certificates{}",
                 match self.workers.is_empty() {
                     true => "",
                     false => ", and what was settled is that, each batch once",
@@ -174,6 +174,16 @@ fn show_remarks(f: &mut fmt::Formatter<'_>, node: &NodeReport) -> fmt::Result {
         let (batches, entries) = (figures.batches_taken, figures.entries_taken);
         remark(format!(
             "{batches} batches with {entries} entries came from peers: their order is not recomputed from this journal"
+        ))?;
+    }
+    if figures.certificates > 0 {
+        let (count, certified) = (figures.certificates, figures.certified);
+        let unplaced = match figures.certificates_unplaced {
+            0 => String::new(),
+            old => format!("; {old} of them are of batches before those checked here"),
+        };
+        remark(format!(
+            "{count} certificates hold and cover {certified} batches{unplaced}"
         ))?;
     }
     if figures.void_vouched > 0 {
