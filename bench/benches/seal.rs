@@ -12,12 +12,17 @@ use fairlane_bench::measure::{self, operation};
 use fairlane_bench::sealing::{
     ENTROPY, ORDER_ROOT, PAYLOAD_LEN, SEQ, Sealing, label_fields, payload, us,
 };
+use fairlane_engine::seal::forced::Forced;
 use fairlane_engine::seal::{
     ClaimedShare, EncodedPoint, ShareMessage, SharePoints, Unsealed, VerifiedShare, combine,
     combine_claimed, open_claimed, open_into, opened_len, reveals_hold, seal, seal_all,
 };
 
+/// With `WAY=avx2`, `ifma` or `library` in the environment, all is done that way, else the best way that the machine has.
 fn main() {
+    if let Ok(way) = std::env::var("WAY") {
+        assert!(Forced::choose(&way), "this machine has no such way: {way}");
+    }
     measure::run(&[
         primitives,
         many_by_the_library,

@@ -62,5 +62,5 @@ fn encodings(count: u32) -> Vec<[u8; 32]> {
     points.map(|point| point.compress().to_bytes()).collect()
 }
 
-const EACH: [u32; 6] = [1, 2, 3, 4, 6, 8];
-const SUMS: [u32; 7] = [2, 4, 6, 8, 12, 16, 24];
+const EACH: [u32; 8] = [1, 2, 3, 4, 6, 8, 16, 512];
+const SUMS: [u32; 8] = [2, 4, 6, 8, 12, 16, 24, 2048];

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroize;
 
-use super::lanes::{Ifma, LANES, Lanes};
+use super::lanes::{LANES, Lanes};
 
 /// A point (x, y), each as the limbs of its canonical representation. Of a ristretto255 element, any point of its coset.
 #[derive(Clone, Copy, Debug, Zeroize)]
@@ -21,7 +21,7 @@ impl Affine {
     };
 
     /// The points of all lanes, from x and y in canonical representation.
-    pub(crate) fn from_lanes(x: Lanes, y: Lanes) -> [Self; LANES] {
+    pub(crate) fn from_lanes<L: Lanes>(x: L, y: L) -> [Self; LANES] {
         let (x, y) = (x.columns(), y.columns());
         std::array::from_fn(|lane| Self {
             x: std::array::from_fn(|limb| x[limb][lane]),
@@ -30,7 +30,7 @@ impl Affine {
     }
 
     /// x and y of at most eight points, a lane each; lanes without one get the neutral point.
-    pub(crate) fn to_lanes(ifma: Ifma, points: &[Self]) -> (Lanes, Lanes) {
+    pub(crate) fn to_lanes<L: Lanes>(machine: L::Machine, points: &[Self]) -> (L, L) {
         let (mut x, mut y) = ([[0; LANES]; 5], [[0; LANES]; 5]);
         for lane in 0..LANES {
             let point = points.get(lane).unwrap_or(&Self::NEUTRAL);
@@ -38,6 +38,6 @@ impl Affine {
                 (x[limb][lane], y[limb][lane]) = (point.x[limb], point.y[limb]);
             }
         }
-        (Lanes::from_columns(ifma, x), Lanes::from_columns(ifma, y))
+        (L::from_columns(machine, x), L::from_columns(machine, y))
     }
 }

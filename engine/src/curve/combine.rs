@@ -11,22 +11,26 @@ use pulp::NullaryFnOnce;
 use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
 use super::eights::Eight;
-use super::lanes::{Ifma, LANES, Lanes};
-use super::point::ProjectiveNiels;
+use super::lanes::{LANES, Lanes, Machine};
+use super::point::{Extended, ProjectiveNiels};
 
 /// The sums over all of `factors` of factor times point, by eights; lanes behind the last sum hold the neutral point.
 ///
 /// `points` has as many rows as there are factors, all of one length: a sum takes the points of one column. All factors are
 /// of one width.
-pub(crate) fn combine(ifma: Ifma, factors: &[Sparse], points: &[&[Affine]]) -> Vec<Eight> {
+pub(crate) fn combine<M: Machine>(
+    machine: M,
+    factors: &[Sparse],
+    points: &[&[Affine]],
+) -> Vec<Eight<M>> {
     assert_eq!(factors.len(), points.len(), "a row for each factor");
     let count = points.first().map_or(0, |row| row.len());
     let constants = Constants::shared();
     let firsts = (0..count).step_by(LANES);
     firsts
         .map(|first| {
-            ifma.vectorize(Combine {
-                ifma,
+            machine.vectorize(Combine {
+                machine,
                 constants,
                 factors,
                 points,
@@ -93,27 +97,28 @@ impl Sparse {
     }
 }
 
-struct Combine<'a> {
-    ifma: Ifma,
+struct Combine<'a, M> {
+    machine: M,
     constants: &'a Constants,
     factors: &'a [Sparse],
     points: &'a [&'a [Affine]],
     columns: std::ops::Range<usize>,
 }
 
-impl NullaryFnOnce for Combine<'_> {
-    type Output = Eight;
+impl<M: Machine> NullaryFnOnce for Combine<'_, M> {
+    type Output = Eight<M>;
 
     #[inline(always)]
-    fn call(self) -> Eight {
-        let constants = self.constants.in_lanes(self.ifma);
+    fn call(self) -> Eight<M> {
+        let constants = self.constants.in_lanes(self.machine);
         let mut tables = Vec::with_capacity(self.factors.len());
         for (factor, row) in self.factors.iter().zip(self.points) {
-            let points = Eight::from_affine(self.ifma, &constants, &row[self.columns.clone()]);
+            let points =
+                Eight::<M>::from_affine(self.machine, &constants, &row[self.columns.clone()]);
             tables.push(odd_multiples(&constants, points, factor.width));
         }
         let length = self.factors.iter().map(|f| f.digits.len()).max();
-        let mut sum = Eight::neutral(&constants);
+        let mut sum = Eight::<M>::neutral(&constants);
         for place in (0..length.unwrap_or(0)).rev() {
             sum = sum.doubled_times(1);
             for (factor, table) in self.factors.iter().zip(&tables) {
@@ -135,11 +140,11 @@ impl NullaryFnOnce for Combine<'_> {
 
 /// 1, 3, .. 2^(width - 1) - 1 times the points.
 #[inline(always)]
-fn odd_multiples(
-    constants: &LaneConstants,
-    points: Eight,
+fn odd_multiples<L: Lanes>(
+    constants: &LaneConstants<L>,
+    points: Extended<L>,
     width: usize,
-) -> Vec<ProjectiveNiels<Lanes>> {
+) -> Vec<ProjectiveNiels<L>> {
     let once = points.to_niels(constants.twice_d);
     let mut multiples = vec![once];
     if width > 2 {

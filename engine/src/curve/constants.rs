@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::field::Element;
-use super::lanes::{Ifma, Lanes};
+use super::lanes::Lanes;
 
 /// Each as the limbs of its canonical representation. Made once.
 pub(crate) struct Constants {
@@ -45,8 +45,8 @@ impl Constants {
 
     /// The same in all lanes.
     #[inline(always)]
-    pub(crate) fn in_lanes(&self, ifma: Ifma) -> LaneConstants {
-        let splat = |limbs: &[u64; 5]| Lanes::splat_limbs(ifma, limbs);
+    pub(crate) fn in_lanes<L: Lanes>(&self, machine: L::Machine) -> LaneConstants<L> {
+        let splat = |limbs: &[u64; 5]| L::splat_limbs(machine, limbs);
         LaneConstants {
             zero: splat(&[0; 5]),
             one: splat(&[1, 0, 0, 0, 0]),
@@ -59,11 +59,11 @@ impl Constants {
 }
 
 /// As [`Constants`], in all lanes.
-pub(crate) struct LaneConstants {
-    pub(crate) zero: Lanes,
-    pub(crate) one: Lanes,
-    pub(crate) minus_d: Lanes,
-    pub(crate) twice_d: Lanes,
-    pub(crate) root_of_minus_one: Lanes,
-    pub(crate) magic: Lanes,
+pub(crate) struct LaneConstants<L> {
+    pub(crate) zero: L,
+    pub(crate) one: L,
+    pub(crate) minus_d: L,
+    pub(crate) twice_d: L,
+    pub(crate) root_of_minus_one: L,
+    pub(crate) magic: L,
 }

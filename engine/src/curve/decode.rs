@@ -1,27 +1,38 @@
-//! ristretto255 decoding, sixteen encodings at a time.
+//! ristretto255 decoding, eight encodings at a time, or twice eight side by side.
 //!
 //! Source: RFC 9496, sections 4.2 and 4.3.1, step by step. Departs: the root is not made non-negative where its sign has no
 //! effect on the result. Encodings are public: time and addresses may depend on whether they decode, and only on that.
 //!
-//! Cost of sixteen: 254 squarings and 31 multiplications of two vectors.
+//! Cost of eight: 254 squarings and 31 multiplications of lanes.
 
 use pulp::NullaryFnOnce;
 
 use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
-use super::lanes::{Ifma, LANES, Lanes, Pair};
+use super::lanes::{LANES, Lanes, Machine, Pair};
 use super::power::Power as _;
 
 /// The points that `encodings` encode, in their order; `None` for what encodes none, and for the identity.
-pub(crate) fn decode(ifma: Ifma, encodings: &[[u8; 32]]) -> Vec<Option<Affine>> {
+pub(crate) fn decode<M: Machine>(machine: M, encodings: &[[u8; 32]]) -> Vec<Option<Affine>> {
     let constants = Constants::shared();
     let mut points = Vec::with_capacity(encodings.len());
-    for chunk in encodings.chunks(2 * LANES) {
-        let (low, high) = chunk.split_at(chunk.len().min(LANES));
-        let [low_points, high_points] = ifma.vectorize(Decode {
-            ifma,
+    let mut chunks = encodings.chunks(LANES);
+    while let Some(low) = chunks.next() {
+        let columns = read(low);
+        let high = if M::PAIRS { chunks.next() } else { None };
+        let Some(high) = high else {
+            let decoded = machine.vectorize(Decode {
+                machine,
+                constants,
+                encodings: &columns,
+            });
+            points.extend(kept(low, decoded));
+            continue;
+        };
+        let [low_points, high_points] = machine.vectorize(DecodeTwice {
+            machine,
             constants,
-            encodings: [&read(low), &read(high)],
+            encodings: [&columns, &read(high)],
         });
         points.extend(kept(low, low_points).chain(kept(high, high_points)));
     }
@@ -29,14 +40,17 @@ pub(crate) fn decode(ifma: Ifma, encodings: &[[u8; 32]]) -> Vec<Option<Affine>> 
 }
 
 /// Points and whether they are any.
-struct Decoded {
-    x: Lanes,
-    y: Lanes,
+struct Decoded<L> {
+    x: L,
+    y: L,
     /// The lanes whose element has a root, a non-negative t and a y other than 0.
     is_point: u8,
 }
 
-fn kept(encodings: &[[u8; 32]], decoded: Decoded) -> impl Iterator<Item = Option<Affine>> {
+fn kept<L: Lanes>(
+    encodings: &[[u8; 32]],
+    decoded: Decoded<L>,
+) -> impl Iterator<Item = Option<Affine>> {
     let points = Affine::from_lanes(decoded.x, decoded.y).into_iter();
     encodings
         .iter()
@@ -81,21 +95,41 @@ fn read(encodings: &[[u8; 32]]) -> [[u64; LANES]; 5] {
     columns
 }
 
-struct Decode<'a> {
-    ifma: Ifma,
+struct Decode<'a, M> {
+    machine: M,
+    constants: &'a Constants,
+    encodings: &'a [[u64; LANES]; 5],
+}
+
+impl<M: Machine> NullaryFnOnce for Decode<'_, M> {
+    type Output = Decoded<M::Lanes>;
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let constants = self.constants.in_lanes(self.machine);
+        let encodings = M::Lanes::from_columns(self.machine, *self.encodings);
+        let start = Start::new(&constants, encodings);
+        let power = start.base.power_2_252_less_3();
+        start.finish(&constants, power)
+    }
+}
+
+/// Two side by side.
+struct DecodeTwice<'a, M> {
+    machine: M,
     constants: &'a Constants,
     encodings: [&'a [[u64; LANES]; 5]; 2],
 }
 
-impl NullaryFnOnce for Decode<'_> {
-    type Output = [Decoded; 2];
+impl<M: Machine> NullaryFnOnce for DecodeTwice<'_, M> {
+    type Output = [Decoded<M::Lanes>; 2];
 
     #[inline(always)]
-    fn call(self) -> [Decoded; 2] {
-        let constants = self.constants.in_lanes(self.ifma);
+    fn call(self) -> Self::Output {
+        let constants = self.constants.in_lanes(self.machine);
         let [low, high] = self.encodings;
-        let low = Start::new(&constants, Lanes::from_columns(self.ifma, *low));
-        let high = Start::new(&constants, Lanes::from_columns(self.ifma, *high));
+        let low = Start::new(&constants, M::Lanes::from_columns(self.machine, *low));
+        let high = Start::new(&constants, M::Lanes::from_columns(self.machine, *high));
         let Pair(low_power, high_power) = Pair(low.base, high.base).power_2_252_less_3();
         [
             low.finish(&constants, low_power),
@@ -105,20 +139,20 @@ impl NullaryFnOnce for Decode<'_> {
 }
 
 /// What is known before the root is taken; names are those of the source.
-struct Start {
-    s: Lanes,
-    u1: Lanes,
-    u2: Lanes,
-    v: Lanes,
+struct Start<L> {
+    s: L,
+    u1: L,
+    u2: L,
+    v: L,
     /// Of this the inverse of the root is taken.
-    ratio_v: Lanes,
+    ratio_v: L,
     /// The power of this is.
-    base: Lanes,
+    base: L,
 }
 
-impl Start {
+impl<L: Lanes> Start<L> {
     #[inline(always)]
-    fn new(constants: &LaneConstants, s: Lanes) -> Self {
+    fn new(constants: &LaneConstants<L>, s: L) -> Self {
         let ss = s.square();
         let (u1, u2) = (constants.one - ss, constants.one + ss);
         let u2_square = u2.square();
@@ -137,7 +171,7 @@ impl Start {
 
     /// The rest, given `base`^((p - 5) / 8).
     #[inline(always)]
-    fn finish(self, constants: &LaneConstants, power: Lanes) -> Decoded {
+    fn finish(self, constants: &LaneConstants<L>, power: L) -> Decoded<L> {
         let v = self.ratio_v;
         let root = v.square() * v * power;
         let check = (v * root.square()).canonical();

@@ -4,18 +4,21 @@ use zeroize::Zeroize;
 
 use super::affine::Affine;
 use super::constants::LaneConstants;
-use super::lanes::{Ifma, Lanes};
+use super::lanes::{Lanes, Machine, Packed, Sum as _};
 use super::point::{AffineNiels, Extended, ProjectiveNiels};
-use super::power::Power as _;
 
 /// Eight points.
-pub(crate) type Eight = Extended<Lanes>;
+pub(crate) type Eight<M> = Extended<<M as Machine>::Lanes>;
 
-impl Eight {
+impl<L: Lanes> Extended<L> {
     /// At most eight, a lane each; lanes without a point get the neutral one.
     #[inline(always)]
-    pub(crate) fn from_affine(ifma: Ifma, constants: &LaneConstants, points: &[Affine]) -> Self {
-        let (x, y) = Affine::to_lanes(ifma, points);
+    pub(crate) fn from_affine(
+        machine: L::Machine,
+        constants: &LaneConstants<L>,
+        points: &[Affine],
+    ) -> Self {
+        let (x, y) = Affine::to_lanes::<L>(machine, points);
         Self {
             x,
             y,
@@ -26,7 +29,7 @@ impl Eight {
 
     /// The neutral point in all lanes.
     #[inline(always)]
-    pub(crate) fn neutral(constants: &LaneConstants) -> Self {
+    pub(crate) fn neutral(constants: &LaneConstants<L>) -> Self {
         Self {
             x: constants.zero,
             y: constants.one,
@@ -74,9 +77,9 @@ impl Eight {
     fn projective_doubled(self, with_t: bool) -> Self {
         let (a, b, c) = (self.x.square(), self.y.square(), self.z.square());
         let s = (self.x + self.y).square();
-        let e = a.sum().plus(b).minus(s).carried();
+        let e = a.sum().plus(b).minus(s).as_factor();
         let f = a.sum().minus(b).plus(c).plus(c).carried();
-        let (g, h) = (a - b, a + b);
+        let (g, h) = (a.difference_as_factor(b), a + b);
         Self {
             x: e * f,
             y: g * h,
@@ -86,7 +89,7 @@ impl Eight {
     }
 }
 
-impl Zeroize for Eight {
+impl<L: Lanes> Zeroize for Extended<L> {
     fn zeroize(&mut self) {
         for lanes in [&mut self.x, &mut self.y, &mut self.z, &mut self.t] {
             lanes.zeroize();
@@ -94,22 +97,22 @@ impl Zeroize for Eight {
     }
 }
 
-impl AffineNiels<Lanes> {
-    /// Of points (x, y); canonical.
+impl<L: Lanes> AffineNiels<L> {
+    /// Of points (x, y).
     #[inline(always)]
-    pub(crate) fn of(constants: &LaneConstants, x: Lanes, y: Lanes) -> Self {
+    pub(crate) fn of(constants: &LaneConstants<L>, x: L, y: L) -> Self {
         Self {
-            y_plus_x: (y + x).canonical(),
-            y_minus_x: (y - x).canonical(),
-            xy2d: (x * y * constants.twice_d).canonical(),
+            y_plus_x: (y + x).entry(),
+            y_minus_x: (y - x).entry(),
+            xy2d: (x * y * constants.twice_d).entry(),
         }
     }
 }
 
-impl ProjectiveNiels<Lanes> {
+impl<L: Lanes> ProjectiveNiels<L> {
     /// The neutral point in all lanes.
     #[inline(always)]
-    pub(crate) fn neutral(constants: &LaneConstants) -> Self {
+    pub(crate) fn neutral(constants: &LaneConstants<L>) -> Self {
         Self {
             y_plus_x: constants.one,
             y_minus_x: constants.one,
@@ -118,20 +121,31 @@ impl ProjectiveNiels<Lanes> {
         }
     }
 
-    /// In lanes of `mask` the point of `other`.
+    /// As tables keep them.
     #[inline(always)]
-    pub(crate) fn replaced_where(self, mask: u8, other: &Self) -> Self {
+    pub(crate) fn packed(self) -> ProjectiveNiels<L::Packed> {
+        ProjectiveNiels {
+            y_plus_x: self.y_plus_x.packed(),
+            y_minus_x: self.y_minus_x.packed(),
+            twice_z: self.twice_z.packed(),
+            t2d: self.t2d.packed(),
+        }
+    }
+
+    /// What was packed.
+    #[inline(always)]
+    pub(crate) fn unpacked(packed: ProjectiveNiels<L::Packed>) -> Self {
         Self {
-            y_plus_x: self.y_plus_x.replaced_where(mask, &other.y_plus_x),
-            y_minus_x: self.y_minus_x.replaced_where(mask, &other.y_minus_x),
-            twice_z: self.twice_z.replaced_where(mask, &other.twice_z),
-            t2d: self.t2d.replaced_where(mask, &other.t2d),
+            y_plus_x: L::unpacked(packed.y_plus_x),
+            y_minus_x: L::unpacked(packed.y_minus_x),
+            twice_z: L::unpacked(packed.twice_z),
+            t2d: L::unpacked(packed.t2d),
         }
     }
 
     /// The negatives, (-x, y).
     #[inline(always)]
-    pub(crate) fn negated(self, constants: &LaneConstants) -> Self {
+    pub(crate) fn negated(self, constants: &LaneConstants<L>) -> Self {
         Self {
             y_plus_x: self.y_minus_x,
             y_minus_x: self.y_plus_x,
@@ -142,13 +156,26 @@ impl ProjectiveNiels<Lanes> {
 
     /// In lanes of `mask` the negative.
     #[inline(always)]
-    pub(crate) fn negated_where(self, constants: &LaneConstants, mask: u8) -> Self {
+    pub(crate) fn negated_where(self, constants: &LaneConstants<L>, mask: u8) -> Self {
         let negative = constants.zero - self.t2d;
         Self {
             y_plus_x: self.y_plus_x.replaced_where(mask, &self.y_minus_x),
             y_minus_x: self.y_minus_x.replaced_where(mask, &self.y_plus_x),
             t2d: self.t2d.replaced_where(mask, &negative),
             ..self
+        }
+    }
+}
+
+impl<P: Packed> ProjectiveNiels<P> {
+    /// In lanes of `mask` the point of `other`.
+    #[inline(always)]
+    pub(crate) fn changed_where(self, mask: u8, other: &Self) -> Self {
+        Self {
+            y_plus_x: self.y_plus_x.changed_where(mask, &other.y_plus_x),
+            y_minus_x: self.y_minus_x.changed_where(mask, &other.y_minus_x),
+            twice_z: self.twice_z.changed_where(mask, &other.twice_z),
+            t2d: self.t2d.changed_where(mask, &other.t2d),
         }
     }
 }

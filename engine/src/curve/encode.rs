@@ -13,20 +13,21 @@ use zeroize::{Zeroize, Zeroizing};
 use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
 use super::eights::Eight;
-use super::lanes::{Ifma, LANES, Lanes};
+use super::lanes::{LANES, Lanes, Machine};
+use super::point::Extended;
 use super::power::Power as _;
 
 /// A point and its encoding.
 pub(crate) type Encoded = ([u8; 32], Affine);
 
 /// The doubles of `points`, encoded, in their order; as many as lanes, so eight for each.
-pub(crate) fn double_and_encode(ifma: Ifma, points: &[Eight]) -> Vec<Encoded> {
+pub(crate) fn double_and_encode<M: Machine>(machine: M, points: &[Eight<M>]) -> Vec<Encoded> {
     let constants = Constants::shared();
-    let mut product = Lanes::splat_limbs(ifma, &[1, 0, 0, 0, 0]);
+    let mut product = M::Lanes::splat_limbs(machine, &[1, 0, 0, 0, 0]);
     let mut states = Zeroizing::new(Vec::with_capacity(points.len()));
     for points in points {
-        let state = ifma.vectorize(Begin {
-            ifma,
+        let state = machine.vectorize(Begin {
+            machine,
             constants,
             points,
             before: &product,
@@ -34,12 +35,12 @@ pub(crate) fn double_and_encode(ifma: Ifma, points: &[Eight]) -> Vec<Encoded> {
         product = state.product;
         states.push(state);
     }
-    let mut inverse = ifma.vectorize(Invert(&product));
+    let mut inverse = machine.vectorize(Invert(&product));
     let mut encoded = vec![([0; 32], Affine::NEUTRAL); points.len() * LANES];
     let eights = encoded.as_chunks_mut::<LANES>().0;
     for (state, out) in states.iter().zip(eights).rev() {
-        let finished = ifma.vectorize(Finish {
-            ifma,
+        let finished = machine.vectorize(Finish {
+            machine,
             constants,
             state,
             inverse: &inverse,
@@ -71,19 +72,19 @@ fn bytes(limbs: [u64; 5]) -> [u8; 32] {
 }
 
 /// Before the inversion; the double is (e/f, g/h).
-struct State {
-    e: Lanes,
-    f: Lanes,
-    g: Lanes,
-    h: Lanes,
+struct State<L> {
+    e: L,
+    f: L,
+    g: L,
+    h: L,
     /// Lanes where e f g h is 0: there the double is in the coset of the identity.
     zero: u8,
     /// e f g h, or 1 where that is 0, of the eights up to and without this one, and with it.
-    before: Lanes,
-    product: Lanes,
+    before: L,
+    product: L,
 }
 
-impl Zeroize for State {
+impl<L: Lanes> Zeroize for State<L> {
     fn zeroize(&mut self) {
         let Self {
             e,
@@ -101,20 +102,20 @@ impl Zeroize for State {
     }
 }
 
-struct Begin<'a> {
-    ifma: Ifma,
+struct Begin<'a, M: Machine> {
+    machine: M,
     constants: &'a Constants,
-    points: &'a Eight,
-    before: &'a Lanes,
+    points: &'a Eight<M>,
+    before: &'a M::Lanes,
 }
 
-impl NullaryFnOnce for Begin<'_> {
-    type Output = State;
+impl<M: Machine> NullaryFnOnce for Begin<'_, M> {
+    type Output = State<M::Lanes>;
 
     #[inline(always)]
-    fn call(self) -> State {
-        let constants = self.constants.in_lanes(self.ifma);
-        let Eight { x, y, z, t } = *self.points;
+    fn call(self) -> Self::Output {
+        let constants = self.constants.in_lanes(self.machine);
+        let Extended { x, y, z, t } = *self.points;
         let (xx, yy, zz) = (x.square(), y.square(), z.square());
         let minus_dtt = t.square() * constants.minus_d;
         let e = x * (y + y);
@@ -134,41 +135,41 @@ impl NullaryFnOnce for Begin<'_> {
     }
 }
 
-struct Invert<'a>(&'a Lanes);
+struct Invert<'a, L>(&'a L);
 
-impl NullaryFnOnce for Invert<'_> {
-    type Output = Lanes;
+impl<L: Lanes> NullaryFnOnce for Invert<'_, L> {
+    type Output = L;
 
     #[inline(always)]
-    fn call(self) -> Lanes {
+    fn call(self) -> L {
         self.0.power_p_less_2()
     }
 }
 
-struct Finish<'a> {
-    ifma: Ifma,
+struct Finish<'a, M: Machine> {
+    machine: M,
     constants: &'a Constants,
-    state: &'a State,
+    state: &'a State<M::Lanes>,
     /// Of the state's product.
-    inverse: &'a Lanes,
+    inverse: &'a M::Lanes,
 }
 
-struct Finished {
+struct Finished<L> {
     /// The encodings as elements, canonical.
-    s: Lanes,
+    s: L,
     /// The doubles, canonical.
-    x: Lanes,
-    y: Lanes,
+    x: L,
+    y: L,
     /// Of the product of the eights before.
-    inverse: Lanes,
+    inverse: L,
 }
 
-impl NullaryFnOnce for Finish<'_> {
-    type Output = Finished;
+impl<M: Machine> NullaryFnOnce for Finish<'_, M> {
+    type Output = Finished<M::Lanes>;
 
     #[inline(always)]
-    fn call(self) -> Finished {
-        let constants = self.constants.in_lanes(self.ifma);
+    fn call(self) -> Self::Output {
+        let constants = self.constants.in_lanes(self.machine);
         let State {
             e, f, g, h, zero, ..
         } = *self.state;
@@ -194,12 +195,12 @@ impl NullaryFnOnce for Finish<'_> {
 
 /// Names and steps of the source.
 #[inline(always)]
-fn encoding(
-    constants: &LaneConstants,
-    [e, f, g, h]: [Lanes; 4],
-    z_inverse: Lanes,
-    t_inverse: Lanes,
-) -> Lanes {
+fn encoding<L: Lanes>(
+    constants: &LaneConstants<L>,
+    [e, f, g, h]: [L; 4],
+    z_inverse: L,
+    t_inverse: L,
+) -> L {
     let rotate = (e * g * z_inverse).canonical().odd();
     let i = constants.root_of_minus_one;
     let (rotated_e, rotated_g, rotated_h) = (g, constants.zero - e, f * i);

@@ -8,6 +8,7 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use fiat_crypto::curve25519_64 as fiat;
 
+use super::point::Field;
 use super::power::Power;
 
 /// An element, in five limbs of 51 bits; one value has several representations.
@@ -94,6 +95,8 @@ impl Element {
         out
     }
 }
+
+impl Field for Element {}
 
 impl Power for Element {
     fn square(self) -> Self {

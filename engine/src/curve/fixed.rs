@@ -10,8 +10,6 @@
 //!
 //! Cost of eight: 64 additions and four doublings of lanes, and 15 permutations an addition and table.
 
-use std::arch::x86_64::__m512i;
-
 use pulp::NullaryFnOnce;
 use zeroize::Zeroizing;
 
@@ -19,23 +17,25 @@ use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
 use super::digits::{PLACES, secret_digits};
 use super::eights::Eight;
-use super::lanes::{Ifma, LANES, Lanes};
+use super::lanes::{LANES, Lanes, Machine, Packed as _};
 use super::point::AffineNiels;
 use super::power::Power as _;
 
+type PackedOf<M> = <<M as Machine>::Lanes as Lanes>::Packed;
+
 /// Multiples of one point, 30 KiB.
-pub(crate) struct FixedTable {
+pub(crate) struct FixedTable<M: Machine> {
     /// For each second place, least first, one to eight times 256^i times the point, one in each lane; canonical.
-    rows: Vec<AffineNiels<Lanes>>,
+    rows: Vec<AffineNiels<PackedOf<M>>>,
 }
 
-impl FixedTable {
+impl<M: Machine> FixedTable<M> {
     /// Costs 264 doublings of lanes and one inversion.
-    pub(crate) fn new(ifma: Ifma, point: &Affine) -> Self {
+    pub(crate) fn new(machine: M, point: &Affine) -> Self {
         let constants = Constants::shared();
         Self {
-            rows: ifma.vectorize(Rows {
-                ifma,
+            rows: machine.vectorize(Rows {
+                machine,
                 constants,
                 points: &[*point; LANES],
             }),
@@ -47,12 +47,15 @@ impl FixedTable {
 ///
 /// Scalars are little-endian and below 2^254. Pairs with one table should stand side by side: eight that share one take
 /// fewer permutations.
-pub(crate) fn times_fixed(ifma: Ifma, terms: &[(&FixedTable, &[u8; 32])]) -> Zeroizing<Vec<Eight>> {
+pub(crate) fn times_fixed<M: Machine>(
+    machine: M,
+    terms: &[(&FixedTable<M>, &[u8; 32])],
+) -> Zeroizing<Vec<Eight<M>>> {
     let constants = Constants::shared();
     let mut products = Zeroizing::new(Vec::with_capacity(terms.len().div_ceil(LANES)));
     for terms in terms.chunks(LANES) {
-        let product = ifma.vectorize(TimesFixed {
-            ifma,
+        let product = machine.vectorize(TimesFixed {
+            machine,
             constants,
             tables: &by_table(terms),
             digits: &digits_by_place(terms),
@@ -65,7 +68,7 @@ pub(crate) fn times_fixed(ifma: Ifma, terms: &[(&FixedTable, &[u8; 32])]) -> Zer
 /// The digits of a place side by side, one a lane.
 type Digits = [[i8; LANES]; PLACES];
 
-fn digits_by_place(terms: &[(&FixedTable, &[u8; 32])]) -> Zeroizing<Digits> {
+fn digits_by_place<M: Machine>(terms: &[(&FixedTable<M>, &[u8; 32])]) -> Zeroizing<Digits> {
     let mut by_place = Zeroizing::new([[0; LANES]; PLACES]);
     for (lane, (_, scalar)) in terms.iter().enumerate() {
         let digits = secret_digits(scalar);
@@ -77,8 +80,10 @@ fn digits_by_place(terms: &[(&FixedTable, &[u8; 32])]) -> Zeroizing<Digits> {
 }
 
 /// Each table once, with the lanes that it is for.
-fn by_table<'a>(terms: &[(&'a FixedTable, &[u8; 32])]) -> Vec<(&'a FixedTable, u8)> {
-    let mut tables: Vec<(&FixedTable, u8)> = Vec::with_capacity(terms.len());
+fn by_table<'a, M: Machine>(
+    terms: &[(&'a FixedTable<M>, &[u8; 32])],
+) -> Vec<(&'a FixedTable<M>, u8)> {
+    let mut tables: Vec<(&FixedTable<M>, u8)> = Vec::with_capacity(terms.len());
     for (lane, (table, _)) in terms.iter().enumerate() {
         match tables
             .iter_mut()
@@ -91,34 +96,31 @@ fn by_table<'a>(terms: &[(&'a FixedTable, &[u8; 32])]) -> Vec<(&'a FixedTable, u
     tables
 }
 
-struct TimesFixed<'a> {
-    ifma: Ifma,
+struct TimesFixed<'a, M: Machine> {
+    machine: M,
     constants: &'a Constants,
-    tables: &'a [(&'a FixedTable, u8)],
+    tables: &'a [(&'a FixedTable<M>, u8)],
     digits: &'a Digits,
 }
 
-impl TimesFixed<'_> {
+impl<M: Machine> TimesFixed<'_, M> {
     /// What is to be added at `place`.
     #[inline(always)]
-    fn chosen(&self, constants: &LaneConstants, place: usize) -> AffineNiels<Lanes> {
-        let digits = Chosen::of(self.ifma, &self.digits[place]);
+    fn chosen(&self, constants: &LaneConstants<M::Lanes>, place: usize) -> AffineNiels<M::Lanes> {
+        let digits = M::Lanes::choice(self.machine, &self.digits[place]);
         let mut chosen = AffineNiels {
-            y_plus_x: constants.one,
-            y_minus_x: constants.one,
-            xy2d: constants.zero,
+            y_plus_x: constants.one.packed(),
+            y_minus_x: constants.one.packed(),
+            xy2d: constants.zero.packed(),
         };
         for (table, lanes) in self.tables {
             let (row, lanes) = (&table.rows[place / 2], lanes & digits.non_zero);
-            chosen.y_plus_x = chosen.y_plus_x.taken(lanes, digits.entry, &row.y_plus_x);
-            chosen.y_minus_x = chosen.y_minus_x.taken(lanes, digits.entry, &row.y_minus_x);
-            chosen.xy2d = chosen.xy2d.taken(lanes, digits.entry, &row.xy2d);
+            chosen.y_plus_x = chosen.y_plus_x.taken(lanes, digits.index, &row.y_plus_x);
+            chosen.y_minus_x = chosen.y_minus_x.taken(lanes, digits.index, &row.y_minus_x);
+            chosen.xy2d = chosen.xy2d.taken(lanes, digits.index, &row.xy2d);
         }
-        let AffineNiels {
-            y_plus_x,
-            y_minus_x,
-            xy2d,
-        } = chosen;
+        let [y_plus_x, y_minus_x, xy2d] =
+            [chosen.y_plus_x, chosen.y_minus_x, chosen.xy2d].map(M::Lanes::unpacked);
         AffineNiels {
             y_plus_x: y_plus_x.replaced_where(digits.negative, &y_minus_x),
             y_minus_x: y_minus_x.replaced_where(digits.negative, &y_plus_x),
@@ -127,13 +129,13 @@ impl TimesFixed<'_> {
     }
 }
 
-impl NullaryFnOnce for TimesFixed<'_> {
-    type Output = Eight;
+impl<M: Machine> NullaryFnOnce for TimesFixed<'_, M> {
+    type Output = Eight<M>;
 
     #[inline(always)]
-    fn call(self) -> Eight {
-        let constants = self.constants.in_lanes(self.ifma);
-        let mut sum = Eight::neutral(&constants);
+    fn call(self) -> Eight<M> {
+        let constants = self.constants.in_lanes(self.machine);
+        let mut sum = Eight::<M>::neutral(&constants);
         for parity in [1, 0] {
             for place in (parity..PLACES).step_by(2) {
                 sum = sum.plus_affine(&self.chosen(&constants, place));
@@ -146,47 +148,24 @@ impl NullaryFnOnce for TimesFixed<'_> {
     }
 }
 
-/// What the digits of one place say, of -8 to 7 each.
-struct Chosen {
-    /// Size less one, of which a permutation takes the lowest three bits.
-    entry: __m512i,
-    non_zero: u8,
-    negative: u8,
-}
-
-impl Chosen {
-    #[inline(always)]
-    fn of(ifma: Ifma, digits: &[i8; LANES]) -> Self {
-        let base = ifma.base;
-        let digits = pulp::bytemuck::cast([pulp::bytemuck::cast::<_, i64>(*digits), 0]);
-        let digits = base._mm512_cvtepi8_epi64(digits);
-        let minus_one = base._mm512_set1_epi64(-1);
-        Self {
-            entry: base._mm512_add_epi64(base._mm512_abs_epi64(digits), minus_one),
-            non_zero: base._mm512_test_epi64_mask(digits, digits),
-            negative: base._mm512_cmplt_epi64_mask(digits, base._mm512_setzero_si512()),
-        }
-    }
-}
-
 /// The rows of a table, of one point in all lanes.
-struct Rows<'a> {
-    ifma: Ifma,
+struct Rows<'a, M> {
+    machine: M,
     constants: &'a Constants,
     points: &'a [Affine; LANES],
 }
 
-impl NullaryFnOnce for Rows<'_> {
-    type Output = Vec<AffineNiels<Lanes>>;
+impl<M: Machine> NullaryFnOnce for Rows<'_, M> {
+    type Output = Vec<AffineNiels<PackedOf<M>>>;
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let constants = self.constants.in_lanes(self.ifma);
-        let once = Eight::from_affine(self.ifma, &constants, self.points);
+        let constants = self.constants.in_lanes(self.machine);
+        let once = Eight::<M>::from_affine(self.machine, &constants, self.points);
         let mut multiples = once;
         for lane in 1..LANES {
             // In this lane and those behind it once more.
-            let more = once.replaced_where((1 << lane) - 1, &Eight::neutral(&constants));
+            let more = once.replaced_where((1 << lane) - 1, &Eight::<M>::neutral(&constants));
             multiples = multiples.plus(&more.to_niels(constants.twice_d));
         }
         // With the products of all z before, so that one inversion does.
@@ -203,65 +182,14 @@ impl NullaryFnOnce for Rows<'_> {
             let z_inverse = inverse * *before;
             inverse = inverse * point.z;
             let (x, y) = (point.x * z_inverse, point.y * z_inverse);
-            rows.push(AffineNiels::of(&constants, x, y));
+            let row = AffineNiels::of(&constants, x, y);
+            rows.push(AffineNiels {
+                y_plus_x: row.y_plus_x.packed(),
+                y_minus_x: row.y_minus_x.packed(),
+                xy2d: row.xy2d.packed(),
+            });
         }
         rows.reverse();
         rows
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use curve25519_dalek::scalar::Scalar;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::curve::encode::double_and_encode;
-    use crate::curve::ristretto_tests::{affine, any_scalar, point};
-    use crate::curve::tests::ifma;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(60))]
-
-        #[test]
-        fn products_of_fixed_points_are_dalek_s(
-            terms in prop::collection::vec((0..3usize, any_scalar()), 0..20),
-            seed: u64,
-        ) {
-            let Some(ifma) = ifma() else { return Ok(()) };
-            let points = [point(seed), point(seed ^ 1), point(seed ^ 2)];
-            let tables: Vec<FixedTable> = affine(ifma, &points)
-                .iter()
-                .map(|point| FixedTable::new(ifma, point))
-                .collect();
-            let pairs: Vec<_> = terms
-                .iter()
-                .map(|(at, scalar)| (&tables[*at], scalar.as_bytes()))
-                .collect();
-            let products = double_and_encode(ifma, &times_fixed(ifma, &pairs));
-            prop_assert_eq!(products.len(), terms.len().next_multiple_of(LANES));
-            for (lane, (encoding, _)) in products.iter().enumerate() {
-                let (at, scalar) = terms.get(lane).copied().unwrap_or((0, Scalar::ZERO));
-                let double = points[at] * (scalar + scalar);
-                prop_assert_eq!(*encoding, double.compress().to_bytes());
-            }
-        }
-    }
-
-    /// Digits of every size and sign at every place.
-    #[test]
-    fn every_entry_of_a_table_is_its_multiple() {
-        let Some(ifma) = ifma() else { return };
-        let point = point(5);
-        let table = FixedTable::new(ifma, &affine(ifma, &[point])[0]);
-        for byte in (0..=0xff).step_by(0x11) {
-            let mut number = [byte; 32];
-            // Below 2^252, so below the order.
-            number[31] &= 0x0f;
-            let scalar = Scalar::from_canonical_bytes(number).unwrap();
-            let product = double_and_encode(ifma, &times_fixed(ifma, &[(&table, &number)]));
-            let double = point * (scalar + scalar);
-            assert_eq!(product[0].0, double.compress().to_bytes(), "{byte:#x}");
-        }
     }
 }

@@ -10,9 +10,19 @@ use std::ops::{Add, Mul, Sub};
 pub(crate) trait Field:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
 {
-}
+    /// The sum of two carried elements, to be multiplied by something carried and for nothing else: some need not carry it
+    /// for that.
+    #[inline(always)]
+    fn sum_as_factor(self, other: Self) -> Self {
+        self + other
+    }
 
-impl<T: Copy + Add<Output = T> + Sub<Output = T> + Mul<Output = T>> Field for T {}
+    /// The difference, likewise.
+    #[inline(always)]
+    fn difference_as_factor(self, other: Self) -> Self {
+        self - other
+    }
+}
 
 /// A point (x/z, y/z), with t = xy/z.
 #[derive(Clone, Copy)]
@@ -43,13 +53,13 @@ pub(crate) struct ProjectiveNiels<F> {
 }
 
 impl<F: Field> Extended<F> {
-    /// Prepares the point to be added; `d2` is 2d.
+    /// Prepares the point to be added, and for nothing else; `d2` is 2d.
     #[inline(always)]
     pub(crate) fn to_niels(self, d2: F) -> ProjectiveNiels<F> {
         ProjectiveNiels {
             y_plus_x: self.y + self.x,
             y_minus_x: self.y - self.x,
-            twice_z: self.z + self.z,
+            twice_z: self.z.sum_as_factor(self.z),
             t2d: self.t * d2,
         }
     }
@@ -57,8 +67,8 @@ impl<F: Field> Extended<F> {
     /// Eight multiplications.
     #[inline(always)]
     pub(crate) fn plus(self, other: &ProjectiveNiels<F>) -> Self {
-        let a = (self.y - self.x) * other.y_minus_x;
-        let b = (self.y + self.x) * other.y_plus_x;
+        let a = self.y.difference_as_factor(self.x) * other.y_minus_x;
+        let b = self.y.sum_as_factor(self.x) * other.y_plus_x;
         let c = self.t * other.t2d;
         let d = self.z * other.twice_z;
         Self::completed(a, b, c, d)
@@ -67,16 +77,18 @@ impl<F: Field> Extended<F> {
     /// Seven multiplications.
     #[inline(always)]
     pub(crate) fn plus_affine(self, other: &AffineNiels<F>) -> Self {
-        let a = (self.y - self.x) * other.y_minus_x;
-        let b = (self.y + self.x) * other.y_plus_x;
+        let a = self.y.difference_as_factor(self.x) * other.y_minus_x;
+        let b = self.y.sum_as_factor(self.x) * other.y_plus_x;
         let c = self.t * other.xy2d;
         Self::completed(a, b, c, self.z + self.z)
     }
 
-    /// The second half of both additions; a, b, c, d as the source names them.
+    /// The second half of both additions; a, b, c, d, all carried, as the source names them.
     #[inline(always)]
     fn completed(a: F, b: F, c: F, d: F) -> Self {
-        let (e, f, g, h) = (b - a, d - c, d + c, b + a);
+        // Of each two that are multiplied below, one is carried.
+        let (e, g) = (b.difference_as_factor(a), d.sum_as_factor(c));
+        let (f, h) = (d - c, b + a);
         Self {
             x: e * f,
             y: g * h,

@@ -6,14 +6,13 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity as _, VartimeMultiscalarMul as _};
 use proptest::prelude::*;
 
-use super::affine::Affine;
-use super::combine::{Sparse, combine};
-use super::decode::decode;
-use super::encode::double_and_encode;
-use super::lanes::Ifma;
-use super::sum::{Factor, sum_of_products};
-use super::tests::ifma;
-use super::times::times_secret;
+use super::{Kind, machine};
+use crate::curve::affine::Affine;
+use crate::curve::combine::{Sparse, combine};
+use crate::curve::decode::decode;
+use crate::curve::encode::double_and_encode;
+use crate::curve::sum::{Factor, sum_of_products};
+use crate::curve::times::times_secret;
 
 /// A point that looks random, another for each `seed`.
 pub(super) fn point(seed: u64) -> RistrettoPoint {
@@ -35,20 +34,23 @@ pub(super) fn scalar(seed: u64) -> Scalar {
 }
 
 /// Points of dalek's as ones for lanes.
-pub(super) fn affine(ifma: Ifma, points: &[RistrettoPoint]) -> Vec<Affine> {
+pub(super) fn affine(machine: Kind, points: &[RistrettoPoint]) -> Vec<Affine> {
     let encodings: Vec<[u8; 32]> = points.iter().map(|p| p.compress().to_bytes()).collect();
-    decode(ifma, &encodings).into_iter().flatten().collect()
+    decode(machine, &encodings).into_iter().flatten().collect()
 }
 
 /// The encodings of twice the points that lanes decode, `None` for what they refuse.
-fn doubles_by_lanes(ifma: Ifma, encodings: &[[u8; 32]]) -> Vec<Option<[u8; 32]>> {
-    let decoded = decode(ifma, encodings);
+fn doubles_by_lanes(machine: Kind, encodings: &[[u8; 32]]) -> Vec<Option<[u8; 32]>> {
+    let decoded = decode(machine, encodings);
     assert_eq!(decoded.len(), encodings.len());
     let points: Vec<Affine> = decoded
         .iter()
         .map(|p| p.unwrap_or(Affine::NEUTRAL))
         .collect();
-    let doubles = double_and_encode(ifma, &times_secret(ifma, &points, Scalar::ONE.as_bytes()));
+    let doubles = double_and_encode(
+        machine,
+        &times_secret(machine, &points, Scalar::ONE.as_bytes()),
+    );
     let both = decoded.iter().zip(doubles);
     both.map(|(point, (encoding, _))| point.map(|_| encoding))
         .collect()
@@ -60,8 +62,8 @@ fn double_by_dalek(encoding: &[u8; 32]) -> Option<[u8; 32]> {
     (!point.is_identity()).then(|| (point + point).compress().to_bytes())
 }
 
-fn assert_decoded_alike(ifma: Ifma, encodings: &[[u8; 32]]) {
-    let by_lanes = doubles_by_lanes(ifma, encodings);
+fn assert_decoded_alike(machine: Kind, encodings: &[[u8; 32]]) {
+    let by_lanes = doubles_by_lanes(machine, encodings);
     for (encoding, double) in encodings.iter().zip(by_lanes) {
         assert_eq!(
             double,
@@ -103,9 +105,9 @@ fn edges() -> Vec<[u8; 32]> {
 
 #[test]
 fn edge_encodings_have_dalek_s_verdict() {
-    let Some(ifma) = ifma() else { return };
+    let Some(machine) = machine() else { return };
     let edges = edges();
-    assert_decoded_alike(ifma, &edges);
+    assert_decoded_alike(machine, &edges);
     let accepted = edges
         .iter()
         .filter(|edge| double_by_dalek(edge).is_some())
@@ -118,33 +120,33 @@ proptest! {
 
     #[test]
     fn any_bytes_have_dalek_s_verdict(mut encodings in prop::collection::vec(any::<[u8; 32]>(), 0..80), is_even: bool) {
-        let Some(ifma) = ifma() else { return Ok(()) };
+        let Some(machine) = machine() else { return Ok(()) };
         if is_even {
             // Else three of four are refused by the first and last byte alone.
             encodings.iter_mut().for_each(|e| { e[0] &= 0xfe; e[31] &= 0x7f; });
         }
-        assert_decoded_alike(ifma, &encodings);
+        assert_decoded_alike(machine, &encodings);
     }
 
     #[test]
     fn encodings_of_points_decode_and_no_neighbour_differs(seed: u64, count in 1..40usize, at: usize, bit in 0..256usize) {
-        let Some(ifma) = ifma() else { return Ok(()) };
+        let Some(machine) = machine() else { return Ok(()) };
         let mut encodings: Vec<[u8; 32]> = (0..count as u64).map(|n| point(seed ^ n).compress().to_bytes()).collect();
-        prop_assert!(decode(ifma, &encodings).iter().all(Option::is_some));
+        prop_assert!(decode(machine, &encodings).iter().all(Option::is_some));
         encodings[at % count][bit / 8] ^= 1 << (bit % 8);
-        assert_decoded_alike(ifma, &encodings);
+        assert_decoded_alike(machine, &encodings);
     }
 
     #[test]
     fn products_with_a_secret_are_dalek_s(seed: u64, count in 1..20usize, edge in 0..8usize) {
-        let Some(ifma) = ifma() else { return Ok(()) };
+        let Some(machine) = machine() else { return Ok(()) };
         let points: Vec<RistrettoPoint> = (0..count as u64).map(|n| point(seed ^ n)).collect();
         let secret = [Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(u128::MAX), Scalar::ONE.div_by_2()]
             .get(edge).copied().unwrap_or_else(|| scalar(seed));
-        let eights = times_secret(ifma, &affine(ifma, &points), secret.as_bytes());
-        let encoded = double_and_encode(ifma, &eights);
+        let eights = times_secret(machine, &affine(machine, &points), secret.as_bytes());
+        let encoded = double_and_encode(machine, &eights);
         prop_assert_eq!(encoded.len(), count.next_multiple_of(8));
-        let again = double_and_encode(ifma, &times_secret(ifma, &encoded.iter().map(|(_, p)| *p).collect::<Vec<_>>(), Scalar::ONE.as_bytes()));
+        let again = double_and_encode(machine, &times_secret(machine, &encoded.iter().map(|(_, p)| *p).collect::<Vec<_>>(), Scalar::ONE.as_bytes()));
         for (at, (encoding, _)) in encoded.iter().enumerate() {
             let double = points.get(at).map_or_else(RistrettoPoint::default, |point| point * (secret + secret));
             prop_assert_eq!(*encoding, double.compress().to_bytes());
@@ -196,21 +198,25 @@ fn scalar_of(factor: &Factor) -> Scalar {
 }
 
 /// Checks the sum of the factors times different points, one of them twice and one beside its negative.
-fn assert_summed_alike(ifma: Ifma, factors: &[Factor], seed: u64) {
+fn assert_summed_alike(machine: Kind, factors: &[Factor], seed: u64) {
     let mut points: Vec<RistrettoPoint> =
         (0..factors.len() as u64).map(|n| point(seed ^ n)).collect();
     if let [first, second, .., before_last, last] = points.as_mut_slice() {
         (*second, *last) = (*first, -*before_last);
     }
-    let terms: Vec<(Factor, Affine)> = factors.iter().copied().zip(affine(ifma, &points)).collect();
-    let sum = sum_of_products(ifma, &terms);
+    let terms: Vec<(Factor, Affine)> = factors
+        .iter()
+        .copied()
+        .zip(affine(machine, &points))
+        .collect();
+    let sum = sum_of_products(machine, &terms);
     let expected = RistrettoPoint::vartime_multiscalar_mul(factors.iter().map(scalar_of), &points);
     assert_eq!(sum.ristretto_encoding(), expected.compress().to_bytes());
     assert_eq!(sum.is_ristretto_identity(), expected.is_identity());
     // And with what takes the sum to the identity.
-    if let [rest] = affine(ifma, &[expected])[..] {
+    if let [rest] = affine(machine, &[expected])[..] {
         let terms = [terms, vec![(Factor::Full((-Scalar::ONE).to_bytes()), rest)]].concat();
-        let none = sum_of_products(ifma, &terms);
+        let none = sum_of_products(machine, &terms);
         assert!(none.is_ristretto_identity());
         assert_eq!(none.ristretto_encoding(), [0; 32]);
     }
@@ -221,8 +227,8 @@ proptest! {
 
     #[test]
     fn sums_with_narrow_digits_are_dalek_s(factors in prop::collection::vec(any_factor(), 0..60), seed: u64) {
-        let Some(ifma) = ifma() else { return Ok(()) };
-        assert_summed_alike(ifma, &factors, seed);
+        let Some(machine) = machine() else { return Ok(()) };
+        assert_summed_alike(machine, &factors, seed);
     }
 
     #[test]
@@ -232,7 +238,7 @@ proptest! {
         count in 1..20u64,
         seed: u64,
     ) {
-        let Some(ifma) = ifma() else { return Ok(()) };
+        let Some(machine) = machine() else { return Ok(()) };
         let signed = |number: &i64| {
             let size = Scalar::from(number.unsigned_abs());
             if *number < 0 { -size } else { size }
@@ -245,9 +251,9 @@ proptest! {
             let (scalars, factors): (Vec<Scalar>, Vec<Sparse>) = (scalars, factors);
             let row = |at: u64| (0..count).map(|n| point(seed ^ at << 32 ^ n)).collect();
             let rows: Vec<Vec<RistrettoPoint>> = (0..scalars.len() as u64).map(row).collect();
-            let own: Vec<Vec<Affine>> = rows.iter().map(|row| affine(ifma, row)).collect();
+            let own: Vec<Vec<Affine>> = rows.iter().map(|row| affine(machine, row)).collect();
             let own: Vec<&[Affine]> = own.iter().map(Vec::as_slice).collect();
-            let sums = double_and_encode(ifma, &combine(ifma, &factors, &own));
+            let sums = double_and_encode(machine, &combine(machine, &factors, &own));
             for (column, (encoding, _)) in sums.iter().take(count as usize).enumerate() {
                 let points = rows.iter().map(|row| &row[column]);
                 let sum = RistrettoPoint::vartime_multiscalar_mul(&scalars, points);
@@ -259,7 +265,7 @@ proptest! {
 
 #[test]
 fn sums_of_many_points_are_dalek_s() {
-    let Some(ifma) = ifma() else { return };
+    let Some(machine) = machine() else { return };
     for count in [299, 300, 301, 517] {
         let factors: Vec<Factor> = (0..count)
             .map(|n| match n % 3 {
@@ -268,26 +274,26 @@ fn sums_of_many_points_are_dalek_s() {
                 _ => Factor::Full(scalar(n).to_bytes()),
             })
             .collect();
-        assert_summed_alike(ifma, &factors, 7);
+        assert_summed_alike(machine, &factors, 7);
     }
 }
 
 #[test]
 fn multiples_of_the_base_point_up_to_a_thousand_are_encoded_as_by_dalek() {
-    let Some(ifma) = ifma() else { return };
+    let Some(machine) = machine() else { return };
     let mut multiples = vec![RISTRETTO_BASEPOINT_POINT];
     for _ in 0..1000 {
         multiples.push(multiples[multiples.len() - 1] + RISTRETTO_BASEPOINT_POINT);
     }
     let encodings: Vec<[u8; 32]> = multiples.iter().map(|p| p.compress().to_bytes()).collect();
-    assert_decoded_alike(ifma, &encodings);
+    assert_decoded_alike(machine, &encodings);
 }
 
 #[test]
 fn encodings_that_rfc_9496_calls_invalid_are_refused() {
-    let Some(ifma) = ifma() else { return };
+    let Some(machine) = machine() else { return };
     assert!(
-        decode(ifma, &refused_by_the_source())
+        decode(machine, &refused_by_the_source())
             .iter()
             .all(Option::is_none)
     );

@@ -1,8 +1,60 @@
-//! Eight rows of eight words as eight columns, and back: between elements in memory and elements in lanes.
+//! Eight rows of eight words as eight columns, and back: between elements in memory and elements in lanes of IFMA.
 
 use std::arch::x86_64::__m512i;
 
-use super::lanes::Ifma;
+use super::ifma::{Ifma, IfmaLanes};
+use super::lanes::LANES;
+use super::point::Extended;
+
+/// A point: the limbs of x, y, z and t one after the other, then four zeros.
+pub(crate) type Row = [__m512i; 3];
+
+pub(crate) fn neutral() -> Row {
+    let mut words = [[0u64; 8]; 3];
+    // The lowest limbs of y and z.
+    (words[0][5], words[1][2]) = (1, 1);
+    words.map(pulp::bytemuck::cast)
+}
+
+/// One point a lane.
+#[inline(always)]
+pub(crate) fn to_lanes(ifma: Ifma, rows: [&Row; LANES]) -> Extended<IfmaLanes> {
+    let mut parts = [[rows[0][0]; LANES]; 3];
+    for (lane, row) in rows.into_iter().enumerate() {
+        for (part, row) in parts.iter_mut().zip(row) {
+            part[lane] = *row;
+        }
+    }
+    let [a0, a1, a2, a3, a4, b0, b1, b2] = transposed(ifma, parts[0]);
+    let [b3, b4, c0, c1, c2, c3, c4, d0] = transposed(ifma, parts[1]);
+    let [d1, d2, d3, d4, ..] = transposed(ifma, parts[2]);
+    Extended {
+        x: IfmaLanes::from_limbs(ifma, [a0, a1, a2, a3, a4]),
+        y: IfmaLanes::from_limbs(ifma, [b0, b1, b2, b3, b4]),
+        z: IfmaLanes::from_limbs(ifma, [c0, c1, c2, c3, c4]),
+        t: IfmaLanes::from_limbs(ifma, [d0, d1, d2, d3, d4]),
+    }
+}
+
+/// One point a row.
+#[inline(always)]
+pub(crate) fn of_lanes(ifma: Ifma, points: &Extended<IfmaLanes>) -> [Row; LANES] {
+    let [a0, a1, a2, a3, a4] = points.x.limbs();
+    let [b0, b1, b2, b3, b4] = points.y.limbs();
+    let [c0, c1, c2, c3, c4] = points.z.limbs();
+    let [d0, d1, d2, d3, d4] = points.t.limbs();
+    let none = ifma.base._mm512_setzero_si512();
+    let parts = [
+        transposed(ifma, [a0, a1, a2, a3, a4, b0, b1, b2]),
+        transposed(ifma, [b3, b4, c0, c1, c2, c3, c4, d0]),
+        transposed(ifma, [d1, d2, d3, d4, none, none, none, none]),
+    ];
+    let mut rows = [[none; 3]; LANES];
+    for (lane, row) in rows.iter_mut().enumerate() {
+        *row = [parts[0][lane], parts[1][lane], parts[2][lane]];
+    }
+    rows
+}
 
 /// Rows to columns, in three rounds of eight shuffles.
 #[inline(always)]

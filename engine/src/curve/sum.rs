@@ -14,17 +14,14 @@
 //! Cost for n points of which half have short numbers: with C = 8, 3 n additions of lanes, and 1,024 for the buckets; with
 //! C = 4, 6 n and 128; and 250 doublings.
 
-use std::arch::x86_64::__m512i;
-
 use pulp::NullaryFnOnce;
 
 use super::affine::Affine;
 use super::constants::Constants;
 use super::eights::{Eight, HALVINGS};
 use super::field::Element;
-use super::lanes::{Ifma, LANES, Lanes};
+use super::lanes::{LANES, Lanes, Machine};
 use super::point::{AffineNiels, Extended};
-use super::rows::transposed;
 
 /// What a point is multiplied by.
 #[derive(Clone, Copy, Debug)]
@@ -36,43 +33,49 @@ pub(crate) enum Factor {
 }
 
 /// The sum of the products, as one point.
-pub(crate) fn sum_of_products(ifma: Ifma, terms: &[(Factor, Affine)]) -> Extended<Element> {
+pub(crate) fn sum_of_products<M: Machine>(
+    machine: M,
+    terms: &[(Factor, Affine)],
+) -> Extended<Element> {
     if terms.len() < WIDE_FROM {
-        windowed::<4>(ifma, terms)
+        windowed::<M, 4>(machine, terms)
     } else {
-        windowed::<8>(ifma, terms)
+        windowed::<M, 8>(machine, terms)
     }
 }
 
 /// With `C` bits a digit: 4 or 8.
-fn windowed<const C: usize>(ifma: Ifma, terms: &[(Factor, Affine)]) -> Extended<Element> {
+fn windowed<M: Machine, const C: usize>(
+    machine: M,
+    terms: &[(Factor, Affine)],
+) -> Extended<Element> {
     let constants = Constants::shared();
-    let prepared = prepared::<C>(ifma, constants, terms);
+    let prepared = prepared::<M, C>(machine, constants, terms);
     let short: Vec<Affine> = terms
         .iter()
         .filter(|(factor, _)| matches!(factor, Factor::Short(_)))
         .map(|(_, point)| *point)
         .collect();
-    let short_sum = ifma.vectorize(ShortSum {
-        ifma,
+    let short_sum = machine.vectorize(ShortSum {
+        machine,
         constants,
         points: &short,
         doublings: C as u32 - 1,
     });
-    let mut buckets = Buckets::new(C);
+    let mut buckets = Buckets::<M>::new(C);
     let mut sum = None;
     for group in (0..256 / (C * LANES)).rev() {
         let is_short = group * C * LANES < 128;
         buckets.clear();
-        ifma.vectorize(Fill {
-            ifma,
+        machine.vectorize(Fill {
+            machine,
             terms: &prepared,
             digits_at: group * LANES,
             with_short: is_short,
             buckets: &mut buckets,
         });
-        sum = Some(ifma.vectorize(Reduce {
-            ifma,
+        sum = Some(machine.vectorize(Reduce {
+            machine,
             constants,
             buckets: &buckets,
             higher: sum.as_ref(),
@@ -80,8 +83,8 @@ fn windowed<const C: usize>(ifma: Ifma, terms: &[(Factor, Affine)]) -> Extended<
             more: is_short.then_some(&short_sum),
         }));
     }
-    ifma.vectorize(Join {
-        ifma,
+    machine.vectorize(Join {
+        machine,
         constants,
         sum: &sum.expect("there are two groups at least"),
         doublings: C as u32,
@@ -96,8 +99,8 @@ struct Term {
     is_short: bool,
 }
 
-fn prepared<const C: usize>(
-    ifma: Ifma,
+fn prepared<M: Machine, const C: usize>(
+    machine: M,
     constants: &Constants,
     terms: &[(Factor, Affine)],
 ) -> Vec<Term> {
@@ -107,13 +110,13 @@ fn prepared<const C: usize>(
         for (to, (_, point)) in points.iter_mut().zip(terms) {
             *to = *point;
         }
-        let points = ifma.vectorize(Prepare {
-            ifma,
+        let points = machine.vectorize(Prepare {
+            machine,
             constants,
             points: &points,
         });
         let [y_plus_x, y_minus_x, xy2d] =
-            [points.y_plus_x, points.y_minus_x, points.xy2d].map(Lanes::columns);
+            [points.y_plus_x, points.y_minus_x, points.xy2d].map(M::Lanes::columns);
         for (lane, (factor, _)) in terms.iter().enumerate() {
             let of_lane = |columns: &[[u64; LANES]; 5]| columns.map(|limb| limb[lane]);
             prepared.push(Term {
@@ -161,39 +164,39 @@ fn digits<const C: usize>(factor: &Factor) -> [i8; 64] {
     digits
 }
 
-struct Prepare<'a> {
-    ifma: Ifma,
+struct Prepare<'a, M> {
+    machine: M,
     constants: &'a Constants,
     points: &'a [Affine; LANES],
 }
 
-impl NullaryFnOnce for Prepare<'_> {
-    type Output = AffineNiels<Lanes>;
+impl<M: Machine> NullaryFnOnce for Prepare<'_, M> {
+    type Output = AffineNiels<M::Lanes>;
 
     #[inline(always)]
-    fn call(self) -> AffineNiels<Lanes> {
-        let (x, y) = Affine::to_lanes(self.ifma, self.points);
-        AffineNiels::of(&self.constants.in_lanes(self.ifma), x, y)
+    fn call(self) -> Self::Output {
+        let (x, y) = Affine::to_lanes::<M::Lanes>(self.machine, self.points);
+        AffineNiels::of(&self.constants.in_lanes(self.machine), x, y)
     }
 }
 
 /// The sum of points, doubled so many times, in all lanes.
-struct ShortSum<'a> {
-    ifma: Ifma,
+struct ShortSum<'a, M> {
+    machine: M,
     constants: &'a Constants,
     points: &'a [Affine],
     doublings: u32,
 }
 
-impl NullaryFnOnce for ShortSum<'_> {
-    type Output = Eight;
+impl<M: Machine> NullaryFnOnce for ShortSum<'_, M> {
+    type Output = Eight<M>;
 
     #[inline(always)]
-    fn call(self) -> Eight {
-        let constants = self.constants.in_lanes(self.ifma);
-        let mut sum = Eight::neutral(&constants);
+    fn call(self) -> Eight<M> {
+        let constants = self.constants.in_lanes(self.machine);
+        let mut sum = Eight::<M>::neutral(&constants);
         for points in self.points.chunks(LANES) {
-            let points = Eight::from_affine(self.ifma, &constants, points);
+            let points = Eight::<M>::from_affine(self.machine, &constants, points);
             sum = sum.plus(&points.to_niels(constants.twice_d));
         }
         for from in HALVINGS {
@@ -204,89 +207,58 @@ impl NullaryFnOnce for ShortSum<'_> {
 }
 
 /// For each lane and size of a digit a sum of points; size 0 takes what is not wanted.
-struct Buckets {
+struct Buckets<M: Machine> {
     /// By lane, then size.
-    rows: Vec<Row>,
+    rows: Vec<<M::Lanes as Lanes>::Row>,
     sizes: usize,
 }
 
-/// A point: the limbs of x, y, z and t one after the other, then four zeros.
-type Row = [__m512i; 3];
-
-impl Buckets {
+impl<M: Machine> Buckets<M> {
     fn new(bits: usize) -> Self {
         let sizes = (1 << (bits - 1)) + 1;
         Self {
-            rows: vec![neutral_row(); LANES * sizes],
+            rows: vec![M::Lanes::neutral_row(); LANES * sizes],
             sizes,
         }
     }
 
     fn clear(&mut self) {
-        self.rows.fill(neutral_row());
+        self.rows.fill(M::Lanes::neutral_row());
     }
 
     #[inline(always)]
-    fn load(&self, ifma: Ifma, at: &[usize; LANES]) -> Eight {
-        let rows = &self.rows;
-        let mut parts = [[rows[0][0]; LANES]; 3];
-        for (lane, at) in at.iter().enumerate() {
-            for (part, row) in parts.iter_mut().zip(rows[*at]) {
-                part[lane] = row;
-            }
+    fn load(&self, machine: M, at: &[usize; LANES]) -> Eight<M> {
+        let mut rows = [&self.rows[0]; LANES];
+        for (row, at) in rows.iter_mut().zip(at) {
+            *row = &self.rows[*at];
         }
-        let [a0, a1, a2, a3, a4, b0, b1, b2] = transposed(ifma, parts[0]);
-        let [b3, b4, c0, c1, c2, c3, c4, d0] = transposed(ifma, parts[1]);
-        let [d1, d2, d3, d4, ..] = transposed(ifma, parts[2]);
-        Eight {
-            x: Lanes::from_limbs(ifma, [a0, a1, a2, a3, a4]),
-            y: Lanes::from_limbs(ifma, [b0, b1, b2, b3, b4]),
-            z: Lanes::from_limbs(ifma, [c0, c1, c2, c3, c4]),
-            t: Lanes::from_limbs(ifma, [d0, d1, d2, d3, d4]),
-        }
+        M::Lanes::of_rows(machine, rows)
     }
 
     #[inline(always)]
-    fn store(&mut self, ifma: Ifma, at: &[usize; LANES], points: &Eight) {
-        let [a0, a1, a2, a3, a4] = points.x.limbs();
-        let [b0, b1, b2, b3, b4] = points.y.limbs();
-        let [c0, c1, c2, c3, c4] = points.z.limbs();
-        let [d0, d1, d2, d3, d4] = points.t.limbs();
-        let none = ifma.base._mm512_setzero_si512();
-        let parts = [
-            transposed(ifma, [a0, a1, a2, a3, a4, b0, b1, b2]),
-            transposed(ifma, [b3, b4, c0, c1, c2, c3, c4, d0]),
-            transposed(ifma, [d1, d2, d3, d4, none, none, none, none]),
-        ];
-        for (lane, at) in at.iter().enumerate() {
-            self.rows[*at] = [parts[0][lane], parts[1][lane], parts[2][lane]];
+    fn store(&mut self, at: &[usize; LANES], points: &Eight<M>) {
+        for (row, at) in M::Lanes::to_rows(points).into_iter().zip(at) {
+            self.rows[*at] = row;
         }
     }
-}
-
-fn neutral_row() -> Row {
-    let mut words = [[0u64; 8]; 3];
-    // The lowest limbs of y and z.
-    (words[0][5], words[1][2]) = (1, 1);
-    words.map(pulp::bytemuck::cast)
 }
 
 /// Adds each term to a bucket of each lane.
-struct Fill<'a> {
-    ifma: Ifma,
+struct Fill<'a, M: Machine> {
+    machine: M,
     terms: &'a [Term],
     /// Of the lowest lane; the others have the next.
     digits_at: usize,
     with_short: bool,
-    buckets: &'a mut Buckets,
+    buckets: &'a mut Buckets<M>,
 }
 
-impl NullaryFnOnce for Fill<'_> {
+impl<M: Machine> NullaryFnOnce for Fill<'_, M> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let (ifma, sizes) = (self.ifma, self.buckets.sizes);
+        let (machine, sizes) = (self.machine, self.buckets.sizes);
         for term in self.terms {
             if term.is_short && !self.with_short {
                 continue;
@@ -297,44 +269,47 @@ impl NullaryFnOnce for Fill<'_> {
                 *at = lane * sizes + usize::from(digit.unsigned_abs());
                 negative |= u8::from(digit < 0) << lane;
             }
-            let y_plus_x = Lanes::splat_limbs(ifma, &term.point.y_plus_x);
-            let y_minus_x = Lanes::splat_limbs(ifma, &term.point.y_minus_x);
-            let xy2d = Lanes::splat_limbs(ifma, &term.point.xy2d);
+            let y_plus_x = M::Lanes::splat_limbs(machine, &term.point.y_plus_x);
+            let y_minus_x = M::Lanes::splat_limbs(machine, &term.point.y_minus_x);
+            let xy2d = M::Lanes::splat_limbs(machine, &term.point.xy2d);
             let point = AffineNiels {
                 y_plus_x: y_plus_x.replaced_where(negative, &y_minus_x),
                 y_minus_x: y_minus_x.replaced_where(negative, &y_plus_x),
                 xy2d: xy2d.negated_where(negative),
             };
-            let sum = self.buckets.load(ifma, &at).plus_affine(&point);
-            self.buckets.store(ifma, &at, &sum);
+            let sum = self.buckets.load(machine, &at).plus_affine(&point);
+            self.buckets.store(&at, &sum);
         }
     }
 }
 
 /// The sum over all sizes of size times bucket, plus `more`, plus `higher` doubled so many times.
-struct Reduce<'a> {
-    ifma: Ifma,
+struct Reduce<'a, M: Machine> {
+    machine: M,
     constants: &'a Constants,
-    buckets: &'a Buckets,
-    higher: Option<&'a Eight>,
+    buckets: &'a Buckets<M>,
+    higher: Option<&'a Eight<M>>,
     doublings: u32,
-    more: Option<&'a Eight>,
+    more: Option<&'a Eight<M>>,
 }
 
-impl NullaryFnOnce for Reduce<'_> {
-    type Output = Eight;
+impl<M: Machine> NullaryFnOnce for Reduce<'_, M> {
+    type Output = Eight<M>;
 
     #[inline(always)]
-    fn call(self) -> Eight {
-        let constants = self.constants.in_lanes(self.ifma);
+    fn call(self) -> Eight<M> {
+        let constants = self.constants.in_lanes(self.machine);
         let d2 = constants.twice_d;
-        let (mut running, mut sum) = (Eight::neutral(&constants), Eight::neutral(&constants));
+        let (mut running, mut sum) = (
+            Eight::<M>::neutral(&constants),
+            Eight::<M>::neutral(&constants),
+        );
         for size in (1..self.buckets.sizes).rev() {
             let mut at = [0; LANES];
             for (lane, at) in at.iter_mut().enumerate() {
                 *at = lane * self.buckets.sizes + size;
             }
-            let bucket = self.buckets.load(self.ifma, &at);
+            let bucket = self.buckets.load(self.machine, &at);
             running = running.plus(&bucket.to_niels(d2));
             sum = sum.plus(&running.to_niels(d2));
         }
@@ -349,19 +324,19 @@ impl NullaryFnOnce for Reduce<'_> {
 }
 
 /// Lane 0 plus lane 1 doubled so many times, plus lane 2 doubled twice as many times, and so on.
-struct Join<'a> {
-    ifma: Ifma,
+struct Join<'a, M: Machine> {
+    machine: M,
     constants: &'a Constants,
-    sum: &'a Eight,
+    sum: &'a Eight<M>,
     doublings: u32,
 }
 
-impl NullaryFnOnce for Join<'_> {
+impl<M: Machine> NullaryFnOnce for Join<'_, M> {
     type Output = Extended<Element>;
 
     #[inline(always)]
     fn call(self) -> Extended<Element> {
-        let d2 = self.constants.in_lanes(self.ifma).twice_d;
+        let d2 = self.constants.in_lanes(self.machine).twice_d;
         let (mut sum, mut doublings) = (*self.sum, self.doublings);
         for from in HALVINGS.into_iter().rev() {
             let higher = sum.permuted(from).doubled_times(doublings);

@@ -2,26 +2,20 @@
 
 use proptest::prelude::*;
 
-use super::field::Element;
-use super::lanes::{Ifma, Lanes};
-use super::power::Power as _;
-use super::*;
+use super::{CARRIED, Kind, machine};
+use crate::curve::field::Element;
+use crate::curve::invert;
+use crate::curve::lanes::{Lanes as _, Machine};
+use crate::curve::power::Power as _;
+
+type Lanes = <Kind as Machine>::Lanes;
 
 /// Limbs of eight elements.
 type Limbs = [[u64; 5]; 8];
 
-/// The instructions; where the machine has not got them, says so: the test has nothing to test.
-pub(super) fn ifma() -> Option<Ifma> {
-    let ifma = Ifma::try_new();
-    if ifma.is_none() {
-        eprintln!("skipped: the machine has no AVX-512 IFMA");
-    }
-    ifma
-}
-
-fn lanes(ifma: Ifma, limbs: &Limbs) -> Lanes {
+fn lanes(machine: Kind, limbs: &Limbs) -> Lanes {
     let column = |at| std::array::from_fn(|lane| limbs[lane][at]);
-    Lanes::from_columns(ifma, std::array::from_fn(column))
+    Lanes::from_columns(machine, std::array::from_fn(column))
 }
 
 /// The element in `lane`, by a way round that `first` is not told of.
@@ -30,12 +24,12 @@ fn in_lane(lanes: Lanes, lane: usize) -> Element {
     Element::from_limbs(limbs.map(|limb| limb[lane]))
 }
 
-fn keeps_i2(lanes: Lanes) -> bool {
+fn is_carried(lanes: Lanes) -> bool {
     let limbs = lanes.columns();
-    limbs.as_flattened().iter().all(|limb| *limb < I2)
+    limbs.as_flattened().iter().all(|limb| *limb < CARRIED)
 }
 
-/// The bound of I2 in `lanes.rs`.
+/// What carried limbs may be: the bound of I2 in `ifma.rs`; limbs below it keep J2 of `avx2/four.rs`, too.
 const I2: u64 = (1 << 51) + (1 << 15);
 
 /// Limbs below `bound`, those at its ends and at those of 51 bits more often than by chance.
@@ -50,7 +44,7 @@ fn limbs_below(bound: u64) -> impl Strategy<Value = Limbs> {
     prop::array::uniform8(prop::array::uniform5(limb))
 }
 
-/// Limbs that keep I2, of elements whose value is often about 0, p or the largest.
+/// Limbs below I2, of elements whose value is often about 0, p or the largest.
 fn limbs_near_p() -> impl Strategy<Value = Limbs> {
     let near = |limbs: [u64; 5]| {
         (0..40u64).prop_map(move |by| {
@@ -75,9 +69,9 @@ proptest! {
 
     #[test]
     fn lanes_add_and_subtract_each_by_itself(a in limbs_below(I2), b in limbs_below(I2)) {
-        let Some(ifma) = ifma() else { return Ok(()) };
-        let (sum, difference) = (lanes(ifma, &a) + lanes(ifma, &b), lanes(ifma, &a) - lanes(ifma, &b));
-        prop_assert!(keeps_i2(sum) && keeps_i2(difference));
+        let Some(machine) = machine() else { return Ok(()) };
+        let (sum, difference) = (lanes(machine, &a) + lanes(machine, &b), lanes(machine, &a) - lanes(machine, &b));
+        prop_assert!(is_carried(sum) && is_carried(difference));
         for lane in 0..8 {
             let (a, b) = (Element::from_limbs(a[lane]), Element::from_limbs(b[lane]));
             prop_assert!(in_lane(sum, lane) == a + b);
@@ -87,9 +81,9 @@ proptest! {
 
     #[test]
     fn lanes_multiply_each_by_itself(a in limbs_below(1 << 52), b in limbs_below(1 << 52)) {
-        let Some(ifma) = ifma() else { return Ok(()) };
-        let product = lanes(ifma, &a) * lanes(ifma, &b);
-        prop_assert!(keeps_i2(product));
+        let Some(machine) = machine() else { return Ok(()) };
+        let product = lanes(machine, &a) * lanes(machine, &b);
+        prop_assert!(is_carried(product));
         for lane in 0..8 {
             let (a, b) = (Element::from_limbs(a[lane]), Element::from_limbs(b[lane]));
             prop_assert!(in_lane(product, lane) == a * b);
@@ -98,9 +92,9 @@ proptest! {
 
     #[test]
     fn lanes_square_each_by_itself(a in limbs_below(1 << 52)) {
-        let Some(ifma) = ifma() else { return Ok(()) };
-        let square = lanes(ifma, &a).square();
-        prop_assert!(keeps_i2(square));
+        let Some(machine) = machine() else { return Ok(()) };
+        let square = lanes(machine, &a).square();
+        prop_assert!(is_carried(square));
         for lane in 0..8 {
             let a = Element::from_limbs(a[lane]);
             prop_assert!(in_lane(square, lane) == a * a);
@@ -109,8 +103,8 @@ proptest! {
 
     #[test]
     fn canonical_lanes_are_canonical_and_know_zero_odd_and_equal(a in limbs_near_p(), b in limbs_near_p()) {
-        let Some(ifma) = ifma() else { return Ok(()) };
-        let (all_a, all_b) = (lanes(ifma, &a), lanes(ifma, &b));
+        let Some(machine) = machine() else { return Ok(()) };
+        let (all_a, all_b) = (lanes(machine, &a), lanes(machine, &b));
         let canonical = all_a.canonical();
         for lane in 0..8 {
             let (a, b) = (Element::from_limbs(a[lane]), Element::from_limbs(b[lane]));
@@ -129,12 +123,12 @@ proptest! {
         mask: u8,
         from in prop::array::uniform8(0..8i64),
     ) {
-        let Some(ifma) = ifma() else { return Ok(()) };
-        let (all_a, all_b) = (lanes(ifma, &a), lanes(ifma, &b));
+        let Some(machine) = machine() else { return Ok(()) };
+        let (all_a, all_b) = (lanes(machine, &a), lanes(machine, &b));
         let negated = all_a.negated_where(mask);
         let replaced = all_a.replaced_where(mask, &all_b);
         let permuted = all_a.permuted(from);
-        let one = Lanes::splat(ifma, Element::ONE);
+        let one = Lanes::splat(machine, Element::ONE);
         let product = negated * one;
         prop_assert!(in_lane(all_a, 0) == all_a.first());
         for lane in 0..8 {

@@ -16,20 +16,24 @@ use super::affine::Affine;
 use super::constants::{Constants, LaneConstants};
 use super::digits::{PLACES, secret_digits};
 use super::eights::Eight;
-use super::lanes::{Ifma, LANES, Lanes};
-use super::point::ProjectiveNiels;
+use super::lanes::{LANES, Lanes, Machine};
+use super::point::{Extended, ProjectiveNiels};
 
 /// `secret` times each of `points`, by eights in their order; lanes behind the last point hold the neutral one.
 ///
 /// `secret` is little-endian and below 2^254.
-pub(crate) fn times_secret(ifma: Ifma, points: &[Affine], secret: &[u8; 32]) -> Vec<Eight> {
+pub(crate) fn times_secret<M: Machine>(
+    machine: M,
+    points: &[Affine],
+    secret: &[u8; 32],
+) -> Vec<Eight<M>> {
     let digits = secret_digits(secret);
     let constants = Constants::shared();
     let eights = points.chunks(LANES);
     eights
         .map(|points| {
-            ifma.vectorize(TimesSecret {
-                ifma,
+            machine.vectorize(TimesSecret {
+                machine,
                 constants,
                 points,
                 digits: &digits,
@@ -38,22 +42,22 @@ pub(crate) fn times_secret(ifma: Ifma, points: &[Affine], secret: &[u8; 32]) -> 
         .collect()
 }
 
-struct TimesSecret<'a> {
-    ifma: Ifma,
+struct TimesSecret<'a, M> {
+    machine: M,
     constants: &'a Constants,
     points: &'a [Affine],
     digits: &'a [i8; PLACES],
 }
 
-impl NullaryFnOnce for TimesSecret<'_> {
-    type Output = Eight;
+impl<M: Machine> NullaryFnOnce for TimesSecret<'_, M> {
+    type Output = Eight<M>;
 
     #[inline(always)]
-    fn call(self) -> Eight {
-        let constants = self.constants.in_lanes(self.ifma);
-        let points = Eight::from_affine(self.ifma, &constants, self.points);
+    fn call(self) -> Eight<M> {
+        let constants = self.constants.in_lanes(self.machine);
+        let points = Eight::<M>::from_affine(self.machine, &constants, self.points);
         let table = Multiples::of(&constants, points);
-        let mut product = Eight::neutral(&constants);
+        let mut product = Eight::<M>::neutral(&constants);
         for digit in self.digits.iter().rev() {
             product = product.doubled_times(4);
             product = product.plus(&table.chosen(&constants, *digit));
@@ -63,34 +67,34 @@ impl NullaryFnOnce for TimesSecret<'_> {
 }
 
 /// One to eight times eight points.
-struct Multiples([ProjectiveNiels<Lanes>; 8]);
+struct Multiples<L: Lanes>([ProjectiveNiels<L::Packed>; 8]);
 
-impl Multiples {
+impl<L: Lanes> Multiples<L> {
     #[inline(always)]
-    fn of(constants: &LaneConstants, points: Eight) -> Self {
+    fn of(constants: &LaneConstants<L>, points: Extended<L>) -> Self {
         let once = points.to_niels(constants.twice_d);
-        let mut multiples = [once; 8];
+        let mut multiples = [once.packed(); 8];
         let mut last = points;
         for multiple in &mut multiples[1..] {
             last = last.plus(&once);
-            *multiple = last.to_niels(constants.twice_d);
+            *multiple = last.to_niels(constants.twice_d).packed();
         }
         Self(multiples)
     }
 
     /// `digit` times the points, for a digit of -8 to 8, in constant time.
     #[inline(always)]
-    fn chosen(&self, constants: &LaneConstants, digit: i8) -> ProjectiveNiels<Lanes> {
+    fn chosen(&self, constants: &LaneConstants<L>, digit: i8) -> ProjectiveNiels<L> {
         // All ones where the digit is negative.
         let sign = (digit >> 7) as u8;
         let magnitude = (digit as u8 ^ sign).wrapping_sub(sign);
-        let mut chosen = ProjectiveNiels::neutral(constants);
+        let mut chosen = ProjectiveNiels::neutral(constants).packed();
         for (multiple, size) in self.0.iter().zip(1..) {
             // Hidden, lest the compiler make a branch of it.
             let mask = black_box(ones_if_equal(magnitude, size));
-            chosen = chosen.replaced_where(mask, multiple);
+            chosen = chosen.changed_where(mask, multiple);
         }
-        chosen.negated_where(constants, black_box(sign))
+        ProjectiveNiels::<L>::unpacked(chosen).negated_where(constants, black_box(sign))
     }
 }
 

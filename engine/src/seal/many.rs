@@ -19,7 +19,7 @@ use curve25519_dalek::traits::IsIdentity as _;
 pub(super) use self::generator::{Generator, double_fixed_products};
 use super::lagrange::Coefficients;
 #[cfg(target_arch = "x86_64")]
-use crate::curve::{affine::Affine, field::Element, lanes::Ifma, point::Extended};
+use crate::curve::{affine::Affine, avx2::Avx2, field::Element, ifma::Ifma, point::Extended};
 
 /// A group element, perhaps the identity, with its encoding.
 #[derive(Clone, Copy, Debug)]
@@ -100,34 +100,79 @@ pub(super) enum Factor {
 pub(super) enum Way {
     Library,
     #[cfg(target_arch = "x86_64")]
-    Lanes(Ifma),
+    Ifma(Ifma),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
 }
 
 impl Way {
     /// The fastest way for large numbers of points that the machine has.
     pub(super) fn best() -> Self {
+        #[cfg(feature = "bench")]
+        if let Some(way) = forced::chosen() {
+            return way;
+        }
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = Ifma::try_new() {
-            return Self::Lanes(ifma);
+            return Self::Ifma(ifma);
+        } else if let Some(avx2) = Avx2::try_new() {
+            return Self::Avx2(avx2);
         }
         Self::Library
     }
 
+    /// All that the machine has, the portable one first.
+    #[cfg(any(test, feature = "bench"))]
+    fn all() -> Vec<Self> {
+        let mut all = vec![Self::Library];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(Ifma::try_new().map(Self::Ifma));
+            all.extend(Avx2::try_new().map(Self::Avx2));
+        }
+        all
+    }
+
+    #[cfg(feature = "bench")]
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(_) => "ifma",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+        }
+    }
+
     /// The fastest way to decode or multiply `points`.
     pub(super) fn for_each_of(points: usize) -> Self {
-        if points < LANES_FROM_POINTS {
-            Self::Library
-        } else {
-            Self::best()
-        }
+        Self::best().or_library(points, |way| way.pays_from().points)
     }
 
     /// The fastest way for a sum of `terms`; to be taken for the decoding of its points, too.
     pub(super) fn for_sum_of(terms: usize) -> Self {
-        if terms < LANES_FROM_TERMS {
+        Self::best().or_library(terms, |way| way.pays_from().terms)
+    }
+
+    fn or_library(self, count: usize, least: impl Fn(Self) -> usize) -> Self {
+        if count < least(self) {
             Self::Library
         } else {
-            Self::best()
+            self
+        }
+    }
+
+    /// From how many on this way is faster than the library.
+    const fn pays_from(self) -> PaysFrom {
+        match self {
+            Self::Library => PaysFrom {
+                points: 0,
+                terms: 0,
+            },
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(_) => IFMA_PAYS_FROM,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => AVX2_PAYS_FROM,
         }
     }
 
@@ -136,7 +181,9 @@ impl Way {
         match self {
             Self::Library => library::decode(encodings),
             #[cfg(target_arch = "x86_64")]
-            Self::Lanes(ifma) => lanes::decode(ifma, encodings),
+            Self::Ifma(ifma) => lanes::decode(ifma, encodings),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => lanes::decode(avx2, encodings),
         }
     }
 
@@ -149,7 +196,9 @@ impl Way {
         match self {
             Self::Library => library::double_products(points, secret),
             #[cfg(target_arch = "x86_64")]
-            Self::Lanes(ifma) => lanes::double_products(ifma, points, secret),
+            Self::Ifma(ifma) => lanes::double_products(ifma, points, secret),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => lanes::double_products(avx2, points, secret),
         }
     }
 
@@ -162,7 +211,9 @@ impl Way {
         match self {
             Self::Library => library::double_combinations(coefficients, rows),
             #[cfg(target_arch = "x86_64")]
-            Self::Lanes(ifma) => lanes::double_combinations(ifma, coefficients, rows),
+            Self::Ifma(ifma) => lanes::double_combinations(ifma, coefficients, rows),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => lanes::double_combinations(avx2, coefficients, rows),
         }
     }
 
@@ -171,7 +222,9 @@ impl Way {
         match self {
             Self::Library => Sum::Library(library::sum(terms)),
             #[cfg(target_arch = "x86_64")]
-            Self::Lanes(ifma) => Sum::Lanes(lanes::sum(ifma, terms)),
+            Self::Ifma(ifma) => Sum::Lanes(lanes::sum(ifma, terms)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => Sum::Lanes(lanes::sum(avx2, terms)),
         }
     }
 }
@@ -209,11 +262,28 @@ impl Sum {
     }
 }
 
-/// So many points pay for the lanes that stay empty. Bench `seal_ways`, native flags: one to eight decodings take 7 us in lanes
-/// and 4.2 us each by the library, so two are enough; one to eight multiplications take 42 to 46 us in lanes and 21, 40, 56, .. us
-/// by the library, so it takes three. A library without AVX-512 is slower, and is overtaken no later.
-const LANES_FROM_POINTS: usize = 3;
+/// So many points pay for the lanes that stay empty, and so many terms for the doublings that a sum in lanes takes however few
+/// there are.
+struct PaysFrom {
+    points: usize,
+    terms: usize,
+}
 
-/// So many terms pay for the doublings that a sum in lanes takes however few there are. The same bench, decoding included: six
-/// points and a generator take 69 us in lanes and 56 us by the library, eight 69 and 70, twelve 72 and 92.
-const LANES_FROM_TERMS: usize = 8;
+/// Bench `seal_ways`, native flags: one to eight decodings take 7 us in lanes and 4.2 us each by the library, so two are
+/// enough; one to eight multiplications take 42 to 46 us in lanes and 21, 40, 56, .. us by the library, so it takes three. With
+/// decoding included, six points and a generator take 69 us in lanes and 56 us by the library, eight 69 and 70, twelve 72
+/// and 92. A library without AVX-512 is slower, and is overtaken no later.
+#[cfg(target_arch = "x86_64")]
+const IFMA_PAYS_FROM: PaysFrom = PaysFrom {
+    points: 3,
+    terms: 8,
+};
+
+/// The same bench compiled for x86-64-v3: four multiplications take 170 us in lanes and 140 us by the library, six 200 and
+/// 217, eight 195 and 270. With decoding included, sixteen points and a generator take 231 us in lanes and 182 us by the
+/// library, 24 280 and 274, and each further one 6 and 11.
+#[cfg(target_arch = "x86_64")]
+const AVX2_PAYS_FROM: PaysFrom = PaysFrom {
+    points: 6,
+    terms: 32,
+};

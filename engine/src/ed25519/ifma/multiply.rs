@@ -10,7 +10,8 @@ use super::table::{Entry, Table};
 use crate::curve::digits::{PLACES, digits};
 use crate::curve::eights::HALVINGS;
 use crate::curve::field::Element;
-use crate::curve::lanes::{Ifma, LANES, Lanes};
+use crate::curve::ifma::{Ifma, IfmaLanes};
+use crate::curve::lanes::{LANES, Lanes as _};
 use crate::curve::point::{AffineNiels, Extended};
 use crate::curve::rows::transposed;
 
@@ -58,7 +59,7 @@ impl NullaryFnOnce for Sum<'_> {
                 sum = sum.plus_affine(&gathered(ifma, entries, negative));
             }
         }
-        let d2 = Lanes::splat(ifma, fixed.twice_d);
+        let d2 = IfmaLanes::splat(ifma, fixed.twice_d);
         for from in HALVINGS {
             sum = sum.plus(&sum.permuted(from).to_niels(d2));
         }
@@ -84,8 +85,8 @@ impl Fixed {
     }
 
     #[inline(always)]
-    fn neutral_lanes(&self) -> Extended<Lanes> {
-        let [zero, one] = [Element::ZERO, Element::ONE].map(|e| Lanes::splat(self.ifma, e));
+    fn neutral_lanes(&self) -> Extended<IfmaLanes> {
+        let [zero, one] = [Element::ZERO, Element::ONE].map(|e| IfmaLanes::splat(self.ifma, e));
         Extended {
             x: zero,
             y: one,
@@ -97,14 +98,14 @@ impl Fixed {
 
 /// Entries of eight lanes as lanes of entries, negated where `negative` has a bit.
 #[inline(always)]
-fn gathered(ifma: Ifma, entries: [&Entry; LANES], negative: u8) -> AffineNiels<Lanes> {
+fn gathered(ifma: Ifma, entries: [&Entry; LANES], negative: u8) -> AffineNiels<IfmaLanes> {
     let low = transposed(ifma, entries.map(|entry| entry[0]));
     let high = transposed(ifma, entries.map(|entry| entry[1]));
     let [a0, a1, a2, a3, a4, b0, b1, b2] = low;
     let [b3, b4, c0, c1, c2, c3, c4, _] = high;
-    let y_plus_x = Lanes::from_limbs(ifma, [a0, a1, a2, a3, a4]);
-    let y_minus_x = Lanes::from_limbs(ifma, [b0, b1, b2, b3, b4]);
-    let xy2d = Lanes::from_limbs(ifma, [c0, c1, c2, c3, c4]);
+    let y_plus_x = IfmaLanes::from_limbs(ifma, [a0, a1, a2, a3, a4]);
+    let y_minus_x = IfmaLanes::from_limbs(ifma, [b0, b1, b2, b3, b4]);
+    let xy2d = IfmaLanes::from_limbs(ifma, [c0, c1, c2, c3, c4]);
     // -(x, y) = (-x, y).
     AffineNiels {
         y_plus_x: y_plus_x.replaced_where(negative, &y_minus_x),

@@ -1,6 +1,8 @@
 //! Each way by itself, whatever the number of points: for the bench from which the constants of [`super`] are, and for nothing
 //! else.
 
+use std::sync::OnceLock;
+
 use curve25519_dalek::scalar::Scalar;
 
 use super::{Factor, Point, Way};
@@ -10,6 +12,13 @@ use crate::seal::group::base_generator;
 #[derive(Clone, Copy, Debug)]
 pub struct Forced(Way);
 
+/// Instead of the best way, if one was chosen.
+pub(super) fn chosen() -> Option<Way> {
+    CHOSEN.get().copied()
+}
+
+static CHOSEN: OnceLock<Way> = OnceLock::new();
+
 /// Points in the form of one way.
 #[derive(Debug)]
 pub struct Decoded(Vec<Point>);
@@ -17,11 +26,15 @@ pub struct Decoded(Vec<Point>);
 impl Forced {
     /// All that this machine has, the portable one first, with their names.
     pub fn all() -> Vec<(&'static str, Self)> {
-        let mut all = vec![("library", Self(Way::Library))];
-        if !matches!(Way::best(), Way::Library) {
-            all.push(("lanes", Self(Way::best())));
-        }
-        all
+        let ways = Way::all().into_iter();
+        ways.map(|way| (way.name(), Self(way))).collect()
+    }
+
+    /// Takes the way of this name for the best one in all that this process does from now on; before anything else is done,
+    /// as tables are made once. Says whether the machine has it and none was chosen before.
+    pub fn choose(name: &str) -> bool {
+        let way = Way::all().into_iter().find(|way| way.name() == name);
+        way.is_some_and(|way| CHOSEN.set(way).is_ok())
     }
 
     /// The points; what encodes none is left out.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Form, Point, Way, prepared};
 #[cfg(target_arch = "x86_64")]
-use crate::curve::{fixed::FixedTable, lanes::Ifma};
+use crate::curve::{avx2::Avx2, fixed::FixedTable, ifma::Ifma, lanes::Machine};
 
 /// A fixed point with a table of its multiples (30 KiB).
 pub(in crate::seal) struct Generator {
@@ -23,7 +23,9 @@ enum Table {
     LibraryBase,
     Library(Box<RistrettoBasepointTable>),
     #[cfg(target_arch = "x86_64")]
-    Lanes(Ifma, FixedTable),
+    Ifma(Ifma, FixedTable<Ifma>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2, FixedTable<Avx2>),
 }
 
 impl Generator {
@@ -45,7 +47,7 @@ impl Generator {
                 table: Table::LibraryBase,
             },
             #[cfg(target_arch = "x86_64")]
-            Way::Lanes(_) => Self::by(way, RISTRETTO_BASEPOINT_POINT),
+            Way::Ifma(_) | Way::Avx2(_) => Self::by(way, RISTRETTO_BASEPOINT_POINT),
         }
     }
 
@@ -54,7 +56,9 @@ impl Generator {
         let table = match way {
             Way::Library => Table::Library(Box::new(RistrettoBasepointTable::create(&point))),
             #[cfg(target_arch = "x86_64")]
-            Way::Lanes(ifma) => Table::Lanes(ifma, super::lanes::table(ifma, &prepared)),
+            Way::Ifma(ifma) => Table::Ifma(ifma, super::lanes::table(ifma, &prepared)),
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2(avx2) => Table::Avx2(avx2, super::lanes::table(avx2, &prepared)),
         };
         Self {
             point: prepared,
@@ -71,7 +75,7 @@ impl Generator {
                 form: Form::Library(self.library),
             },
             #[cfg(target_arch = "x86_64")]
-            Way::Lanes(_) => self.point,
+            Way::Ifma(_) | Way::Avx2(_) => self.point,
         }
     }
 
@@ -87,15 +91,23 @@ impl Generator {
             Table::LibraryBase => RistrettoPoint::mul_base(scalar),
             Table::Library(table) => &**table * scalar,
             #[cfg(target_arch = "x86_64")]
-            Table::Lanes(..) => self.library * scalar,
+            Table::Ifma(..) | Table::Avx2(..) => self.library * scalar,
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn in_lanes(&self) -> Option<(Ifma, &FixedTable)> {
+    fn on_ifma(&self) -> Option<(Ifma, &FixedTable<Ifma>)> {
         match &self.table {
-            Table::Lanes(ifma, table) => Some((*ifma, table)),
-            Table::LibraryBase | Table::Library(_) => None,
+            Table::Ifma(ifma, table) => Some((*ifma, table)),
+            Table::Avx2(..) | Table::LibraryBase | Table::Library(_) => None,
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn on_avx2(&self) -> Option<(Avx2, &FixedTable<Avx2>)> {
+        match &self.table {
+            Table::Avx2(avx2, table) => Some((*avx2, table)),
+            Table::Ifma(..) | Table::LibraryBase | Table::Library(_) => None,
         }
     }
 }
@@ -108,13 +120,9 @@ pub(in crate::seal) fn double_fixed_products(
 ) -> Zeroizing<Vec<[u8; 32]>> {
     #[cfg(target_arch = "x86_64")]
     {
-        let in_lanes = terms.iter().map(|(generator, scalar)| {
-            let (ifma, table) = generator.in_lanes()?;
-            Some((ifma, (table, scalar.as_bytes())))
-        });
-        let in_lanes: Option<(Vec<Ifma>, Vec<_>)> = in_lanes.collect();
-        if let Some(([ifma, ..], terms)) = in_lanes.as_ref().map(|(i, t)| (i.as_slice(), t)) {
-            return super::lanes::double_fixed_products(*ifma, terms);
+        let in_lanes = by_tables(terms, Generator::on_ifma);
+        if let Some(encodings) = in_lanes.or_else(|| by_tables(terms, Generator::on_avx2)) {
+            return encodings;
         }
     }
     let halves = terms
@@ -124,4 +132,19 @@ pub(in crate::seal) fn double_fixed_products(
     let encodings = RistrettoPoint::double_and_compress_batch(halves.iter());
     let encodings = Zeroizing::new(encodings);
     Zeroizing::new(encodings.iter().map(|e| e.to_bytes()).collect())
+}
+
+/// If `table` finds tables of one kind for all.
+#[cfg(target_arch = "x86_64")]
+fn by_tables<M: Machine>(
+    terms: &[(&Generator, &Scalar)],
+    table: impl Fn(&Generator) -> Option<(M, &FixedTable<M>)>,
+) -> Option<Zeroizing<Vec<[u8; 32]>>> {
+    let in_lanes = terms.iter().map(|(generator, scalar)| {
+        let (machine, table) = table(generator)?;
+        Some((machine, (table, scalar.as_bytes())))
+    });
+    let (machines, terms): (Vec<M>, Vec<_>) = in_lanes.collect::<Option<_>>()?;
+    let machine = machines.first()?;
+    Some(super::lanes::double_fixed_products(*machine, &terms))
 }

@@ -1,0 +1,22 @@
+//! The tests of lanes on AVX-512 IFMA.
+
+use crate::curve::ifma::Ifma as Kind;
+
+/// The instructions; where the machine has not got them, says so: the test has nothing to test.
+fn machine() -> Option<Kind> {
+    let machine = Kind::try_new();
+    if machine.is_none() {
+        eprintln!("skipped: the machine has no AVX-512 IFMA");
+    }
+    machine
+}
+
+/// Above every limb of 51 bits of what is carried.
+const CARRIED: u64 = (1 << 51) + (1 << 15);
+
+#[path = "../fixed_tests.rs"]
+mod fixed_tests;
+#[path = "../ristretto_tests.rs"]
+mod ristretto_tests;
+#[path = "../tests.rs"]
+mod tests;
