@@ -95,7 +95,8 @@ fn nothing_acknowledged_is_gone_when_some_or_all_lose_power_at_once() {
 fn keys_change_under_faults_and_every_node_has_a_share_of_each() {
     let mut keyring = Keyring::default();
     // Two blocks of seeds: without absences, and with.
-    let (mut made, mut restarts, mut assured) = (0, 0, 0);
+    let (mut made, mut restarts) = (0, 0);
+    let (mut assured, mut mended) = (0, 0);
     for seed in (128..140).chain(192..204) {
         let options = Options {
             n: Some(4),
@@ -105,9 +106,11 @@ fn keys_change_under_faults_and_every_node_has_a_share_of_each() {
         assert_eq!(report.failure, None, "seed {seed}");
         made += report.keys_made;
         assured += report.shares_assured;
+        mended += report.shares_mended;
         restarts += report.restarts;
     }
     assert!(made > 10, "{made} keys made");
     assert!(restarts > 0, "nobody was away");
     assert!(assured > 10, "{assured} shares assured");
+    assert!(mended > 0, "nobody was cheated while it was away");
 }

@@ -44,22 +44,65 @@ impl Scenario {
         if chance.one_in(2) {
             changes.cheats = self.draw_cheats(chance);
         }
+        if self.absence.is_none() && chance.one_in(2) {
+            self.draw_ambush(&mut changes, unit, chance);
+        }
         // What is sealed to each key is drawn when there is one; of what is drawn before, some are sealed, too.
         self.clients.sealed_permille = self.clients.sealed_permille.max(150);
         self.key_changes = Some(changes);
     }
 
-    fn draw_cheats(&self, chance: &mut Chance) -> Vec<Cheat> {
+    /// Those who break the rules and stay.
+    fn byzantine(&self) -> Vec<usize> {
         let byzantine = self.faulty.iter().filter(|faulty| match &faulty.kind {
             FaultKind::Byzantine(_) => true,
             FaultKind::Crash { .. } => false,
         });
-        let dealers: Vec<usize> = byzantine.map(|faulty| faulty.authority).collect();
+        byzantine.map(|faulty| faulty.authority).collect()
+    }
+
+    /// One that keeps the rules stands still while the first key is made; all who do not deal it a bad share, assure it of a
+    /// good one, as they must to be heard, and then keep their own shares of all keys to themselves.
+    fn draw_ambush(&mut self, changes: &mut KeyChanges, unit: u64, chance: &mut Chance) {
+        let dealers = self.byzantine();
+        if dealers.is_empty() {
+            return;
+        }
+        let victim = self.draw_honest(chance)[0];
+        let mut victims = AuthoritySet::EMPTY;
+        victims.insert(AuthorityIndex(victim as u8));
+        changes.window_anchors = *chance.pick(&[8, 24]);
+        changes.cheats = dealers
+            .into_iter()
+            .map(|dealer| Cheat {
+                dealer,
+                victims,
+                assures_nobody: false,
+            })
+            .collect();
+        for faulty in &mut self.faulty {
+            if let FaultKind::Byzantine(vices) = &mut faulty.kind {
+                // What one does that forks is not heard any more.
+                *vices = vec![Vice::WithholdsShares];
+            }
+        }
+        let from_us = chance.below(changes.renew_us);
+        let to_us = changes.renew_us + unit * chance.between(100_000, 400_000);
+        self.pauses.push(Pause {
+            authority: victim,
+            from_us,
+            to_us,
+        });
+        self.heal_us = self.heal_us.max(to_us);
+        self.clients.during_us = self.clients.during_us.max(self.heal_us);
+    }
+
+    fn draw_cheats(&self, chance: &mut Chance) -> Vec<Cheat> {
         let away = self.restarts.iter().map(|restart| restart.authority);
         let away = away.chain(self.pauses.iter().map(|pause| pause.authority));
         let away: Vec<usize> = away.collect();
         let mut cheats = Vec::new();
-        for dealer in dealers {
+        for dealer in self.byzantine() {
             let mut victims = AuthoritySet::EMPTY;
             for _ in 0..chance.between(1, 3) {
                 let victim = match chance.one_in(2) && !away.is_empty() {
