@@ -29,7 +29,7 @@ use crate::reveal::RevealKeys;
 use crate::seal::deal::KeyShare;
 use crate::seal::group::Transcript;
 use crate::seal::key::SealingKey;
-use crate::types::{AuthorityIndex, Epoch, KeyId, TimestampUs};
+use crate::types::{AuthorityIndex, AuthoritySet, Epoch, KeyId, TimestampUs};
 use crate::wire::{DecodeError, Reader, Writer};
 
 /// All keys that an engine is given at its start, secret ones among them.
@@ -86,9 +86,10 @@ pub struct Keyring {
     keys: Vec<Arc<CommitteeKey>>,
     version: u64,
     last_failure: Option<(Epoch, Failure)>,
+    cheated_by: Option<(Epoch, AuthoritySet)>,
     /// Who is dealt bad shares, in a simulation, and whether nobody is assured of anything.
     #[cfg(feature = "sim")]
-    cheated: (crate::types::AuthoritySet, bool),
+    cheated: (AuthoritySet, bool),
 }
 
 /// What follows from the committed sequence.
@@ -186,8 +187,9 @@ impl Keyring {
             keys: dealt.into_iter().map(Arc::new).collect(),
             version: 0,
             last_failure: None,
+            cheated_by: None,
             #[cfg(feature = "sim")]
-            cheated: (crate::types::AuthoritySet::EMPTY, false),
+            cheated: (AuthoritySet::EMPTY, false),
         };
         keyring.try_start(start);
         keyring
@@ -221,6 +223,11 @@ impl Keyring {
     /// The last generation that failed, and why, since the start of this process.
     pub const fn last_failure(&self) -> Option<(Epoch, Failure)> {
         self.last_failure
+    }
+
+    /// The newest key of which this node was dealt bad shares, and by whom, since the start of this process; it has good ones.
+    pub const fn cheated_by(&self) -> Option<(Epoch, AuthoritySet)> {
+        self.cheated_by
     }
 
     /// Whether a key is being made.
@@ -327,6 +334,9 @@ impl Keyring {
                     made_by: Some(made_by.into()),
                 });
                 let (has_share, mended) = (generated.share.is_some(), generated.mended.len());
+                if mended > 0 {
+                    self.cheated_by = Some((epoch, generated.mended));
+                }
                 self.keys.push(Arc::new((*generated).into()));
                 self.version += 1;
                 KeyEvent::Made {
@@ -374,11 +384,7 @@ impl Keyring {
     }
 
     #[cfg(feature = "sim")]
-    pub(crate) const fn deal_badly_to(
-        &mut self,
-        victims: crate::types::AuthoritySet,
-        assures_nobody: bool,
-    ) {
+    pub(crate) const fn deal_badly_to(&mut self, victims: AuthoritySet, assures_nobody: bool) {
         self.cheated = (victims, assures_nobody);
     }
 
@@ -409,6 +415,7 @@ impl Keyring {
             return;
         };
         let mut keys = Vec::with_capacity(agreed.held.len());
+        let mut cheated_by = self.cheated_by;
         for held in &agreed.held {
             let known = self
                 .keys
@@ -417,12 +424,15 @@ impl Keyring {
             let made = || {
                 let generation = held.generation(&self.committee)?;
                 let generated = self.join(generation).generated()?;
+                if !generated.mended.is_empty() {
+                    cheated_by = Some((held.epoch, generated.mended));
+                }
                 Some(Arc::new(CommitteeKey::from(generated)))
             };
             keys.extend(known.cloned().or_else(made));
         }
         agreed.generation = agreed.generation.map(|running| self.join(running));
-        (self.keys, self.agreed) = (keys, agreed);
+        (self.keys, self.agreed, self.cheated_by) = (keys, agreed, cheated_by);
         self.version += 1;
     }
 }

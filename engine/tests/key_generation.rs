@@ -318,6 +318,9 @@ fn one_that_was_away_and_cheated_holds_its_share_and_the_cheater_can_keep_nothin
             held.share.is_some()
         };
         assert!(holds_share(&world));
+        let (epoch, by) = world.nodes[3].engine.keys().cheated_by().unwrap();
+        assert_eq!((epoch, by.len()), (key.epoch(), 1));
+        assert!(by.contains(AuthorityIndex(1)), "and it knows by whom");
         let counters = world.nodes[3].engine.counters();
         assert_eq!(counters.states_taken > 0, is_synced);
         assert_eq!(counters.keys_without_share, 0);

@@ -49,6 +49,7 @@ pub struct KeyWatch {
     version: Option<u64>,
     newest: Option<KeyId>,
     failed: Option<Epoch>,
+    cheated: Option<Epoch>,
 }
 
 impl KeyWatch {
@@ -60,6 +61,7 @@ impl KeyWatch {
             version: None,
             newest: None,
             failed: None,
+            cheated: None,
         }
     }
 
@@ -85,6 +87,18 @@ impl KeyWatch {
                 "warning: the key generation of epoch {epoch} failed: {failure}; {left}; it is tried again"
             );
         }
+        if let Some((epoch, dealers)) = keys.cheated_by()
+            && self.cheated != Some(epoch)
+        {
+            self.cheated = Some(epoch);
+            let epoch = epoch.0;
+            for dealer in dealers.iter() {
+                eprintln!(
+                    "warning: {dealer} dealt this node a bad share of the key for epoch {epoch} while it was away; \
+                     it has a good one from the log"
+                );
+            }
+        }
         if self.version == Some(keys.version()) {
             return Ok(None);
         }
@@ -102,9 +116,7 @@ impl KeyWatch {
             frame: frame.clone(),
         });
         if newest.share.is_none() {
-            eprintln!(
-                "warning: this node was dealt a bad share while it was away, and has none of the new key"
-            );
+            eprintln!("warning: this node has no share of the new key");
         }
         // After a restart the file has it already, unless the node stopped in between.
         if !(is_first_look && self.is_written(&newest.sealing)) {
