@@ -194,9 +194,9 @@ struct CommitteeArguments {
     #[arg(long, value_name = "ID")]
     rollup: Vec<u64>,
     /// How long after each sealing key the committee begins to make the next, at most a day; `never` keeps the first.
-    /// Renewal limits what a stolen key opens; but an authority that is down while a key is made may end up without a share
-    /// of it, if another one cheats.
-    #[arg(long, default_value = "never", value_name = "TIME|never", value_parser = parse_renewal)]
+    /// Renewal limits what a stolen key opens. It goes on while up to f authorities are down, and these have their shares of
+    /// what was made meanwhile when they are back.
+    #[arg(long, default_value = "24h", value_name = "TIME|never", value_parser = parse_renewal)]
     new_key_every: Renewal,
 }
 
@@ -614,8 +614,9 @@ mod tests {
     fn times_rates_and_kills_read_as_written() {
         let every = |time: &str| parse_renewal(time).map(Renewal::renew_us);
         assert_eq!(every("1440m"), Ok(Some(86_400_000_000)));
+        assert_eq!(every("24h"), every("1440m"));
         assert_eq!(every("never"), Ok(None));
-        assert!(every("0s").is_err() && every("1441m").is_err());
+        assert!(every("0s").is_err() && every("25h").is_err());
         assert_eq!(parse_rate("max"), Ok(Rate::Max));
         assert_eq!(parse_rate("12.5"), Ok(Rate::Fixed(12.5)));
         assert!(parse_rate("0").is_err() && parse_rate("inf").is_err());

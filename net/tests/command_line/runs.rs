@@ -431,6 +431,21 @@ fn a_committee_founded_from_public_keys_makes_its_key_and_every_node_writes_it_d
         committee.push(format!("{keys}/authority.json,{client},{peer}"));
     }
     run(&committee.iter().map(String::as_str).collect::<Vec<_>>());
+    let founded = std::fs::read_to_string(sandbox.path("committee.json")).unwrap();
+    assert!(
+        founded.contains(r#""renew_us": 86400000000"#),
+        "a new key each day"
+    );
+    let once = ["--out", "once.json", "--new-key-every", "never"];
+    let authorities = committee[3..].iter().map(String::as_str);
+    let never: Vec<&str> = ["committee"]
+        .into_iter()
+        .chain(once)
+        .chain(authorities)
+        .collect();
+    run(&never);
+    let kept = std::fs::read_to_string(sandbox.path("once.json")).unwrap();
+    assert!(!kept.contains("renew_us"));
     let mut nodes = Vec::new();
     for index in 0..4 {
         let keys = format!("authority-{index}");
