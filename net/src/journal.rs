@@ -17,7 +17,8 @@
 //!    was written. So a flaw is a torn tail exactly when no later mark and no later segment vouches for what it hit:
 //!    pages of one unsynced write may reach the disk in any order, and a valid record behind a bad one proves nothing.
 //!    Marks repeat a random salt of their segment, so that nobody forges one inside a body.
-//! I3 a torn tail is cut when the journal is next started; a corrupt middle is an error, never skipped.
+//! I3 a torn tail is cut when the journal is next started; a corrupt middle is an error, never skipped. Where the journal
+//!    was stopped cleanly a mark says how far it went ([`stop_mark`]): then a torn or missing end is an error, too.
 //! I4 an error of the disk ends the journal. After a failed `fdatasync` above all, whatever its reason: the system may have
 //!    dropped the pages that it could not write and call the next sync a success, so trying again would vouch for what is
 //!    not there.
@@ -48,6 +49,7 @@ mod reader;
 mod record;
 mod segment;
 mod snapshot;
+mod stop_mark;
 mod survey;
 mod trim;
 mod uring;

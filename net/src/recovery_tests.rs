@@ -5,10 +5,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fairlane_client::committee_file::Roster;
 use fairlane_engine::types::AuthorityIndex;
 
 use super::*;
-use crate::config::{NodeConfig, read_toml};
+use crate::config::{NodeConfig, read_toml, resolve};
 use crate::journal::{JournalConfig, JournalIdentity, JournalReader};
 use crate::node::{Node, read_keys};
 use crate::one_node::OneNode;
@@ -19,6 +20,8 @@ struct Stopped {
     config: NodeConfig,
     segment: PathBuf,
     bytes: Vec<u8>,
+    /// Of its clean stop.
+    mark: Vec<u8>,
 }
 
 /// How far an engine is.
@@ -43,8 +46,13 @@ impl Stopped {
         node.stop().unwrap();
         let segment = of.data.join("journal-0000000000.seg");
         let mut bytes = std::fs::read(&segment).unwrap();
-        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+        let mark = std::fs::read(of.data.join(MARK)).unwrap();
+        let written = mark[26..34].try_into().map(u64::from_be_bytes).unwrap();
+        bytes.truncate(written as usize);
+        // As a kill leaves it.
+        std::fs::remove_file(of.data.join(MARK)).unwrap();
         Self {
+            mark,
             config: read_toml(&of.config).unwrap(),
             of,
             segment,
@@ -136,6 +144,34 @@ fn every_flipped_byte_is_refused_by_file_and_offset_or_leaves_the_state_of_the_r
 }
 
 #[test]
+fn after_a_clean_stop_every_flipped_byte_is_refused_by_file_and_offset() {
+    let stopped = Stopped::after(2);
+    let whole = stopped.recover_from(&stopped.bytes).unwrap();
+    let before_last = *stopped.ends().iter().rev().nth(1).unwrap();
+    std::fs::write(stopped.of.data.join(MARK), &stopped.mark).unwrap();
+    assert_eq!(stopped.recover_from(&stopped.bytes).unwrap(), whole);
+    // The last record is in the last group; the other test has those before.
+    for at in before_last..stopped.bytes.len() {
+        let mut flipped = stopped.bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let words = stopped.recover_from(&flipped).unwrap_err().to_string();
+        assert!(
+            words.contains("journal-0000000000.seg"),
+            "byte {at}: {words}"
+        );
+        assert!(words.contains("at byte"), "byte {at}: {words}");
+        assert!(words.contains("restore it"), "byte {at}: {words}");
+    }
+    // A mark that is damaged itself vouches for nothing, and takes nothing.
+    for at in 0..stopped.mark.len() {
+        let mut flipped = stopped.mark.clone();
+        flipped[at] ^= 1;
+        std::fs::write(stopped.of.data.join(MARK), flipped).unwrap();
+        assert_eq!(stopped.recover_from(&stopped.bytes).unwrap(), whole);
+    }
+}
+
+#[test]
 fn zeroed_pages_and_shortened_files_are_refused_or_leave_the_state_of_the_records_before() {
     let stopped = Stopped::after(1);
     let ends = stopped.ends();
@@ -160,5 +196,87 @@ fn zeroed_pages_and_shortened_files_are_refused_or_leave_the_state_of_the_record
     }
 }
 
+/// Time to read the journal of node 0 of a kept network, to make its engine of all records, and of its newest snapshot and
+/// what follows.
+#[test]
+#[ignore = "prints figures: localnet --open --rate 10000 --duration 60s --data DIR; then FAIRLANE_NETWORK=DIR cargo test --release -p fairlane-net --lib recovery::tests::figures -- --ignored --nocapture"]
+fn figures() {
+    let network = std::env::var_os("FAIRLANE_NETWORK").expect("the folder of a kept network");
+    let file = PathBuf::from(network).join("node-0.toml");
+    let config: NodeConfig = read_toml(&file).unwrap();
+    let roster = Roster::load(&resolve(&file, &config.committee)).unwrap();
+    let own = AuthorityIndex(0);
+    let identity = JournalIdentity {
+        chain_id: roster.committee.chain_id,
+        authority: own,
+    };
+    let journal = JournalConfig::new(resolve(&file, &config.data), identity);
+    let recovery = || Recovery {
+        committee: Arc::new(roster.committee.clone()),
+        own,
+        keys: read_keys(&config, &roster, own, &file).unwrap(),
+        timers: config.timers.into(),
+    };
+    let (mut records, mut bytes) = (0u64, 0u64);
+    let read = Instant::now();
+    let mut reader = JournalReader::open(&journal.folder).unwrap();
+    while let Some(record) = reader.try_next().unwrap() {
+        records += 1;
+        bytes += record.body.len() as u64;
+    }
+    let (gib, read_s) = (
+        bytes as f64 / (1u64 << 30) as f64,
+        read.elapsed().as_secs_f64(),
+    );
+    println!(
+        "{records} records, {gib:.2} GiB: read and checked in {read_s:.2} s, {:.2} s a GiB",
+        read_s / gib
+    );
+
+    let (replay, with) = (Instant::now(), recovery());
+    let mut stopped = StoppedJournal::open(&journal).unwrap();
+    let mut all = Records {
+        journal: &mut stopped,
+        count: 0,
+        bytes: 0,
+        failure: None,
+    };
+    let recorded = Recorded {
+        snapshot: Vec::new(),
+        before: 0,
+        records: &mut all,
+    };
+    let (committee, keys, timers) = (with.committee, with.keys, with.timers);
+    let engine = Engine::recover_from(
+        committee,
+        own,
+        keys,
+        timers,
+        clock(),
+        recorded,
+        &mut Vec::new(),
+    );
+    let replayed = engine.unwrap();
+    let replay_s = replay.elapsed().as_secs_f64();
+    println!(
+        "an engine of all of them in {replay_s:.2} s, {:.2} s a GiB",
+        replay_s / gib
+    );
+    drop(stopped);
+
+    let start = Instant::now();
+    let mut stopped = StoppedJournal::open(&journal).unwrap();
+    let (engine, _) = recovery().run(&mut stopped).unwrap();
+    println!(
+        "from the newest snapshot on in {:.3} s, {} records",
+        start.elapsed().as_secs_f64(),
+        engine.counters().records_recovered
+    );
+    let reached = |engine: &Engine| (engine.round(), engine.next_open_seq());
+    assert_eq!(reached(&engine), reached(&replayed));
+}
+
+/// What a clean stop leaves beside the segments.
+const MARK: &str = "stopped";
 /// Bytes before the first record.
 const SEGMENT_HEADER_LEN: usize = 39;

@@ -84,6 +84,8 @@ impl Store for FakeDisk {
         Ok(())
     }
 
+    fn close(&mut self, _: u64) {}
+
     fn prepare(&mut self) -> Result<bool, JournalError> {
         Ok(false)
     }

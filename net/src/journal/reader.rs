@@ -9,6 +9,7 @@ use super::record::{
     HEADER_FRAME_LEN, Kind, Parsed, SegmentHeader, durable_claim_max, frame_len, parse, written_len,
 };
 use super::segment::{segment_indices, segment_path};
+use super::stop_mark::StopMark;
 use super::{JournalError, JournalIdentity};
 
 /// One record, as it was pushed.
@@ -59,6 +60,8 @@ pub struct JournalReader {
     expected: Option<JournalIdentity>,
     identity: Option<JournalIdentity>,
     records: u64,
+    /// How far the journal goes at least, where it was stopped cleanly.
+    mark: Option<StopMark>,
     end: Option<JournalEnd>,
     /// Segment and offset of the flaw for which the segment was read a second time.
     looked_again: Option<(u64, usize)>,
@@ -79,6 +82,8 @@ struct Segment {
 impl JournalReader {
     /// Opens the journal in `folder`; an empty or missing folder holds no records.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        // Before the segments are listed: who starts the journal meanwhile takes the mark away, and only adds to them.
+        let mark = StopMark::read(folder)?;
         let mut ahead = segment_indices(folder)?;
         if let Some(gap) = ahead.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
             let path = segment_path(folder, gap[0] + 1);
@@ -96,6 +101,7 @@ impl JournalReader {
             expected: None,
             identity: None,
             records: 0,
+            mark,
             end: None,
             looked_again: None,
         })
@@ -212,12 +218,11 @@ impl JournalReader {
     /// Reads the next segment and its header, or ends the journal.
     fn open_segment(&mut self) -> Result<(), JournalError> {
         let Some(index) = self.ahead.pop() else {
-            self.end = Some(JournalEnd {
+            return self.finish(JournalEnd {
                 records: self.records,
                 torn: None,
                 last: None,
             });
-            return Ok(());
         };
         let path = segment_path(&self.folder, index);
         let bytes = read_segment(&path)?;
@@ -301,11 +306,19 @@ impl JournalReader {
             reason,
         });
         let last = Some((segment.index, offset));
-        self.end = Some(JournalEnd {
+        self.finish(JournalEnd {
             records: self.records,
             torn,
             last,
-        });
+        })
+    }
+
+    /// Errors: the journal was stopped behind this end.
+    fn finish(&mut self, end: JournalEnd) -> Result<(), JournalError> {
+        if let Some(mark) = &self.mark {
+            mark.check(&self.folder, self.identity.or(self.expected), &end)?;
+        }
+        self.end = Some(end);
         Ok(())
     }
 

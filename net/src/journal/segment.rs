@@ -7,6 +7,7 @@ use rustix::fs::fsync;
 
 use super::device::{Device, Unsynced};
 use super::record::SegmentHeader;
+use super::stop_mark::StopMark;
 use super::{JournalError, JournalIdentity};
 
 /// Where the writer's bytes go. The one implementation is [`Segments`]; tests have one whose disk fails.
@@ -26,6 +27,8 @@ pub(super) trait Store: Send + 'static {
     /// Begins the next segment; everything in the current one is synced. After [`JournalError::Full`] it may be asked for
     /// again, as [`append`](Self::append) may.
     fn roll(&mut self, first_record: u64) -> Result<(), JournalError>;
+    /// Says for the next start how far the journal went, everything being synced. Where that fails, it is as after a crash.
+    fn close(&mut self, records: u64);
     /// A small step of preparing disk space, for an idle writer; false when nothing is left to prepare.
     fn prepare(&mut self) -> Result<bool, JournalError>;
 }
@@ -180,6 +183,18 @@ impl<D: Device> Store for Segments<D> {
         self.write_header(first_record)?;
         self.is_headless = false;
         Ok(())
+    }
+
+    fn close(&mut self, records: u64) {
+        let mark = StopMark {
+            identity: self.identity,
+            records,
+            segment: self.index,
+            offset: self.used,
+        };
+        if let Err(error) = mark.write(&self.folder) {
+            eprintln!("warning: the journal is whole, but not marked as stopped: {error}");
+        }
     }
 
     fn prepare(&mut self) -> Result<bool, JournalError> {

@@ -45,6 +45,9 @@ suite! {
     a_tail_torn_at_any_byte_is_cut_and_said_so_and_the_journal_goes_on,
     a_hole_in_an_unsynced_group_is_torn_though_valid_records_follow,
     a_mark_forged_inside_an_envelope_does_not_make_a_torn_tail_corrupt,
+    after_a_clean_stop_a_flaw_in_the_last_group_is_refused_and_after_a_kill_it_is_torn,
+    after_a_clean_stop_missing_segments_are_noticed,
+    the_mark_of_a_stop_is_gone_while_the_journal_runs_and_a_damaged_one_vouches_for_nothing,
     a_segment_that_holds_records_but_no_header_is_corrupt,
     a_corrupt_or_zeroed_middle_is_an_error_and_the_journal_does_not_start,
     a_flaw_in_an_earlier_segment_or_a_missing_one_is_an_error,
@@ -202,7 +205,12 @@ fn async_syncs_within_a_second_or_so_without_being_asked(append: AppendChoice) {
     wait_until("synced", || journal.stats().syncs == 1);
 }
 
-/// A folder with `records` records of which the last `tail` were written in a group of their own.
+/// A journal that was stopped, as if its process had been killed instead.
+fn forget_the_stop(folder: &Path) {
+    std::fs::remove_file(folder.join(stop_mark::NAME)).unwrap();
+}
+
+/// As a kill leaves it: a folder with `records` records of which the last `tail` were written in a group of their own.
 fn folder_with_tail(
     append: AppendChoice,
     records: u64,
@@ -216,6 +224,7 @@ fn folder_with_tail(
     let (_, before) = read_all(folder.path()).unwrap().last.unwrap();
     push_all(&mut journal, records - tail..records);
     journal.stop().unwrap();
+    forget_the_stop(folder.path());
     (folder, config, before)
 }
 
@@ -292,12 +301,90 @@ fn a_mark_forged_inside_an_envelope_does_not_make_a_torn_tail_corrupt(append: Ap
         })
         .unwrap();
     journal.stop().unwrap();
+    forget_the_stop(folder.path());
     let path = segment_path(folder.path(), 0);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[record::HEADER_FRAME_LEN + 4500] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     let end = read_all(folder.path()).unwrap();
     assert_eq!((end.records, end.torn.is_some()), (0, true));
+}
+
+fn after_a_clean_stop_a_flaw_in_the_last_group_is_refused_and_after_a_kill_it_is_torn(
+    append: AppendChoice,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), append);
+    let mut journal = start(&config);
+    push_all(&mut journal, 0..8);
+    wait_until("durable", || journal.durable() == 8);
+    let (_, before) = read_all(folder.path()).unwrap().last.unwrap();
+    push_all(&mut journal, 8..12);
+    journal.stop().unwrap();
+    let path = segment_path(folder.path(), 0);
+    let whole = std::fs::read(&path).unwrap();
+    let (_, after) = read_all(folder.path()).unwrap().last.unwrap();
+    for at in (before..after).step_by(3) {
+        let mut flawed = whole.clone();
+        flawed[at as usize] ^= 4;
+        std::fs::write(&path, &flawed).unwrap();
+        let error = Journal::<Vec<u8>>::start(&config, || {}).unwrap_err();
+        let words = error.to_string();
+        assert!(
+            words.contains("journal-0000000000.seg is corrupt at byte"),
+            "{words}"
+        );
+        flawed[at as usize..].fill(0);
+        std::fs::write(&path, &flawed).unwrap();
+        read_all(folder.path()).unwrap_err();
+    }
+    // The refusals changed nothing; without the mark the same flaw is a crash's.
+    std::fs::write(&path, &whole[..after as usize - 1]).unwrap();
+    forget_the_stop(folder.path());
+    let end = read_all(folder.path()).unwrap();
+    assert_eq!((end.records, end.torn.is_some()), (11, true));
+    start(&config).stop().unwrap();
+}
+
+fn after_a_clean_stop_missing_segments_are_noticed(append: AppendChoice) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), append);
+    let mut journal = start(&config);
+    push_all(&mut journal, 0..1500);
+    journal.stop().unwrap();
+    let segments = segment_indices(folder.path()).unwrap();
+    assert!(segments.len() >= 3);
+    for index in segments.iter().rev() {
+        std::fs::remove_file(segment_path(folder.path(), *index)).unwrap();
+        let error = Journal::<Vec<u8>>::start(&config, || {}).unwrap_err();
+        let last = segment_path(folder.path(), segments[segments.len() - 1]);
+        assert!(
+            error.to_string().starts_with(&last.display().to_string()),
+            "{error}"
+        );
+    }
+}
+
+fn the_mark_of_a_stop_is_gone_while_the_journal_runs_and_a_damaged_one_vouches_for_nothing(
+    append: AppendChoice,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), append);
+    start(&config).stop().unwrap();
+    let path = folder.path().join(stop_mark::NAME);
+    let mut records = 0;
+    for at in 0..std::fs::read(&path).unwrap().len() {
+        let mut mark = std::fs::read(&path).unwrap();
+        mark[at] ^= 1;
+        std::fs::write(&path, &mark).unwrap();
+        let mut journal = start(&config);
+        assert!(!path.exists());
+        push_all(&mut journal, records..records + 1);
+        records += 1;
+        // As a drop, which stops it too.
+        drop(journal);
+        assert_eq!(read_all(folder.path()).unwrap().records, records);
+    }
 }
 
 fn a_segment_that_holds_records_but_no_header_is_corrupt(append: AppendChoice) {

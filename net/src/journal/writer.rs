@@ -15,6 +15,7 @@ use super::reader::{JournalEnd, JournalReader, JournalRecord};
 use super::record::{Kind, MARK_FRAME_LEN, Record, frame_len, push_durable_mark, push_frame};
 use super::segment::{Segments, Store, segment_path, sync_folder};
 use super::snapshot::{Found, find_snapshot};
+use super::stop_mark::StopMark;
 use super::trim::{Trim, Trimmer};
 use super::{
     BODY_LEN_MAX, Durability, GROUP_LEN_MAX, JournalConfig, JournalError, QUEUE_BYTES_MAX,
@@ -276,7 +277,9 @@ impl StoppedJournal {
         wake: impl Fn() + Send + 'static,
     ) -> Result<Journal<B>, JournalError> {
         while self.try_next()?.is_some() {}
-        let (index, records) = cut_torn_tail(&self.config.folder, self.reader.into_end()?)?;
+        let end = self.reader.into_end()?;
+        StopMark::remove(&self.config.folder)?;
+        let (index, records) = cut_torn_tail(&self.config.folder, end)?;
         let (append, ring) = Append::choose(self.config.append)?;
         let store = Segments::begin(
             Files::new(ring),
@@ -356,7 +359,9 @@ impl<B: AsRef<[u8]> + Send, S: Store, W: Fn()> Writer<B, S, W> {
                 self.is_idle = false;
                 self.write_group()?;
             } else if stopping {
-                return self.sync();
+                self.sync()?;
+                self.store.close(self.written);
+                return Ok(());
             } else {
                 self.idle()?;
             }
