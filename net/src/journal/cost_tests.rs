@@ -2,12 +2,15 @@
 //! verdicts.
 //!
 //! Each turn runs the bare loop and both paths one after the other, and a ratio is of one turn: the machine's speed drifts.
-//! The bare loop writes to a file that is reserved, and zeroed at its beginning, as a segment is.
+//! The bare loop writes to a file that is reserved, and zeroed at its beginning, as a segment is. The journal's thread and
+//! the bare loop have one core, who pushes has another, as in a node.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use core_affinity::CoreId;
 use fairlane_engine::types::{AuthorityIndex, ChainId, Epoch};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -34,6 +37,9 @@ struct Cost {
     seconds: f64,
     cpu_us: f64,
     stats: JournalStats,
+    /// Pages that were made dirty: what `/proc/self/io` calls written. It counts a whole run of pages for a byte in it.
+    dirtied_bytes: u64,
+    /// What the device was given to write meanwhile, by this process or another.
     device_bytes: u64,
 }
 
@@ -46,9 +52,12 @@ impl Load {
         let folder = tempfile::tempdir_in(".").unwrap();
         let mut config = JournalConfig::new(folder.path(), IDENTITY);
         config.append = append;
-        let before = write_bytes();
+        let before = (write_bytes(), device_bytes(folder.path()));
         let pusher = std::thread::current();
+        // The journal's thread takes over the core of the one that starts it.
+        pin(1);
         let mut journal = Journal::start(&config, move || pusher.unpark()).unwrap();
+        pin(0);
         // Made before: making them is no part of the journal's work.
         let body = |_| Arc::<[u8]>::from(vec![0x5a; self.len]);
         let bodies: Vec<Arc<[u8]>> = (0..self.records).map(body).collect();
@@ -71,12 +80,12 @@ impl Load {
         }
         let (seconds, cpu_us) = (start.elapsed().as_secs_f64(), cpu_us() - cpu);
         let stats = journal.stop().unwrap();
-        let device_bytes = write_bytes() - before;
         let cost = Cost {
             seconds,
             cpu_us,
             stats,
-            device_bytes,
+            dirtied_bytes: write_bytes() - before.0,
+            device_bytes: device_bytes(folder.path()) - before.1,
         };
         (cost, folder)
     }
@@ -101,6 +110,7 @@ fn bare(writes: u64, bytes: u64) -> f64 {
     files.write(&file, &zeroed, 0).unwrap();
     files.sync(&file).unwrap();
     let group = vec![0x5a; (bytes / writes) as usize];
+    pin(1);
     let start = Instant::now();
     for at in 0..writes {
         files.write(&file, &group, at * group.len() as u64).unwrap();
@@ -115,6 +125,27 @@ fn write_bytes() -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("write_bytes: "));
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
+/// Bytes that were written to the device which holds `path`, by anybody.
+fn device_bytes(path: &Path) -> u64 {
+    let device = std::fs::metadata(path).map_or(0, |folder| folder.dev());
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"));
+    let sectors = stat
+        .ok()
+        .and_then(|stat| stat.split_whitespace().nth(6)?.parse::<u64>().ok());
+    512 * sectors.unwrap_or(0)
+}
+
+/// To the core at this place among those that may be used.
+fn pin(place: usize) {
+    // Asked before anything is pinned: then it is one core only.
+    static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
+    let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
+    if let Some(core) = cores.get(place % cores.len().max(1)) {
+        core_affinity::set_for_current(*core);
+    }
 }
 
 fn cpu_us() -> f64 {
@@ -166,14 +197,15 @@ fn figures() {
             let (ratio, least, most) = median(ratios[place].clone());
             let cost = &shown[place][0];
             println!(
-                "    {:5}: {:.1} MB/s, ratio to bare {ratio:.2} ({least:.2} to {most:.2}); {:.0} us and {:.0} us of processor a write of {:.0} bytes; {:.3} bytes written a byte of payload, {:.2} to the device",
+                "    {:5}: {:.1} MB/s, ratio to bare {ratio:.2} ({least:.2} to {most:.2}); {:.0} us and {:.0} us of processor a write of {:.0} bytes; {:.3} bytes written a byte of payload, {:.2} to the device ({:.2} dirtied)",
                 ["plain", "uring"][place],
                 of(|cost| cost.stats.bytes as f64 / 1e6 / cost.seconds),
                 of(|cost| cost.seconds * 1e6 / cost.stats.groups as f64),
                 of(|cost| cost.cpu_us / cost.stats.groups as f64),
                 of(|cost| cost.stats.bytes as f64 / cost.stats.groups as f64),
                 cost.stats.bytes as f64 / load.payload() as f64,
-                cost.device_bytes as f64 / load.payload() as f64,
+                of(|cost| cost.device_bytes as f64) / load.payload() as f64,
+                of(|cost| cost.dirtied_bytes as f64) / load.payload() as f64,
             );
         }
     }

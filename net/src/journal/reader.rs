@@ -9,6 +9,7 @@ use super::record::{
     HEADER_FRAME_LEN, Kind, Parsed, SegmentHeader, durable_claim_max, frame_len, parse, written_len,
 };
 use super::segment::{segment_indices, segment_path};
+use super::snapshot::ReadSegment;
 use super::stop_mark::StopMark;
 use super::{JournalError, JournalIdentity};
 
@@ -62,6 +63,8 @@ pub struct JournalReader {
     records: u64,
     /// How far the journal goes at least, where it was stopped cleanly.
     mark: Option<StopMark>,
+    /// The last segment, where it was read already.
+    given: Option<ReadSegment>,
     end: Option<JournalEnd>,
     /// Segment and offset of the flaw for which the segment was read a second time.
     looked_again: Option<(u64, usize)>,
@@ -102,6 +105,7 @@ impl JournalReader {
             identity: None,
             records: 0,
             mark,
+            given: None,
             end: None,
             looked_again: None,
         })
@@ -112,6 +116,11 @@ impl JournalReader {
         let mut reader = Self::open(folder)?;
         reader.expected = Some(identity);
         Ok(reader)
+    }
+
+    /// A segment that was read already and has not changed since need not be read again.
+    pub(super) fn give(&mut self, segment: Option<ReadSegment>) {
+        self.given = segment;
     }
 
     /// Goes on at the record with this number, before anything is read: segments before it are not looked at.
@@ -225,7 +234,10 @@ impl JournalReader {
             });
         };
         let path = segment_path(&self.folder, index);
-        let bytes = read_segment(&path)?;
+        let bytes = match self.given.take_if(|(given, _)| *given == index) {
+            Some((_, bytes)) => bytes,
+            None => read_segment(&path)?,
+        };
         let mut segment = Segment {
             index,
             path,

@@ -16,8 +16,15 @@ use super::segment::{segment_indices, segment_path};
 /// A snapshot's parts, and how many records lie before the first that is to be read with it.
 pub(super) type Found = (Vec<Arc<[u8]>>, u64);
 
-/// The newest snapshot that is whole. Errors: the folder or a segment cannot be read.
-pub(super) fn find_snapshot(folder: &Path) -> Result<Option<Found>, JournalError> {
+/// A segment's index and bytes.
+pub(super) type ReadSegment = (u64, Vec<u8>);
+
+/// The newest snapshot that is whole, and the newest segment, which was read for it. Errors: the folder or a segment cannot
+/// be read.
+pub(super) fn find_snapshot(
+    folder: &Path,
+) -> Result<(Option<Found>, Option<ReadSegment>), JournalError> {
+    let mut newest = None;
     // The first parts of a snapshot may stand in the segment before.
     let mut parts: Vec<Record> = Vec::new();
     for index in segment_indices(folder)?.into_iter().rev() {
@@ -29,12 +36,13 @@ pub(super) fn find_snapshot(folder: &Path) -> Result<Option<Found>, JournalError
             && let Ok(part) = first
         {
             let before = part.tail_from.saturating_sub(1);
-            return Ok(Some((snapshot, before)));
+            return Ok((Some((snapshot, before)), newest.or(Some((index, bytes)))));
         }
+        newest.get_or_insert((index, bytes));
         // What begins here and is not whole will not be.
         parts.retain(|part| !is_first(part));
     }
-    Ok(None)
+    Ok((None, newest))
 }
 
 fn is_first(part: &Record) -> bool {

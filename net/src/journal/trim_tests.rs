@@ -73,11 +73,8 @@ fn push_snapshot(journal: &mut Journal<Vec<u8>>, seq: u64, tail: u64) {
 
 fn bytes_in(folder: &Path) -> u64 {
     let indices = segment_indices(folder).unwrap();
-    let len = |index| {
-        std::fs::metadata(segment_path(folder, index))
-            .unwrap()
-            .len()
-    };
+    // One may be removed meanwhile.
+    let len = |index| std::fs::metadata(segment_path(folder, index)).map_or(0, |file| file.len());
     indices.into_iter().map(len).sum()
 }
 

@@ -257,7 +257,8 @@ impl StoppedJournal {
     ///
     /// Errors: as of [`JournalReader::try_next`].
     pub fn seek_snapshot(&mut self) -> Result<Option<Found>, JournalError> {
-        let found = find_snapshot(&self.config.folder)?;
+        let (found, newest) = find_snapshot(&self.config.folder)?;
+        self.reader.give(newest);
         if let Some((_, before)) = &found {
             self.reader.seek(*before)?;
         }
