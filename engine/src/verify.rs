@@ -13,8 +13,9 @@
 //! what f + 1 authorities have signed ([`witness`]).
 //!
 //! I1: memory does not grow with the number of records: what is held is what a node holds, and hashes of the last
-//! [`CLAIMS_MAX`] headers. I2: nothing in a record panics. I3: a fault is of the first record that shows it, but for a void
-//! entry without share messages: for that, vouchers may still come, and if none do by the end, it is named.
+//! [`CLAIMS_MAX`] headers. I2: nothing in a record panics. I3: a fault is of the first record that shows it, though it may be
+//! found some records later: reveals are checked many at once, and for void entries without share messages vouchers may
+//! still come; if none do by the end, they are named.
 //!
 //! Cost: a vertex one signature check and its share of the commit rule and the fair order; an entry its envelope's proof, two
 //! products of fixed points and the cipher.
@@ -24,6 +25,7 @@ mod certified;
 mod envelopes;
 mod fault;
 mod figures;
+mod reveals;
 mod sequence;
 mod taken;
 mod void;
@@ -31,25 +33,27 @@ mod witness;
 
 pub use fault::{Fault, Rule};
 pub use figures::{Figures, Trusted, TrustedFrom, Verified};
+pub use reveals::UNCHECKED_MAX;
 pub use sequence::PLANNED_MAX;
 pub use witness::CLAIMS_MAX;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::batch::archive::validate;
+use crate::batch::archive::{Outcome, validate};
 use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
-use crate::dag::{Vertex, VertexError};
+use crate::dag::{SignedHeader, VerifiedVertex, Vertex, VertexError};
 use crate::effect::{Record, archive_of_batch, header_of_batch};
 use crate::evidence::{Evidence, EvidenceError};
 use crate::seal::{Envelope, SealingKey, ShareMessage};
-use crate::types::{AuthorityIndex, BatchSeq, Round, Sha256Hash, TimestampUs};
+use crate::types::{AuthorityIndex, BatchSeq, Digest, Round, Sha256Hash, TimestampUs};
 use crate::wire::Reader;
 
-use batch::{Contents, Scratch};
+use batch::{Said, Scratch};
 use envelopes::Held;
 use fault::Found;
+use reveals::{Claim, Reveals};
 use rkyv::util::AlignedVec;
 use sequence::Sequence;
 use taken::{Fetched, Parts};
@@ -64,6 +68,8 @@ pub struct Verifier {
     held: Held,
     witness: Witness,
     shares: Shares,
+    reveals: Reveals,
+    known: Option<Box<dyn Known>>,
     /// Where the own snapshot that it starts from stands: what lies before its checkpoint is passed over.
     base: Option<Base>,
     states: Parts,
@@ -81,6 +87,18 @@ pub struct Verifier {
     times: Option<(TimestampUs, TimestampUs)>,
     figures: Figures,
     scratch: Scratch,
+}
+
+/// What was found to hold in other journals of the same committee, by hashes of its bytes: it need not be checked again.
+pub trait Known: Send {
+    /// Whether the vertex in this slot, with this hash, holds.
+    fn has_vertex(&self, slot: (Round, AuthorityIndex), hash: &Digest) -> bool;
+    /// It holds.
+    fn note_vertex(&self, slot: (Round, AuthorityIndex), hash: &Digest);
+    /// Whether the record of the batch with this seq, with this hash, says the truth of its envelopes.
+    fn has_batch(&self, seq: BatchSeq, hash: &Digest) -> bool;
+    /// It does.
+    fn note_batch(&self, seq: BatchSeq, hash: &Digest);
 }
 
 /// What a snapshot covers.
@@ -117,6 +135,8 @@ impl Verifier {
             held: Held::default(),
             witness: Witness::new(committee.thresholds()),
             shares: Shares::new(),
+            reveals: Reveals::new(secret),
+            known: None,
             base: None,
             states: Parts::default(),
             snapshots: Parts::default(),
@@ -132,6 +152,13 @@ impl Verifier {
             scratch: Scratch::default(),
             committee,
         }
+    }
+
+    /// Does not check again what is known to hold: signatures of vertices, and what batches say of their envelopes.
+    #[must_use]
+    pub fn with_known(mut self, known: Box<dyn Known>) -> Self {
+        self.known = Some(known);
+        self
     }
 
     /// Goes on from an own snapshot, whose parts these are, before any record: the journal before it is not there.
@@ -185,7 +212,15 @@ impl Verifier {
     pub fn take(&mut self, number: u64, record: &Record) -> Result<(), Fault> {
         self.figures.records += 1;
         let taken = self.take_record(number, record);
-        taken.map_err(|found| self.first_unproven().unwrap_or(found).at(number))
+        taken.map_err(|found| self.earliest(found).at(number))
+    }
+
+    /// What waits to be checked was recorded before, so it comes first if it does not hold.
+    fn earliest(&mut self, found: Found) -> Found {
+        if let Err(earlier) = self.check_reveals() {
+            return earlier;
+        }
+        self.first_unproven().unwrap_or(found)
     }
 
     fn take_record(&mut self, number: u64, record: &Record) -> Result<(), Found> {
@@ -218,13 +253,7 @@ impl Verifier {
     }
 
     fn take_vertex(&mut self, bytes: &[u8], is_own: bool) -> Result<(), Found> {
-        let vertex = Vertex::verify(bytes, &self.committee).map_err(|error| {
-            let rule = match error {
-                VertexError::Signature(_) => Rule::Signature,
-                _ => Rule::Vertex,
-            };
-            Found::new(rule, error)
-        })?;
+        let vertex = self.read_vertex(bytes)?;
         let reference = vertex.reference();
         if is_own {
             let what = match (reference.author == self.own, self.newest_own) {
@@ -250,6 +279,29 @@ impl Verifier {
             return Ok(());
         }
         self.sequence.add(vertex)
+    }
+
+    fn read_vertex(&self, bytes: &[u8]) -> Result<VerifiedVertex, Found> {
+        let wrong = |error| {
+            let rule = match error {
+                VertexError::Signature(_) => Rule::Signature,
+                _ => Rule::Vertex,
+            };
+            Found::new(rule, error)
+        };
+        let Some(known) = &self.known else {
+            return Vertex::verify(bytes, &self.committee).map_err(wrong);
+        };
+        let hash = hash(bytes);
+        let signed = SignedHeader::decode(&mut Reader::new(bytes));
+        let signed = signed.map_err(|error| wrong(error.into()))?;
+        let slot = (signed.header.round, signed.header.author);
+        if known.has_vertex(slot, &hash) {
+            return Vertex::restore(bytes, &self.committee).map_err(wrong);
+        }
+        let vertex = Vertex::verify(bytes, &self.committee).map_err(wrong)?;
+        known.note_vertex(slot, &hash);
+        Ok(vertex)
     }
 
     fn take_anchor(&mut self, bytes: &[u8]) -> Result<(), Found> {
@@ -297,7 +349,11 @@ impl Verifier {
             Some(fetched) => self.take_fetched(fetched, &header, archive),
             None => {
                 let seq = self.next;
-                let taken = self.take_next(number, (&header, archive), &shares);
+                let hash = match self.known {
+                    Some(_) => hash(bytes),
+                    None => Digest::default(),
+                };
+                let taken = self.take_next((number, hash), (&header, archive), shares);
                 taken.map_err(|found| found.in_batch(seq))
             }
         }
@@ -306,50 +362,83 @@ impl Verifier {
     /// The batch that must come next.
     fn take_next(
         &mut self,
-        number: u64,
+        (record, hash): (u64, Digest),
         (header, archive): (&BatchHeader, &[u8]),
-        shares: &Shares,
+        shares: Shares,
     ) -> Result<(), Found> {
         batch::check_place((self.next, self.previous), header)?;
         let planned = self.sequence.next_planned(&mut self.held)?;
-        let recorded = (header, archive);
-        let contents = batch::judge(
-            &self.committee,
-            &planned,
-            self.previous,
-            recorded,
-            &mut self.scratch,
-        )?;
-        self.count(&contents);
-        if let Some(entry) = contents.void.first().copied() {
-            self.figures.shares += shares.len() as u64;
-            if !void::prove(&self.committee, &planned, shares, &contents.void)? {
-                let entries = contents.void.len() as u64;
-                let seq = header.seq;
-                self.unproven.push_back(Unproven {
-                    record: number,
-                    seq,
-                    entry,
-                    entries,
-                });
-                if self.unproven.len() > CLAIMS_MAX {
-                    return Err(self.first_unproven().expect("one was just added"));
-                }
+        let (plan, recorded) = (planned.plan, (header, archive));
+        let said = batch::judge(&self.committee, &plan, recorded, &mut self.scratch)?;
+        self.count(&said);
+        // Share messages are no part of the batch's record, so where it has void entries they are looked at in each journal.
+        let known = self.known.as_deref().filter(|_| header.void == 0);
+        if !known.is_some_and(|known| known.has_batch(header.seq, &hash)) {
+            self.note_unproven(record, header.seq, (&said, &shares));
+            if self.reveals.is_due(planned.keys_version) {
+                self.check_reveals()?;
             }
+            let has_void = header.void > 0;
+            self.reveals.push(Claim {
+                record,
+                hash,
+                plan,
+                said,
+                keys: planned.keys,
+                keys_version: planned.keys_version,
+                shares: if has_void { shares } else { Shares::new() },
+            });
         }
         self.first.get_or_insert(header.seq);
         self.pass(header)
     }
 
-    fn count(&mut self, contents: &Contents) {
+    /// Void entries before which no share message stands.
+    fn note_unproven(&mut self, record: u64, seq: BatchSeq, (said, shares): (&Said, &Shares)) {
+        let void = said.void();
+        let Some(entry) = void.first().copied() else {
+            return;
+        };
+        self.figures.shares += shares.len() as u64;
+        if shares.is_empty() {
+            self.unproven.push_back(Unproven {
+                record,
+                seq,
+                entry,
+                entries: void.len() as u64,
+            });
+        }
+    }
+
+    /// Checks what batches have said of their envelopes since the last time.
+    fn check_reveals(&mut self) -> Result<(), Found> {
+        let claims = self.reveals.check(&self.committee)?;
+        let Some(known) = &self.known else {
+            return Ok(());
+        };
+        for claim in claims {
+            known.note_batch(claim.plan.seq, &claim.hash);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, said: &Said) {
         let figures = &mut self.figures;
-        let void = contents.void.len() as u64;
         figures.batches += 1;
-        figures.entries += contents.open + contents.revealed + void;
-        figures.open += contents.open;
-        figures.revealed += contents.revealed;
-        figures.void += void;
-        figures.payload_bytes += contents.payload_bytes;
+        figures.entries += said.entries.len() as u64;
+        for entry in &said.entries {
+            match entry.outcome {
+                Outcome::Open { len, .. } => {
+                    figures.open += 1;
+                    figures.payload_bytes += u64::from(len);
+                }
+                Outcome::Revealed { len, .. } => {
+                    figures.revealed += 1;
+                    figures.payload_bytes += u64::from(len);
+                }
+                Outcome::Void => figures.void += 1,
+            }
+        }
     }
 
     /// A batch that came from a peer while a state was taken over.
@@ -385,7 +474,10 @@ impl Verifier {
         (self.next, self.previous) = (header.seq.next(), header.hash());
         self.witness.on_header(header.seq, self.previous)?;
         self.forget_vouched();
-        Ok(())
+        match self.unproven.len() > CLAIMS_MAX {
+            true => Err(self.first_unproven().expect("there are some")),
+            false => Ok(()),
+        }
     }
 
     /// Void entries whose batches are vouched for by now are no fault.
@@ -475,6 +567,7 @@ impl Verifier {
 
     /// At the end of the records. Errors: a void entry that nothing shows to be void.
     pub fn finish(mut self) -> Result<Verified, Fault> {
+        self.check_reveals().map_err(|found| found.at(0))?;
         if let Some(found) = self.first_unproven() {
             return Err(found.at(0));
         }
@@ -512,6 +605,10 @@ impl std::fmt::Debug for Verifier {
             .field("figures", &self.figures)
             .finish_non_exhaustive()
     }
+}
+
+fn hash(bytes: &[u8]) -> Digest {
+    Digest(*blake3::hash(bytes).as_bytes())
 }
 
 /// States that were taken over in one journal: each is a time that the node was away.

@@ -7,8 +7,8 @@
 //! Trusted is the committee file: who the authorities are, and a dealer's sealing key. Certificates will be a further source
 //! beside [`worker`]: a header hash and a seq, held to [`chain`].
 //!
-//! I1: memory is bounded by one segment of a journal for each thread and what a node holds; header hashes lie in a
-//! file. I2: the first thing that is wrong with each source is named; that of the first source is the report's.
+//! I1: memory is bounded by one segment of a journal for each thread and what a node holds; hashes of headers, batches and
+//! vertices lie in files. I2: the first thing that is wrong with each source is named; that of the first source is the report's.
 
 mod chain;
 mod folder;
@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use crate::localnet::check_json;
 
-use chain::Chain;
+use chain::{Chain, Seen};
 use folder::Sources;
 use node::{NodeReport, Rules};
 use report::Report;
@@ -81,6 +81,9 @@ fn verify_nodes(
     chain: &Chain,
 ) -> anyhow::Result<Vec<NodeReport>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let authorities = rules.committee.thresholds().authorities();
+    let is_several = sources.nodes.len() > 1;
+    let seen = is_several.then(|| Seen::new(authorities)).transpose()?;
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -88,7 +91,7 @@ fn verify_nodes(
             scope.spawn(|| {
                 while let Some(folder) = sources.nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
                     eprintln!("checking {}", folder.display());
-                    let verified = node::verify(folder, rules, chain);
+                    let verified = node::verify(folder, rules, (chain, seen.as_ref()));
                     let mut done = done.lock().expect("nobody panics while it is held");
                     done.push((folder, verified));
                 }

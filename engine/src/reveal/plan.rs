@@ -6,11 +6,12 @@ use crate::evidence::Evidence;
 use crate::seal::group::EncodedPoint;
 use crate::seal::proof::VerifiedEnvelope;
 use crate::seal::share::ShareMessage;
+use crate::seal::{Envelope, EnvelopeKind};
 use crate::types::{BatchSeq, Digest, KeyId, Round, Sha256Hash, TimestampUs};
 
 /// A batch whose order is final.
 #[derive(Clone, Debug)]
-pub struct BatchPlan {
+pub struct BatchPlan<E = VerifiedEnvelope> {
     /// Its place in the chain.
     pub seq: BatchSeq,
     /// Round of the anchor that emitted it.
@@ -18,7 +19,7 @@ pub struct BatchPlan {
     /// Consensus time of that anchor.
     pub time: TimestampUs,
     /// The envelopes in order.
-    pub envelopes: Vec<VerifiedEnvelope>,
+    pub envelopes: Vec<E>,
     /// Merkle root of their digests.
     pub order_root: Sha256Hash,
     /// The state root where the batch is a checkpoint, else all zero.
@@ -29,19 +30,13 @@ pub struct BatchPlan {
     pub cap_fired: u32,
 }
 
-impl BatchPlan {
+impl<E: AsRef<Envelope>> BatchPlan<E> {
     /// Length of the contiguous payload region, voids included (their places are zeroed).
     pub fn payload_len(&self) -> usize {
         self.envelopes
             .iter()
-            .map(|envelope| envelope.label().payload_len as usize)
+            .map(|envelope| envelope.as_ref().label().payload_len as usize)
             .sum()
-    }
-
-    /// Bytes of its envelopes.
-    pub fn envelopes_len(&self) -> usize {
-        let lens = self.envelopes.iter().map(|envelope| envelope.bytes().len());
-        lens.sum()
     }
 
     /// Bytes that the archive takes at most, slack included.
@@ -49,15 +44,11 @@ impl BatchPlan {
         archive::archive_len_max(self.envelopes.len(), self.payload_len())
     }
 
-    /// Evidence against the author of a signed message that does not hold for this batch, if it is not too long.
-    pub fn evidence_against(&self, message: &ShareMessage) -> Option<Evidence> {
-        let envelopes = self.envelopes.iter().map(|envelope| &**envelope);
-        Evidence::of_bad_share(message, envelopes)
-    }
-
     /// Digests in order.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
-        self.envelopes.iter().map(|envelope| envelope.digest())
+        self.envelopes
+            .iter()
+            .map(|envelope| envelope.as_ref().digest())
     }
 
     /// Whether `header` is of this batch, as far as the order decides it.
@@ -72,8 +63,26 @@ impl BatchPlan {
 
     /// The key that its sealed entries are sealed to, if it has any: the same for all.
     pub fn key_id(&self) -> Option<KeyId> {
-        let mut sealed = self.envelopes.iter().filter(|e| e.u().is_some());
-        sealed.next().map(|envelope| envelope.label().key_id)
+        let mut labels = self
+            .envelopes
+            .iter()
+            .map(|envelope| envelope.as_ref().label());
+        let sealed = labels.find(|label| label.kind == EnvelopeKind::Sealed);
+        sealed.map(|label| label.key_id)
+    }
+}
+
+impl BatchPlan {
+    /// Bytes of its envelopes.
+    pub fn envelopes_len(&self) -> usize {
+        let lens = self.envelopes.iter().map(|envelope| envelope.bytes().len());
+        lens.sum()
+    }
+
+    /// Evidence against the author of a signed message that does not hold for this batch, if it is not too long.
+    pub fn evidence_against(&self, message: &ShareMessage) -> Option<Evidence> {
+        let envelopes = self.envelopes.iter().map(|envelope| &**envelope);
+        Evidence::of_bad_share(message, envelopes)
     }
 
     /// The points U of the sealed entries, in order.
@@ -87,13 +96,13 @@ impl BatchPlan {
 
 /// What one anchor emits, its envelopes all there.
 #[derive(Clone, Debug)]
-pub struct Emission {
+pub struct Emission<E = VerifiedEnvelope> {
     /// The anchor's round.
     pub anchor_round: Round,
     /// Its consensus time.
     pub time: TimestampUs,
     /// The envelopes in order.
-    pub envelopes: Vec<VerifiedEnvelope>,
+    pub envelopes: Vec<E>,
     /// See [`BatchPlan`].
     pub group_wait_cut: u32,
     /// See [`BatchPlan`].
@@ -102,13 +111,13 @@ pub struct Emission {
     pub state_root: Option<Sha256Hash>,
 }
 
-impl Emission {
+impl<E: AsRef<Envelope>> Emission<E> {
     /// Cuts it into batches, the first of which is `seq`. What emits nothing is one empty batch.
-    pub fn cut(self, mut seq: BatchSeq) -> Vec<BatchPlan> {
+    pub fn cut(self, mut seq: BatchSeq) -> Vec<BatchPlan<E>> {
         let entries = self.envelopes.iter().map(|envelope| {
-            let label = envelope.label();
-            let key_id = envelope.u().map(|_| label.key_id);
-            (label.payload_len, key_id)
+            let label = envelope.as_ref().label();
+            let is_sealed = label.kind == EnvelopeKind::Sealed;
+            (label.payload_len, is_sealed.then_some(label.key_id))
         });
         let mut runs = cut_runs(entries);
         if runs.is_empty() {
@@ -117,8 +126,8 @@ impl Emission {
         let mut rest = self.envelopes.into_iter();
         let mut plans = Vec::with_capacity(runs.len());
         for (run, len) in runs.into_iter().enumerate() {
-            let envelopes: Vec<VerifiedEnvelope> = rest.by_ref().take(len).collect();
-            let digests = envelopes.iter().map(|envelope| envelope.digest());
+            let envelopes: Vec<E> = rest.by_ref().take(len).collect();
+            let digests = envelopes.iter().map(|envelope| envelope.as_ref().digest());
             plans.push(BatchPlan {
                 seq,
                 anchor_round: self.anchor_round,

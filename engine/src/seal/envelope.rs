@@ -95,6 +95,12 @@ impl Envelope {
     }
 }
 
+impl AsRef<Self> for Envelope {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// Where the fields of a sealed envelope stand in its bytes.
 pub(super) struct SealedFields<'a> {
     pub(super) label: &'a [u8; LABEL_LEN],

@@ -73,6 +73,12 @@ impl VerifiedEnvelope {
     }
 }
 
+impl AsRef<Envelope> for VerifiedEnvelope {
+    fn as_ref(&self) -> &Envelope {
+        self.envelope()
+    }
+}
+
 impl Deref for VerifiedEnvelope {
     type Target = Envelope;
 

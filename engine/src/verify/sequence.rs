@@ -15,7 +15,7 @@ use crate::engine::{UNOPENED_MAX, encode_anchor, tie_seed};
 use crate::fair::{Anchor, FairOrder};
 use crate::keyring::{CommitteeKey, Keyring};
 use crate::reveal::plan::{BatchPlan, Emission};
-use crate::seal::{EnvelopeVerifier, SealingKey};
+use crate::seal::{Envelope, SealingKey};
 use crate::state::{Restored, State};
 use crate::types::{AuthorityIndex, BatchSeq, Digest, Entry, Round, Sha256Hash, TimestampUs};
 
@@ -29,8 +29,6 @@ pub(super) struct Sequence {
     committer: Committer,
     fair: FairOrder,
     keys: Keyring,
-    keys_version: Option<u64>,
-    verifier: EnvelopeVerifier,
     /// Ordered, and not cut yet.
     ordered: VecDeque<Ordered>,
     planned: VecDeque<Planned>,
@@ -49,9 +47,11 @@ struct Ordered {
 
 /// A batch that must come.
 pub(super) struct Planned {
-    pub(super) plan: BatchPlan,
-    /// What its sealed entries are sealed to; none without such.
-    pub(super) key: Option<Arc<CommitteeKey>>,
+    pub(super) plan: BatchPlan<Envelope>,
+    /// The keys that its envelopes may be of.
+    pub(super) keys: Vec<Arc<CommitteeKey>>,
+    /// Grows when those change.
+    pub(super) keys_version: u64,
 }
 
 impl Sequence {
@@ -73,8 +73,6 @@ impl Sequence {
             committer: Committer::new(committee),
             fair: FairOrder::new((committee.thresholds(), cap)),
             keys,
-            keys_version: None,
-            verifier: EnvelopeVerifier::without_keys(secret),
             ordered: VecDeque::new(),
             planned: VecDeque::new(),
             next_seq: BatchSeq(0),
@@ -224,27 +222,21 @@ impl Sequence {
             held.forget(&entry.digest);
             envelopes.push(envelope);
         }
-        if self.keys_version != Some(self.keys.version()) {
-            self.keys_version = Some(self.keys.version());
-            let keys = self.keys.keys().iter().map(|key| &key.sealing);
-            self.verifier.set_keys(keys);
-        }
-        let checked = self.verifier.check(envelopes).into_iter();
-        let checked = checked.zip(&ordered.entries).map(|(verdict, entry)| {
-            verdict.map_err(|error| wrong(format!("{:?}: {error}", entry.digest)))
-        });
         let emission = Emission {
             anchor_round: ordered.anchor_round,
             time: ordered.time,
-            envelopes: checked.collect::<Result<_, _>>()?,
+            envelopes,
             group_wait_cut: ordered.group_wait_cut,
             cap_fired: ordered.cap_fired,
             state_root: ordered.state_root,
         };
         for plan in emission.cut(self.next_seq) {
             self.next_seq = plan.seq.next();
-            let key = plan.key_id().and_then(|id| self.keys.find(id)).cloned();
-            self.planned.push_back(Planned { plan, key });
+            self.planned.push_back(Planned {
+                plan,
+                keys: self.keys.keys().to_vec(),
+                keys_version: self.keys.version(),
+            });
         }
         Ok(())
     }

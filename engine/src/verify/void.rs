@@ -4,35 +4,43 @@ use std::collections::BTreeMap;
 
 use crate::committee::Committee;
 use crate::seal::{
-    Outcome, SealingKey, ShareMessage, VerifiedShare, combine, open_into, opened_len,
+    EncodedPoint, Outcome, SealingKey, ShareMessage, VerifiedEnvelope, VerifiedShare, combine,
+    open_into, opened_len,
 };
-use crate::types::AuthorityIndex;
+use crate::types::{AuthorityIndex, BatchSeq, Sha256Hash};
 
 use super::fault::{Found, Rule};
-use super::sequence::Planned;
 
 /// The share messages recorded since the last batch, by author.
 pub(super) type Shares = BTreeMap<AuthorityIndex, ShareMessage>;
 
-/// Shows that the entries with these indices are void. False where no share message says anything.
+/// Shows that of a batch's envelopes those with the indices `void`, ascending, are void.
 ///
 /// O(t) checked messages a batch, each as dear as when a node checks it.
 pub(super) fn prove(
     committee: &Committee,
-    planned: &Planned,
+    key: Option<&SealingKey>,
+    order: (BatchSeq, Sha256Hash),
+    (envelopes, void): (&[VerifiedEnvelope], &[usize]),
     shares: &Shares,
-    void: &[usize],
-) -> Result<bool, Found> {
-    let plan = &planned.plan;
+) -> Result<(), Found> {
     let first = void.first().copied().unwrap_or_default();
     let wrong = |what: String| Found::new(Rule::Void, what).in_entry(first);
-    let Some(key) = planned.key.as_deref().map(|key| &key.sealing) else {
-        return Err(wrong("nothing in its batch is sealed".to_owned()));
-    };
-    if shares.is_empty() {
-        return Ok(false);
+    let key = key.ok_or_else(|| wrong("nothing in its batch is sealed".to_owned()))?;
+    let us = envelopes
+        .iter()
+        .filter_map(|envelope| envelope.u().copied());
+    let us: Vec<EncodedPoint> = us.collect();
+    let mut proven = Vec::with_capacity(shares.len());
+    for (author, message) in shares {
+        let signing_key = &committee.signing_keys()[author.as_usize()];
+        let verified = message.verify(key, signing_key, order.0, order.1, &us);
+        proven.push(verified.map_err(|error| {
+            wrong(format!(
+                "the share message of {author} does not hold: {error}"
+            ))
+        })?);
     }
-    let proven = proven(committee, planned, key, shares)?;
     let threshold = key.threshold() as usize;
     if proven.len() < threshold {
         let count = proven.len();
@@ -42,7 +50,7 @@ pub(super) fn prove(
     }
     let chosen: Vec<&VerifiedShare> = proven.iter().take(threshold).collect();
     let points = combine(key, &chosen).map_err(|error| wrong(error.to_string()))?;
-    let sealed = plan.envelopes.iter().enumerate();
+    let sealed = envelopes.iter().enumerate();
     let sealed = sealed.filter_map(|(index, envelope)| Some((index, envelope, envelope.u()?)));
     for ((index, envelope, u), d) in sealed.zip(&points) {
         if void.binary_search(&index).is_err() {
@@ -54,25 +62,5 @@ pub(super) fn prove(
             return Err(Found::new(Rule::Void, what).in_entry(index));
         }
     }
-    Ok(true)
-}
-
-fn proven(
-    committee: &Committee,
-    planned: &Planned,
-    key: &SealingKey,
-    shares: &Shares,
-) -> Result<Vec<VerifiedShare>, Found> {
-    let plan = &planned.plan;
-    let us = plan.sealed_points();
-    let checked = shares.values().map(|message| {
-        let author = message.author;
-        let signing_key = &committee.signing_keys()[author.as_usize()];
-        let verified = message.verify(key, signing_key, plan.seq, plan.order_root, &us);
-        verified.map_err(|error| {
-            let what = format!("the share message of {author} does not hold: {error}");
-            Found::new(Rule::Void, what)
-        })
-    });
-    checked.collect()
+    Ok(())
 }

@@ -15,15 +15,16 @@ mod honest;
 mod taken_over;
 mod tampered;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use common::World;
 use fairlane_engine::committee::{Committee, Parameters};
 use fairlane_engine::config::EngineConfig;
 use fairlane_engine::effect::{Record, SnapshotPart};
 use fairlane_engine::seal::SealingKey;
-use fairlane_engine::types::AuthorityIndex;
-use fairlane_engine::verify::{Fault, Verified, Verifier};
+use fairlane_engine::types::{AuthorityIndex, BatchSeq, Digest, Round};
+use fairlane_engine::verify::{self, Fault, Verified, Verifier};
 
 pub(crate) const SECOND: u64 = 1_000_000;
 /// Whose journal is looked at, and tampered with: whoever holds it has this authority's keys.
@@ -90,6 +91,15 @@ impl Known {
         verifier.finish()
     }
 
+    /// As [`Self::verify`], when other journals have been looked at.
+    pub(crate) fn verify_beside(&self, seen: &Seen, records: &[Record]) -> Result<Verified, Fault> {
+        let mut verifier = self.verifier().with_known(Box::new(seen.clone()));
+        for (number, record) in (0..).zip(records) {
+            verifier.take(number, record)?;
+        }
+        verifier.finish()
+    }
+
     /// From a snapshot, those before its tail being gone.
     pub(crate) fn verify_tail(
         &self,
@@ -103,5 +113,30 @@ impl Known {
             verifier.take(number, record)?;
         }
         verifier.finish()
+    }
+}
+
+/// What holds in journals that were looked at.
+#[derive(Clone, Default)]
+pub(crate) struct Seen {
+    vertices: Arc<Mutex<BTreeMap<(Round, AuthorityIndex), Digest>>>,
+    batches: Arc<Mutex<BTreeMap<BatchSeq, Digest>>>,
+}
+
+impl verify::Known for Seen {
+    fn has_vertex(&self, slot: (Round, AuthorityIndex), hash: &Digest) -> bool {
+        self.vertices.lock().unwrap().get(&slot) == Some(hash)
+    }
+
+    fn note_vertex(&self, slot: (Round, AuthorityIndex), hash: &Digest) {
+        self.vertices.lock().unwrap().insert(slot, *hash);
+    }
+
+    fn has_batch(&self, seq: BatchSeq, hash: &Digest) -> bool {
+        self.batches.lock().unwrap().get(&seq) == Some(hash)
+    }
+
+    fn note_batch(&self, seq: BatchSeq, hash: &Digest) {
+        self.batches.lock().unwrap().insert(seq, *hash);
     }
 }

@@ -16,7 +16,7 @@ use crate::edit::{
     Batch, batch_at, body_mut, change_archive, change_batch, change_bytes, change_header, find,
     find_batch, is_own_vertex, is_vertex, relink, renumber, resign,
 };
-use crate::{Known, OWN, SECOND, load, world};
+use crate::{Known, OWN, SECOND, Seen, load, world};
 
 /// A run of a committee, and the journal that is tampered with.
 struct Recording {
@@ -630,12 +630,21 @@ fn assert_found(ways: &[Way]) {
     let recording = Recording::make();
     let known = recording.known();
     known.verify(&recording.records).unwrap();
+    // Whoever looks at several journals does not check again what holds in one of them; he finds the same.
+    let seen = Seen::default();
+    let other = &recording.world.nodes[1].journal;
+    let of_other = Known::of(&recording.world, 1);
+    of_other.verify_beside(&seen, other).unwrap();
+    let beside = known.verify_beside(&seen, &recording.records).unwrap();
+    assert_eq!(beside, known.verify(&recording.records).unwrap());
     let mut missed = Vec::new();
     for (name, rules, tamper) in ways {
         let mut records = recording.records.clone();
         tamper(&recording, &mut records);
         assert_ne!(records, recording.records, "{name}: nothing is changed");
-        match known.verify(&records) {
+        let found = known.verify(&records);
+        assert_eq!(known.verify_beside(&seen, &records), found, "{name}");
+        match found {
             Err(fault) if rules.contains(&fault.rule) => {}
             Err(fault) => missed.push(format!("{name}: by another rule, {fault:?}")),
             Ok(_) => missed.push(format!("{name}: not at all")),

@@ -17,7 +17,7 @@ use crate::journal::{FolderLock, JournalError, JournalReader, Kind};
 use crate::recovery::to_engine;
 use crate::testnet::{COMMITTEE_FILE, system_entropy};
 
-use super::chain::Chain;
+use super::chain::{Chain, Seen};
 
 /// What records are held to.
 #[derive(Debug)]
@@ -137,14 +137,24 @@ type Snapshot = (u64, Vec<Arc<[u8]>>);
 /// Verifies the journal in `folder`. What is wrong in it is in the result.
 ///
 /// Errors: it cannot be read, or a version wrote it that is not known.
-pub(super) fn verify(folder: &Path, rules: &Rules, chain: &Chain) -> anyhow::Result<NodeReport> {
+pub(super) fn verify(
+    folder: &Path,
+    rules: &Rules,
+    (chain, seen): (&Chain, Option<&Seen>),
+) -> anyhow::Result<NodeReport> {
     let start = Instant::now();
     let mut report = NodeReport {
         folder: folder.to_path_buf(),
         is_in_use: FolderLock::is_held(folder),
         ..NodeReport::default()
     };
-    match Reading::new(folder, rules, chain).run(&mut report) {
+    let reading = Reading {
+        folder,
+        rules,
+        chain,
+        seen,
+    };
+    match reading.run(&mut report) {
         Ok(()) => report.holds = true,
         Err(Stop::Fault(fault)) => report.fault = Some(*fault),
         Err(Stop::Unreadable(error)) => return Err(error),
@@ -157,17 +167,11 @@ struct Reading<'a> {
     folder: &'a Path,
     rules: &'a Rules,
     chain: &'a Chain,
+    /// Where other journals are looked at, too.
+    seen: Option<&'a Seen>,
 }
 
-impl<'a> Reading<'a> {
-    const fn new(folder: &'a Path, rules: &'a Rules, chain: &'a Chain) -> Self {
-        Self {
-            folder,
-            rules,
-            chain,
-        }
-    }
-
+impl Reading<'_> {
     fn run(&self, report: &mut NodeReport) -> Result<(), Stop> {
         let mut reader = self.open()?;
         let first = reader.try_next().map_err(|error| self.unread(error))?;
@@ -187,6 +191,9 @@ impl<'a> Reading<'a> {
         let secret = system_entropy().map_err(|error| Stop::Unreadable(error.into()))?;
         let (own, dealt) = (identity.authority, self.rules.dealt.clone());
         let mut verifier = Verifier::new(committee.clone(), own, dealt, secret);
+        if let Some(seen) = self.seen {
+            verifier = verifier.with_known(Box::new(seen.clone()));
+        }
         let mut from = 0;
         if first > 0 {
             let (number, snapshot) = self.first_snapshot(first)?;
