@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fairlane_engine::certificate::{
     CertificateKeys, CertificateSecret, CertifiedHeader, aggregate,
 };
 use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Epoch, Sha256Hash};
 
+use super::fault::{self, DIED};
 use super::tests::{CHAIN, Node, WorkerThread, assert_settled_by, config, wait_until};
 use super::*;
 use crate::ring::CAPACITY_DEFAULT;
@@ -182,4 +183,61 @@ fn a_worker_that_waits_for_less_settles_what_waited_and_one_that_waits_for_nothi
     }
     assert_eq!(finalities[..4], [Finality::Certificate; 4]);
     assert_eq!(finalities[4..], [Finality::Node]);
+}
+
+/// Runs a worker that dies at its `point`-th point, or settles `count` batches; whether it died.
+fn run_until_death(
+    committee: &Committee,
+    folder: &Path,
+    node: &Node,
+    point: u64,
+    count: u64,
+) -> bool {
+    let (config, stop) = (committee.worker_config(folder), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            fault::tests::die_at(point);
+            run(&config, &stop)
+        });
+        wait_until("dead or done", || {
+            worker.is_finished() || node.watch.settled_count() == count
+        });
+        stop.store(true, Ordering::Release);
+        match worker.join().unwrap() {
+            Ok(_) => false,
+            Err(SettleError::Handshake(DIED)) => true,
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+#[test]
+fn a_worker_that_dies_around_any_of_its_writes_settles_what_is_certified_exactly_once() {
+    let committee = committee();
+    let mut deaths = 0;
+    for point in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut node = Node::start(folder, CAPACITY_DEFAULT);
+        node.emit(4);
+        node.certify(&committee.certificate(node.header(2)));
+        let has_died = run_until_death(&committee, folder, &node, point, 3);
+        deaths += u64::from(has_died);
+        assert!(node.watch.settled_count() <= 3, "point {point}");
+        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.emit(3);
+        // Once more at the same place, now on what the first death left.
+        run_until_death(&committee, folder, &node, point, 3);
+        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.certify(&committee.certificate(node.header(5)));
+        let worker = committee.start_worker(folder);
+        wait_final(&node, 6);
+        wait_stored(folder, 7);
+        worker.stop();
+        assert_settled_by(folder, 6, Finality::Certificate);
+        if !has_died {
+            break;
+        }
+    }
+    assert!(deaths >= 15, "{deaths}");
 }
