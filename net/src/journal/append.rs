@@ -23,7 +23,7 @@ pub enum AppendChoice {
     Auto,
     /// io_uring or nothing.
     Uring,
-    /// The plain calls: they cost half as much (see the journal's figures).
+    /// The plain calls: they never cost more (see the journal's figures).
     #[default]
     Plain,
 }
