@@ -64,7 +64,9 @@ fn verify(arguments: &VerifyArguments) -> anyhow::Result<Report> {
     let chain = Chain::new()?;
     let nodes = verify_nodes(&sources, &rules, &chain)?;
     anyhow::ensure!(
-        nodes.iter().any(|node| node.figures.records > 0),
+        nodes
+            .iter()
+            .any(|node| node.figures.records > 0 || node.fault.is_some()),
         "{}: nothing was ever recorded there",
         arguments.data.display()
     );

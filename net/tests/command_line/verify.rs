@@ -195,6 +195,15 @@ fn tamper_with_nodes(sandbox: &Sandbox) {
         let holding = holding.filter(|node| node["holds"] == true);
         assert_eq!(holding.count(), 3, "{name}: the others hold");
     }
+    // Cut down to what lies behind the first records, without a snapshot to start from. The header's body is version 1, chain
+    // 8, authority 1, number of the first record 8, salt 8.
+    let mut cut = frames(&whole);
+    cut[0].1[17] = 9;
+    cut.drain(1..10);
+    std::fs::write(&path, joined(&cut)).unwrap();
+    let (ran, json) = verify_json(sandbox, "data/node-2");
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert_eq!(json["fault"]["rule"], "journal", "{}", json["fault"]);
     // A flipped bit whose checksum nobody made anew.
     let mut flipped = whole.clone();
     flipped[5_000] ^= 1;
