@@ -28,6 +28,7 @@ mod figures;
 mod reveals;
 mod sequence;
 mod taken;
+mod taking;
 mod void;
 mod witness;
 
@@ -40,7 +41,7 @@ pub use witness::CLAIMS_MAX;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::batch::archive::{Outcome, validate};
+use crate::batch::archive::Outcome;
 use crate::batch::header::BatchHeader;
 use crate::committee::Committee;
 use crate::dag::{SignedHeader, VerifiedVertex, Vertex, VertexError};
@@ -54,7 +55,6 @@ use batch::{Said, Scratch};
 use envelopes::Held;
 use fault::Found;
 use reveals::{Claim, Reveals};
-use rkyv::util::AlignedVec;
 use sequence::Sequence;
 use taken::{Fetched, Parts};
 use void::Shares;
@@ -168,44 +168,6 @@ impl Verifier {
     pub fn start_from(&mut self, record: u64, parts: &[Arc<[u8]>]) -> Result<(), Fault> {
         self.install_snapshot(parts)
             .map_err(|found| found.at(record))
-    }
-
-    fn install_snapshot(&mut self, parts: &[Arc<[u8]>]) -> Result<(), Found> {
-        let mut whole = None;
-        for part in parts {
-            whole = self.snapshots.take_snapshot(part)?;
-        }
-        let what = "its parts make no whole snapshot";
-        let whole = whole.ok_or_else(|| Found::new(Rule::Snapshot, what))?;
-        let restored = taken::restore_snapshot(&self.committee, self.own, &whole)?;
-        let header = whole.0;
-        self.go_on_behind(&header, restored, TrustedFrom::Snapshot)?;
-        self.base = Some(Base {
-            anchors: self.sequence.committer().anchors(),
-            seq: header.seq,
-            floor: self.sequence.committer().floor(),
-        });
-        (self.next, self.previous) = (header.seq.next(), header.hash());
-        self.witness.on_header(header.seq, header.hash())
-    }
-
-    fn go_on_behind(
-        &mut self,
-        header: &BatchHeader,
-        restored: crate::state::Restored,
-        from: TrustedFrom,
-    ) -> Result<(), Found> {
-        self.sequence.install(header.seq.next(), restored);
-        if self.trusted.len() == TRUSTED_MAX {
-            let what = format!("more than {TRUSTED_MAX} states were taken over");
-            return Err(Found::new(Rule::State, what).in_batch(header.seq));
-        }
-        self.trusted.push(Trusted {
-            seq: header.seq.0,
-            from,
-            is_vouched: false,
-        });
-        Ok(())
     }
 
     /// Takes the record with this number. Errors: the first thing that is wrong.
@@ -441,35 +403,6 @@ impl Verifier {
         }
     }
 
-    /// A batch that came from a peer while a state was taken over.
-    fn take_fetched(
-        &mut self,
-        fetched: Fetched,
-        header: &BatchHeader,
-        archive: &[u8],
-    ) -> Result<(), Found> {
-        let seq = self.next;
-        let wrong = |rule, what: String| Found::new(rule, what).in_batch(seq);
-        batch::check_place((seq, self.previous), header).map_err(|found| found.in_batch(seq))?;
-        let mut aligned = AlignedVec::<16>::new();
-        aligned.extend_from_slice(archive);
-        let view = validate(&aligned).map_err(|error| wrong(Rule::Archive, error.to_string()))?;
-        if view.header() != header {
-            let what = "the archive holds another header".to_owned();
-            return Err(wrong(Rule::Archive, what));
-        }
-        if header.seq == fetched.last {
-            if header.hash() != fetched.hash {
-                let what = "it is not the checkpoint whose state was taken over".to_owned();
-                return Err(wrong(Rule::Chain, what));
-            }
-            self.fetched = None;
-        }
-        self.figures.batches_taken += 1;
-        self.figures.entries_taken += u64::from(header.entries);
-        self.pass(header)
-    }
-
     fn pass(&mut self, header: &BatchHeader) -> Result<(), Found> {
         (self.next, self.previous) = (header.seq.next(), header.hash());
         self.witness.on_header(header.seq, self.previous)?;
@@ -516,42 +449,6 @@ impl Verifier {
             Some(Err(error)) => return Err(wrong(&error)),
             None => self.figures.evidence_unjudged += 1,
         }
-        Ok(())
-    }
-
-    fn take_state(&mut self, bytes: &[u8]) -> Result<(), Found> {
-        let Some((header, state)) = self.states.take_state(bytes)? else {
-            return Ok(());
-        };
-        if self.base.is_some_and(|base| header.seq <= base.seq) {
-            return Ok(());
-        }
-        let restored = taken::restore(&self.committee, &header, &state)?;
-        if header.seq < self.next {
-            let what = "the state of a batch before the last recorded is taken over";
-            return Err(Found::new(Rule::State, what).in_batch(header.seq));
-        }
-        self.go_on_behind(&header, restored, TrustedFrom::Peer)?;
-        self.fetched = Some(Fetched {
-            last: header.seq,
-            hash: header.hash(),
-        });
-        Ok(())
-    }
-
-    /// An own snapshot says nothing that its checkpoint does not; it is held to the chain, as far as that is remembered.
-    fn take_snapshot(&mut self, bytes: &[u8]) -> Result<(), Found> {
-        let Some(whole) = self.snapshots.take_snapshot(bytes)? else {
-            return Ok(());
-        };
-        taken::restore_snapshot(&self.committee, self.own, &whole)?;
-        let header = whole.0;
-        let known = self.witness.hash(header.seq.0);
-        if known.is_some_and(|hash| hash != header.hash()) || header.seq >= self.next {
-            let what = "a snapshot is of another header";
-            return Err(Found::new(Rule::Snapshot, what).in_batch(header.seq));
-        }
-        self.figures.snapshots += 1;
         Ok(())
     }
 
