@@ -116,6 +116,8 @@ impl Scenario {
                 leader_return_anchors: *chance.pick(&[2, 8, 32]),
                 checkpoint_interval_rounds: *chance.pick(&[8, 64, 256]),
                 vertex_entries_max: *chance.pick(&[3, 64, 1024]),
+                // Nobody certifies here: certificates follow from what engines put out.
+                ..Parameters::default()
             },
             config: config(is_wide, chance),
             profile: match (is_wide, chance.one_in(10)) {
