@@ -4,8 +4,7 @@
 //! journals in a folder must hold the same batches ([`chain`]), and a settlement worker's must hold those, each once
 //! ([`worker`]). Nothing is written but the report, and no key is needed.
 //!
-//! Trusted is the committee file: who the authorities are, and a dealer's sealing key. Certificates will be a further source
-//! beside [`worker`]: a header hash and a seq, held to [`chain`].
+//! Trusted is the committee file: who the authorities are, their keys, and a dealer's sealing key.
 //!
 //! I1: memory is bounded by one segment of a journal for each thread and what a node holds; hashes of headers, batches and
 //! vertices lie in files. I2: the first thing that is wrong with each source is named; that of the first source is the report's.

@@ -143,6 +143,16 @@ impl SettleReader {
         }
     }
 
+    /// The next certificate, whatever batches stand before it; not to be mixed with [`Self::try_next`]. Errors: as there.
+    pub(crate) fn try_next_certificate(&mut self) -> Result<Option<Certificate>, SettleError> {
+        while let Some(stored) = self.try_next_stored()? {
+            if let Stored::Certificate(certificate) = stored {
+                return Ok(Some(certificate));
+            }
+        }
+        Ok(None)
+    }
+
     fn is_final(&self, batch: &SettledBatch, place: u64) -> bool {
         let place_in_chain = (batch.header.epoch, batch.header.seq);
         batch.finality != Finality::Certificate

@@ -154,6 +154,13 @@ fn show_worker(f: &mut fmt::Formatter<'_>, worker: &WorkerReport) -> fmt::Result
     if before > 0 {
         write!(f, "  the first {before} by the hash chain alone")?;
     }
+    if worker.certificates > 0 {
+        let (certificates, covered) = (worker.certificates, worker.on_certificates);
+        write!(
+            f,
+            "  {certificates} certificates hold; {covered} batches waited for one"
+        )?;
+    }
     writeln!(f)
 }
 

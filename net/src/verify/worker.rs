@@ -1,7 +1,7 @@
 //! A settlement worker's journal against the chain that the nodes' journals give.
 //!
 //! Each batch must hold against its own header, each header must follow the one before, and its hash must be the one that
-//! was recomputed. Batches before the first that any journal here holds hang on that by the hash chain.
+//! was recomputed. Certificates that it keeps must be of that chain and signed by at least q. Batches before the first that any journal here holds hang on that by the hash chain.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,6 +31,10 @@ pub(super) struct WorkerReport {
     pub(super) before: u64,
     /// Of the batches those settled on the word of the worker's own node.
     pub(super) on_nodes_word: u64,
+    /// Of the batches those settled because a certificate covers them.
+    pub(super) on_certificates: u64,
+    /// Certificates that hold.
+    pub(super) certificates: u64,
     /// Whether bytes follow the last whole record: a write that a crash cut off, or that is under way.
     pub(super) is_torn: bool,
     /// How long it took, seconds.
@@ -44,7 +48,8 @@ pub(super) fn verify(folder: &Path, rules: &Rules, chain: &Chain) -> anyhow::Res
         folder: folder.to_path_buf(),
         ..WorkerReport::default()
     };
-    match read(folder, rules, chain, &mut report) {
+    let read = read(folder, rules, chain, &mut report);
+    match read.and_then(|()| check_certificates(folder, rules, chain, &mut report)) {
         Ok(()) => report.holds = true,
         Err(Stop::Wrong(seq, what)) => {
             report.fault = Some(PlacedFault {
@@ -124,11 +129,39 @@ fn read(
         report.batches += 1;
         report.entries += view.entries().len() as u64;
         report.on_nodes_word += u64::from(batch.finality() == Finality::Node);
+        report.on_certificates += u64::from(batch.finality() == Finality::Certificate);
     }
     report.is_torn = reader.is_torn();
     if report.batches > 0 && !is_met {
         let what = "nothing that is settled stands in a journal here";
         return Err(Stop::Wrong(None, what.to_owned()));
+    }
+    Ok(())
+}
+
+/// Holds the certificates to the chain and to the committee's keys. They are read apart from the batches: what makes a batch
+/// final stands behind it.
+fn check_certificates(
+    folder: &Path,
+    rules: &Rules,
+    chain: &Chain,
+    report: &mut WorkerReport,
+) -> Result<(), Stop> {
+    let mut reader = SettleReader::open(folder)?;
+    while let Some(certificate) = reader.try_next_certificate()? {
+        let header = &certificate.header;
+        let wrong = |what: String| Stop::Wrong(Some(header.seq.0), what);
+        let keys = rules.committee.certificate_keys();
+        let keys = keys.ok_or_else(|| {
+            wrong("the committee file has no keys for its certificate".to_owned())
+        })?;
+        let verdict = certificate.verify(keys);
+        verdict.map_err(|error| wrong(error.to_string()))?;
+        let recorded = chain.find(header.seq.0)?;
+        if recorded.is_some_and(|recorded| recorded != header.hash) {
+            return Err(wrong("its certificate is of another header".to_owned()));
+        }
+        report.certificates += 1;
     }
     Ok(())
 }

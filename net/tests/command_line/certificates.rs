@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fairlane_client::committee_file::Directory;
-use fairlane_engine::certificate::Certificate;
+use fairlane_engine::certificate::{CERTIFICATE_LEN, Certificate, SIGNATURE_LEN};
 use fairlane_engine::effect::header_of_batch;
 use fairlane_engine::types::{BatchSeq, Sha256Hash};
 use fairlane_net::journal::{JournalReader, Kind};
@@ -13,6 +13,7 @@ use fairlane_net::settle::{Finality, SettleReader, SettleSurvey};
 
 use crate::runs::{run_localnet, turn};
 use crate::sandbox::Sandbox;
+use crate::verify::{SINK_RECORD_HEAD_LEN, rejoined, settled, verify_json};
 
 /// Header hashes by seq, and the certificates, in a node's journal.
 fn recorded(folder: &Path) -> (BTreeMap<BatchSeq, Sha256Hash>, Vec<Certificate>) {
@@ -90,7 +91,39 @@ fn a_worker_that_waits_for_certificates_settles_everything_and_keeps_what_covers
     }
     assert_eq!(batches, survey.batches);
     assert_eq!(report["lost"], 0);
+    verify_and_tamper(&sandbox, survey.certificates);
 }
+
+/// Everything holds; and a certificate that was changed, its checksum too, does not.
+fn verify_and_tamper(sandbox: &Sandbox, certificates: u64) {
+    let (ran, json) = verify_json(sandbox, "data");
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert_eq!(json["workers"][0]["certificates"], certificates);
+    let figures = &json["nodes"][0]["figures"];
+    assert!(figures["certificates"].as_u64().unwrap() >= 5, "{figures}");
+    assert_eq!(figures["certificates_unplaced"], 0);
+
+    let path = sandbox.path("data/settle-1/settled.log");
+    let whole = std::fs::read(&path).unwrap();
+    let mut records = settled(&whole);
+    let is_certificate = |record: &&mut Vec<u8>| record[SINK_KIND_AT] == SINK_KIND_CERTIFICATE;
+    let certificate = records.iter_mut().rfind(is_certificate).unwrap();
+    // In the signers: one less, or another.
+    certificate[SINK_RECORD_HEAD_LEN + CERTIFICATE_LEN - SIGNATURE_LEN - 1] ^= 1;
+    std::fs::write(&path, rejoined(&whole, &records)).unwrap();
+    let (ran, json) = verify_json(sandbox, "data");
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    let fault = &json["fault"];
+    assert_eq!(fault["rule"], "settlement", "{fault}");
+    assert!(
+        fault["what"].as_str().unwrap().contains("certificate"),
+        "{fault}"
+    );
+}
+
+/// See `net/src/settle/sink_format.rs`.
+const SINK_KIND_AT: usize = 24;
+const SINK_KIND_CERTIFICATE: u8 = 128;
 
 #[test]
 fn a_worker_that_waits_for_certificates_needs_the_committee_file_of_its_chain() {

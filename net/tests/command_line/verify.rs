@@ -12,7 +12,7 @@ fn verify(sandbox: &Sandbox, data: &str) -> Ran {
     sandbox.run(&["verify", "--data", data])
 }
 
-fn verify_json(sandbox: &Sandbox, data: &str) -> (Ran, Value) {
+pub(crate) fn verify_json(sandbox: &Sandbox, data: &str) -> (Ran, Value) {
     let ran = sandbox.run(&["verify", "--data", data, "--json", "verified.json"]);
     let json = std::fs::read(sandbox.path("verified.json")).unwrap();
     (ran, serde_json::from_slice(&json).unwrap())
@@ -56,7 +56,7 @@ fn find(frames: &[(u8, Vec<u8>)], kind: u8, skip: usize) -> usize {
 }
 
 /// Records of a settlement worker's journal: heads and padded archives. See `net/src/settle/sink_format.rs`.
-fn settled(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn settled(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     let mut at = SINK_HEAD_LEN;
     while at < bytes.len() {
@@ -68,7 +68,7 @@ fn settled(bytes: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-fn rejoined(head: &[u8], records: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn rejoined(head: &[u8], records: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = head[..SINK_HEAD_LEN].to_vec();
     for record in records {
         let mut record = record.clone();
@@ -322,4 +322,4 @@ const VERTEX: u8 = 5;
 const ANCHOR: u8 = 6;
 const BATCH: u8 = 7;
 const SINK_HEAD_LEN: usize = 48;
-const SINK_RECORD_HEAD_LEN: usize = 32;
+pub(crate) const SINK_RECORD_HEAD_LEN: usize = 32;
