@@ -22,6 +22,8 @@
 //!   whether it is good, and there is no second way of being malformed.
 //! - Qualified are the first q good deals of which all have their shares, not all: q - f >= f + 1 of them are by correct
 //!   dealers, which blindness needs, and nobody waits for the f that may never deal.
+//! - To the slope of the sum a hash of the qualified deals is added (the `ending` module): who deals last could else deal so that
+//!   somebody's shares add up to 0, for which there is no verification share, and stop every generation.
 //!
 //! The key of an authority. E_j = e_j g is a key of its own ([`keys::EncryptionKey`]), beside its Ed25519 key, not derived
 //! from it: signing and decrypting with one secret needs a joint proof that nobody has written for this pair, an Ed25519

@@ -64,20 +64,31 @@ impl Assurance {
         if left > wanted {
             return Err(DecodeError::Trailing(left - wanted).into());
         }
-        let statement = Statement::new(session, deal, receiver);
         let challenge: [u8; 32] = reader.array()?;
+        // All of it is read before anything is multiplied: what does not decode may come in every vertex.
         let mut chosen = Vec::with_capacity(CHOSEN);
-        let mut committed = Vec::with_capacity(INSTANCES);
-        for is_chosen in choose(&challenge) {
-            if is_chosen {
-                let kept = Chosen::read(&mut reader)?;
-                let mask = RistrettoPoint::mul_base(&kept.sum) - statement.image;
-                committed.push([*kept.ephemeral.bytes(), encode(&mask)]);
-                chosen.push(kept);
-            } else {
-                let secret = scalar(&mut reader, "opened instance")?;
-                committed.push(statement.instance(&secret).committed);
+        let mut opened = Vec::with_capacity(INSTANCES - CHOSEN);
+        let choice = choose(&challenge);
+        for is_chosen in choice {
+            match is_chosen {
+                true => chosen.push(Chosen::read(&mut reader)?),
+                false => opened.push(scalar(&mut reader, "opened instance")?),
             }
+        }
+        let statement = Statement::new(session, deal, receiver);
+        let (mut closed, mut open) = (chosen.iter(), opened.iter());
+        let mut committed = Vec::with_capacity(INSTANCES);
+        for is_chosen in choice {
+            let instance = if is_chosen {
+                closed.next().map(|kept| {
+                    let mask = RistrettoPoint::mul_base(&kept.sum) - statement.image;
+                    [*kept.ephemeral.bytes(), encode(&mask)]
+                })
+            } else {
+                open.next()
+                    .map(|secret| statement.instance(secret).committed)
+            };
+            committed.push(instance.expect("as many were read as are chosen or not"));
         }
         match statement.challenge(&committed) == challenge {
             true => Ok(Self { chosen }),

@@ -168,6 +168,18 @@ impl Draft {
         }
     }
 
+    /// With another slope, so that the share of `receiver` is this one; the secret stays.
+    #[cfg(test)]
+    pub(super) fn with_share(mut self, receiver: AuthorityIndex, share: Scalar) -> Self {
+        let at = |member: AuthorityIndex| Scalar::from(member.share_point());
+        let steeper = (share - *self.shares[receiver.as_usize()]) * at(receiver).invert();
+        *self.polynomial[1] += steeper;
+        for (member, share) in (0..).map(AuthorityIndex).zip(&mut self.shares) {
+            **share += steeper * at(member);
+        }
+        self
+    }
+
     /// Appends the body of the assurance of `receiver`: of the share that fits the commitments of `deal`, which is this one.
     pub(super) fn encode_assurance(
         &self,

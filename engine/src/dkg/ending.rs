@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 use crate::dkg::deal::evaluate_at;
 use crate::dkg::machine::{Generation, Ordered};
 use crate::dkg::outcome::{Failure, Generated, Outcome};
+use crate::dkg::session::Session;
 use crate::seal::deal::KeyShare;
-use crate::seal::group::EncodedPoint;
+use crate::seal::group::{EncodedPoint, Transcript};
 use crate::seal::key::{KeyError, SealingKey};
 use crate::seal::lagrange;
 use crate::types::AuthoritySet;
@@ -65,11 +66,12 @@ impl Generation {
         members.all(|member| known.is_certain(member))
     }
 
-    /// The sum of the qualified polynomials: x = P(0), x_i = P(i + 1).
+    /// The sum of the qualified polynomials and their [`shift`]: x = P(0), x_i = P(i + 1).
     fn combine(&self, qualified: &[&Ordered]) -> Result<Generated, KeyError> {
         let session = &self.session;
         let (n, t) = (session.thresholds().authorities(), session.threshold());
-        let sums: Vec<RistrettoPoint> = (0..t as usize)
+        let shift = shift(session, qualified.iter().map(|known| &*known.bytes));
+        let mut sums: Vec<RistrettoPoint> = (0..t as usize)
             .map(|power| {
                 let of = qualified
                     .iter()
@@ -77,6 +79,10 @@ impl Generation {
                 of.map(EncodedPoint::point).sum()
             })
             .collect();
+        // A polynomial of degree 0 is everybody's secret alike: then nobody is faulty, f being below t.
+        if let Some(slope) = sums.get_mut(1) {
+            *slope += RistrettoPoint::mul_base(&shift);
+        }
         let encode = |point: RistrettoPoint| point.compress().to_bytes();
         let members = session.thresholds().members();
         let shares: Vec<[u8; 32]> = members
@@ -90,6 +96,9 @@ impl Generation {
             let mut secret = Zeroizing::new(Scalar::ZERO);
             for known in qualified {
                 *secret += **known.own_share.as_ref()?;
+            }
+            if t > 1 {
+                *secret += shift * Scalar::from(member.index.share_point());
             }
             Some(KeyShare::new(&key, member.index, secret))
         });
@@ -108,3 +117,15 @@ impl Generation {
         })
     }
 }
+
+/// What is added to the slope of the sum of these deals, given in their order: a hash of them all.
+///
+/// Whoever deals last has read its own shares of the others' deals, and could deal so that they add up to 0, for which there
+/// is no verification share: no key would ever be made. Against a sum that is known only when the deals are, it cannot.
+/// The shift is public and 0 at 0, so it changes neither X nor what t - 1 shares say about x.
+pub(super) fn shift<'a>(session: &Session, deals: impl Iterator<Item = &'a [u8]>) -> Scalar {
+    let transcript = Transcript::new(TAG_SHIFT).part(session.id());
+    deals.fold(transcript, Transcript::part).scalar()
+}
+
+const TAG_SHIFT: &str = "fairlane/1/dkg-shift";

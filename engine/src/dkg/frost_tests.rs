@@ -14,6 +14,7 @@ use frost_ristretto255::keys::{
 };
 
 use super::deal::VerifiedDeal;
+use super::ending::shift;
 use super::trial::Trial;
 use crate::types::AuthorityIndex;
 
@@ -70,17 +71,28 @@ fn frost_adds_the_qualified_deals_up_to_the_same_keys_and_reconstructs_the_same_
             &commitments.iter().map(|(id, sum)| (*id, sum)).collect(),
         )
         .unwrap();
+        // Ours are of the sum and its shift, theirs of the sum alone.
+        let summed = trial.logged_deals();
+        let summed = summed
+            .iter()
+            .filter(|(deal, _)| qualified.contains(deal.dealer()))
+            .map(|(_, bytes)| &bytes[..]);
+        let shift = shift(&trial.session, summed);
         for dealer in qualified.iter() {
             let theirs = &public.verifying_shares()[&identifier(dealer.as_usize())];
-            let ours = key.verification_share(dealer).unwrap().bytes();
-            assert_eq!(theirs.serialize().unwrap(), ours);
+            let ours = key.verification_share(dealer).unwrap().point();
+            let at = Scalar::from(dealer.share_point());
+            let unshifted = ours - RistrettoPoint::mul_base(&(shift * at));
+            assert_eq!(theirs.serialize().unwrap(), unshifted.compress().to_bytes());
         }
         let packages: Vec<KeyPackage> = qualified
             .iter()
             .take(t as usize)
             .map(|author| {
                 let id = identifier(author.as_usize());
-                let secret = signing_share(&trial.secret(author.as_usize()).unwrap());
+                let at = Scalar::from(author.share_point());
+                let unshifted = trial.secret(author.as_usize()).unwrap() - shift * at;
+                let secret = signing_share(&unshifted);
                 let verifying_key = *public.verifying_key();
                 KeyPackage::new(
                     id,

@@ -1,6 +1,9 @@
 //! The state machine, case by case.
 
+use curve25519_dalek::scalar::Scalar;
+
 use super::complaint::Judgement;
+use super::deal::Draft;
 use super::machine::Generation;
 use super::message;
 use super::outcome::{Failure, Fault, Generated, Outcome, Taken};
@@ -457,4 +460,26 @@ fn what_is_sealed_to_the_new_key_opens_with_t_of_its_shares() {
     let outcome = seal::open_into(&envelope, &us[0], &points[0], &mut out);
     assert!(matches!(outcome, seal::Outcome::Revealed { .. }));
     assert_eq!(&out[32..], b"to a key of nobody's");
+}
+
+/// Whoever deals last knows its own shares of the others' deals, and may deal so that they add up to nothing.
+#[test]
+fn nobody_stops_a_generation_by_a_deal_that_cancels_its_own_shares() {
+    let mut trial = Trial::new(4, 3);
+    let rushing = AuthorityIndex(3);
+    let mut sum = Scalar::ZERO;
+    for dealer in [0, 1] {
+        let deal = trial.members[dealer].wanted().unwrap();
+        trial.order(dealer as u8, &deal).unwrap();
+        let dealt = trial.read_deal(dealer as u8, &deal).unwrap();
+        let key = &trial.keys[rushing.as_usize()];
+        sum += *dealt.own_share(&trial.session, rushing, key).unwrap();
+    }
+    let draft = Draft::new(&trial.session, rushing, &[77; 32]).with_share(rushing, -sum);
+    let deal = message::encode_deal(&trial.session, &draft);
+    trial.order(rushing.0, &deal).unwrap();
+    trial.run(&[0, 1, 2, 3], &[None; 4]);
+    let (_, qualified) = trial.agreed();
+    assert!(qualified.contains(rushing), "it dealt well");
+    assert!(trial.recovers(&[0, 1, 2]) && trial.recovers(&[1, 2, 3]));
 }

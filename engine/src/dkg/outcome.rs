@@ -108,7 +108,7 @@ pub enum Failure {
         /// q.
         wanted: u32,
     },
-    /// The deals add up to what is no key: probability 2^-252 a point.
+    /// The deals add up to what is no key: probability 2^-252 a point, whatever the faulty deal.
     #[error(transparent)]
     Key(KeyError),
 }

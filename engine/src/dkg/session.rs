@@ -85,6 +85,11 @@ impl Session {
         &self.encryption_keys[receiver.as_usize()]
     }
 
+    /// Names the session: chain, epoch, sizes and all keys.
+    pub(super) const fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+
     /// A transcript bound to this session and a dealer of it: what is proven or masked for one serves no other.
     pub(super) fn transcript(&self, tag: &str, dealer: AuthorityIndex) -> Transcript {
         Transcript::new(tag).part(&self.id).part(&[dealer.0])
