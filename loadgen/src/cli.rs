@@ -15,6 +15,7 @@ use fairlane_engine::types::RollupId;
 
 use crate::arrivals::{Rate, Schedule, Spread};
 use crate::duration::parse_duration;
+use crate::output::check_output;
 use crate::report::{LoadReport, write_csv, write_hlog, write_html};
 use crate::workload::gaming::Gaming;
 use crate::workload::plain::Plain;
@@ -232,21 +233,6 @@ impl Cli {
         let (rate, spread, seed) = (&self.rate, self.arrivals, self.seed);
         let described = format!("{name}, {rate}, {spread}, for {for_s} s, seed {seed}");
         Ok((workload, described))
-    }
-}
-
-/// Refuses a file that could not be written, before anything runs for it.
-fn check_output(flag: &str, path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    if path.is_dir() {
-        return Err(format!("{flag} {shown}: that is a folder, name a file"));
-    }
-    let folder = path.parent();
-    match folder.filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) if !folder.is_dir() => Err(format!(
-            "{flag} {shown}: its folder is not there, make it first"
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,9 @@
 //! interval and stage; the stage's name is the line's tag. Values are microseconds; the readable maximum of a line is
 //! in milliseconds.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -16,6 +18,7 @@ use hdrhistogram::serialization::interval_log::{
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use crate::latencies::{Interval, histogram};
+use crate::outcome::LoadOutcome;
 
 /// Writes the intervals of a run that began at `start`; `comments` lead the file.
 ///
@@ -48,6 +51,14 @@ pub fn write(
         .map_err(|error| std::io::Error::other(format!("{error:?}")))?;
     }
     Ok(())
+}
+
+/// Writes the latencies of a run to a file, as [`write`]. Errors: what the file system says.
+pub fn write_file(path: &Path, comments: &[String], outcome: &LoadOutcome) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_micros(outcome.start_us);
+    write(&mut file, start, comments, &outcome.intervals)?;
+    file.flush()
 }
 
 /// One line of a log.

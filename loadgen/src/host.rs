@@ -1,6 +1,9 @@
-//! The machine that figures were measured on.
+//! What figures were measured with: the commit, and the machine.
 
 use serde::{Deserialize, Serialize};
+
+/// The commit that this was built from, `+changes` behind it where files differed from it.
+pub const COMMIT: &str = env!("FAIRLANE_COMMIT");
 
 /// A machine, as far as figures need it named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@
 //! - [`latencies`], [`hlog`]: how long things took, second by second, and the log of it;
 //! - [`outcome`]: what became of a run;
 //! - [`report`], [`cli`]: the command, which writes it as text, JSON, CSV and a page of plots (feature `command`);
-//! - [`host`], [`duration`]: small things that its users need, too.
+//! - [`host`], [`duration`], [`output`]: small things that other commands need, too.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ pub mod host;
 pub mod latencies;
 mod ledger;
 pub mod outcome;
+pub mod output;
 pub mod record;
 #[cfg(feature = "command")]
 pub mod report;

@@ -1,12 +1,13 @@
 //! What a run reports, ready for JSON: every envelope in one class, every latency from its planned time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use fairlane_client::LinkCounts;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::latencies::Interval;
+use crate::latencies::{Interval, Stage};
 
 /// Every envelope in one class: offered = accepted + refused + unanswered, accepted = settled + lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,46 @@ pub struct LatencySummary {
     pub ordered: Distribution,
     /// To the notice that its batch is synced by the settlement worker.
     pub settled: Distribution,
+}
+
+impl LatencySummary {
+    /// Each stage and its distribution, in the order in which they are reached.
+    pub const fn stages(&self) -> [(Stage, Distribution); 4] {
+        [
+            (Stage::Ack, self.ack),
+            (Stage::Receipt, self.receipt),
+            (Stage::Ordered, self.ordered),
+            (Stage::Settled, self.settled),
+        ]
+    }
+}
+
+/// A table in milliseconds, a line a stage.
+impl fmt::Display for LatencySummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "latency from the planned send time, ms")?;
+        write!(f, "  {:<9}", "")?;
+        for name in ["p50", "p90", "p99", "p99.9", "max"] {
+            write!(f, "{name:>9}")?;
+        }
+        writeln!(f)?;
+        for (stage, latency) in self.stages() {
+            write!(f, "  {:<9}", stage.name())?;
+            let Distribution {
+                p50,
+                p90,
+                p99,
+                p999,
+                max,
+                ..
+            } = latency;
+            for value in [p50, p90, p99, p999, max] {
+                write!(f, "{:>9.2}", value as f64 / 1e3)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the load that was planned is the load that was offered.

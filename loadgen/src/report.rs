@@ -7,16 +7,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use fairlane_engine::types::RollupId;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::hlog;
-use crate::host::Host;
+use crate::host::{COMMIT, Host};
 use crate::latencies::{Stage, histogram};
-use crate::outcome::{Distribution, LoadOutcome};
+use crate::outcome::LoadOutcome;
 
 pub(crate) use html::write as write_html;
 
@@ -51,7 +50,7 @@ impl LoadReport {
         outcome: LoadOutcome,
     ) -> Self {
         Self {
-            commit: env!("FAIRLANE_COMMIT").to_owned(),
+            commit: COMMIT.to_owned(),
             host: Host::read(),
             load,
             authorities,
@@ -65,16 +64,6 @@ impl LoadReport {
     /// Whether everything accepted was settled and no two notices disagree on a place.
     pub const fn holds(&self) -> bool {
         self.outcome.tally.lost == 0 && self.outcome.order_disagreements == 0
-    }
-
-    fn stages(&self) -> [(Stage, Distribution); 4] {
-        let latency = &self.outcome.latency_us;
-        [
-            (Stage::Ack, latency.ack),
-            (Stage::Receipt, latency.receipt),
-            (Stage::Ordered, latency.ordered),
-            (Stage::Settled, latency.settled),
-        ]
     }
 
     /// All latencies to `stage`, from its intervals.
@@ -118,27 +107,7 @@ impl fmt::Display for LoadReport {
             "  planned {:.0} a second, sent {:.0}, settled {:.0}",
             offering.planned_tps, offering.achieved_tps, outcome.throughput_tps
         )?;
-        writeln!(f, "\nlatency from the planned send time, ms")?;
-        let names = ["", "p50", "p90", "p99", "p99.9", "max"];
-        let [stage, rest @ ..] = names;
-        write!(f, "  {stage:<9}")?;
-        rest.iter().try_for_each(|name| write!(f, "{name:>9}"))?;
-        writeln!(f)?;
-        for (stage, latency) in self.stages() {
-            write!(f, "  {:<9}", stage.name())?;
-            let Distribution {
-                p50,
-                p90,
-                p99,
-                p999,
-                max,
-                ..
-            } = latency;
-            for value in [p50, p90, p99, p999, max] {
-                write!(f, "{:>9.2}", value as f64 / 1e3)?;
-            }
-            writeln!(f)?;
-        }
+        write!(f, "\n{}", outcome.latency_us)?;
         writeln!(f, "\nload generator")?;
         writeln!(
             f,
@@ -166,14 +135,11 @@ impl fmt::Display for LoadReport {
 }
 
 pub(crate) fn write_hlog(path: &Path, report: &LoadReport) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let start = UNIX_EPOCH + Duration::from_micros(report.outcome.start_us);
     let comments = [
         format!("fairlane-loadgen, commit {}", report.commit),
         report.load.clone(),
     ];
-    hlog::write(&mut file, start, &comments, &report.outcome.intervals)?;
-    file.flush()
+    hlog::write_file(path, &comments, &report.outcome)
 }
 
 /// A line a percentile and stage: those that HdrHistogram's own output has, five to each halving of the distance to 1.

@@ -31,7 +31,7 @@ fn bad_input_is_one_sentence_and_exit_status_2() {
         ),
         (
             [&committee[..], &["--html", "no/x.html"]].concat(),
-            "make it first",
+            "there is no folder no",
         ),
         (
             [&committee[..], &["--replay", "none.csv.gz"]].concat(),

@@ -12,17 +12,17 @@ pub mod report;
 pub mod search;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{AuthorityIndex, ChainId, RollupId};
+use fairlane_loadgen::host::COMMIT;
+use fairlane_loadgen::output::check_output;
 use fairlane_loadgen::workload::replay::Replay;
 use fairlane_loadgen::workload::synthetic::Synthetic;
 use fairlane_loadgen::workload::{Pace, Workload};
@@ -138,7 +138,7 @@ pub enum Offered {
 pub fn run(plan: LocalnetPlan) -> anyhow::Result<bool> {
     check_offered(&plan.offered)?;
     check_json(plan.json.as_deref())?;
-    check_output("--hlog", plan.hlog.as_deref())?;
+    check_file("--hlog", plan.hlog.as_deref())?;
     let mut folder = DataFolder::make(plan.data.as_deref())?;
     folder.check_room(u64::from(plan.nodes))?;
     let control = Control::new();
@@ -154,7 +154,8 @@ pub fn run(plan: LocalnetPlan) -> anyhow::Result<bool> {
     network.settle_down();
     let stopped = network.stop();
     if let Some(path) = &plan.hlog {
-        write_hlog(path, &offered.outcome)
+        let comment = format!("fairlane localnet, commit {COMMIT}");
+        hlog::write_file(path, &[comment], &offered.outcome)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let report = network.report(&plan, offered, stopped)?;
@@ -540,38 +541,13 @@ fn check_offered(offered: &Offered) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_hlog(path: &Path, outcome: &LoadOutcome) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let start = UNIX_EPOCH + Duration::from_micros(outcome.start_us);
-    let comment = format!("fairlane localnet, commit {}", env!("FAIRLANE_COMMIT"));
-    hlog::write(&mut file, start, &[comment], &outcome.intervals)?;
-    file.flush()
-}
-
 pub(crate) fn check_json(path: Option<&Path>) -> anyhow::Result<()> {
-    check_output("--json", path)
+    check_file("--json", path)
 }
 
-/// Refuses a file that could not be written, before anything runs for it.
-fn check_output(flag: &str, path: Option<&Path>) -> anyhow::Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    anyhow::ensure!(
-        !path.is_dir(),
-        "{flag} {}: that is a folder, name a file",
-        path.display()
-    );
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder {
-        anyhow::ensure!(
-            folder.is_dir(),
-            "{flag} {}: there is no folder {}",
-            path.display(),
-            folder.display()
-        );
-    }
-    Ok(())
+fn check_file(flag: &str, path: Option<&Path>) -> anyhow::Result<()> {
+    let checked = path.map_or(Ok(()), |path| check_output(flag, path));
+    checked.map_err(anyhow::Error::msg)
 }
 
 /// Two addresses on the loopback interface for each authority.

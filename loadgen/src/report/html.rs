@@ -50,7 +50,7 @@ pub(super) fn page(report: &LoadReport) -> Result<String, String> {
 
     page.push_str("<h2>Latency from the planned send time, ms</h2>\n<table><tr><th></th>");
     page.push_str("<th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>\n");
-    for (stage, latency) in report.stages() {
+    for (stage, latency) in report.outcome.latency_us.stages() {
         add(&mut page, format_args!("<tr><th>{}</th>", stage.name()));
         let values = [
             latency.p50,

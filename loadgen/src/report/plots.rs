@@ -145,7 +145,7 @@ pub(super) fn heat_map(report: &LoadReport) -> Drawn {
 
 /// What each stage adds to the one before, at the median and at the 99th percentile.
 pub(super) fn stages(report: &LoadReport) -> Drawn {
-    let stages = report.stages();
+    let stages = report.outcome.latency_us.stages();
     let most = stages.iter().map(|(_, latency)| latency.p99).max();
     let x_max = most.unwrap_or(0).max(1) as f64 / 1e3 * 1.05;
     drawn(|root| {

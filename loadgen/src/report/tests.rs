@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::latencies::Interval;
-use crate::outcome::{LatencySummary, Offering, Tally};
+use crate::outcome::{Distribution, LatencySummary, Offering, Tally};
 
 pub(super) fn report() -> LoadReport {
     let mut intervals = Vec::new();

@@ -6,7 +6,9 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -47,7 +49,7 @@ impl Collector for Snapshot {
         self.encode_certificates(&mut lines)?;
         let steps = self.report.steps.named();
         let seconds = steps.map(|(name, step)| (name, step.ns as f64 / 1e9));
-        lines.family_f64(
+        lines.family(
             "step_seconds",
             "Time by step of the core stage",
             "step",
@@ -78,15 +80,15 @@ impl Snapshot {
         lines.gauge("round", "The round of the next own vertex", report.round)?;
         lines.gauge("keys", "Sealing keys held", standing.keys)?;
         let us = standing.consensus_us as f64 / 1e6;
-        lines.gauge_f64("consensus_time_seconds", "Consensus time since 1970", us)?;
+        lines.gauge("consensus_time_seconds", "Consensus time since 1970", us)?;
         let us = standing.anchor_us as f64 / 1e6;
-        lines.gauge_f64(
+        lines.gauge(
             "last_anchor_time_seconds",
             "When an anchor was last committed",
             us,
         )?;
         let us = standing.looked_us as f64 / 1e6;
-        lines.gauge_f64(
+        lines.gauge(
             "core_time_seconds",
             "When the core stage last came round",
             us,
@@ -106,7 +108,7 @@ impl Snapshot {
             standing.settled,
         )?;
         let seconds = report.cpu_us as f64 / 1e6;
-        lines.counter_f64("cpu_seconds", "Processor time of the process", seconds)
+        lines.counter("cpu_seconds", "Processor time of the process", seconds)
     }
 
     fn encode_clients(&self, lines: &mut Lines<'_>) -> fmt::Result {
@@ -166,9 +168,7 @@ impl Snapshot {
         let help = "Messages of authorities let go of while it was full";
         lines.counter("journal_disk_full_let_go", help, full.let_go)
     }
-}
 
-impl Snapshot {
     fn encode_certificates(&self, lines: &mut Lines<'_>) -> fmt::Result {
         let counts = &self.report.certificates;
         let words = [
@@ -191,7 +191,7 @@ impl Snapshot {
             passed,
         )?;
         let seconds = counts.cpu_us as f64 / 1e6;
-        lines.counter_f64(
+        lines.counter(
             "certificate_cpu_seconds",
             "Processor time of certificates",
             seconds,
@@ -203,19 +203,11 @@ impl Snapshot {
 struct Lines<'a>(DescriptorEncoder<'a>);
 
 impl Lines<'_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    fn counter<N: EncodeCounterValue>(&mut self, name: &str, help: &str, value: N) -> fmt::Result {
         self.one(name, help, &ConstCounter::new(value))
     }
 
-    fn counter_f64(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.one(name, help, &ConstCounter::new(value))
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.one(name, help, &ConstGauge::new(value))
-    }
-
-    fn gauge_f64(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+    fn gauge<N: EncodeGaugeValue>(&mut self, name: &str, help: &str, value: N) -> fmt::Result {
         self.one(name, help, &ConstGauge::new(value))
     }
 
@@ -224,29 +216,13 @@ impl Lines<'_> {
         metric.encode(self.0.encode_descriptor(name, help, None, kind)?)
     }
 
-    fn family(
+    /// A counter for each value of a label.
+    fn family<N: EncodeCounterValue + Copy>(
         &mut self,
         name: &str,
         help: &str,
         label: &'static str,
-        values: &[(&str, u64)],
-    ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (of, value) in values {
-            let labels = [(label, *of)];
-            ConstCounter::new(*value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn family_f64(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &'static str,
-        values: &[(&str, f64)],
+        values: &[(&str, N)],
     ) -> fmt::Result {
         let mut family = self
             .0

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fairlane_loadgen::host::Host;
-use fairlane_loadgen::outcome::{Distribution, KeyUse, LatencySummary, LinkOutcome, Offering};
+use fairlane_loadgen::host::{COMMIT, Host};
+use fairlane_loadgen::outcome::{KeyUse, LatencySummary, LinkOutcome, Offering};
 use serde::{Deserialize, Serialize};
 
 use super::recheck::{self, Recorded, Settled};
@@ -161,7 +161,7 @@ impl Report {
             durability: durability_name(plan.durability).to_owned(),
             backend,
             journal_backend,
-            commit: env!("FAIRLANE_COMMIT").to_owned(),
+            commit: COMMIT.to_owned(),
             host: host.to_string(),
             cores: host.cores,
             kernel: host.kernel,
@@ -339,21 +339,7 @@ impl fmt::Display for Report {
                 ""
             }
         )?;
-        writeln!(f, "\nlatency from the planned send time, ms")?;
-        writeln!(
-            f,
-            "  {:<9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-            "", "p50", "p90", "p99", "p99.9", "max"
-        )?;
-        let latency = &self.latency_us;
-        for (name, distribution) in [
-            ("ack", latency.ack),
-            ("receipt", latency.receipt),
-            ("ordered", latency.ordered),
-            ("settled", latency.settled),
-        ] {
-            write_distribution(f, name, &distribution)?;
-        }
+        write!(f, "\n{}", self.latency_us)?;
         writeln!(f, "\norder")?;
         writeln!(
             f,
@@ -408,26 +394,6 @@ impl fmt::Display for Report {
 /// 0 where there is nothing to divide by.
 fn ratio(sum: f64, count: u64) -> f64 {
     if count == 0 { 0.0 } else { sum / count as f64 }
-}
-
-fn write_distribution(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    distribution: &Distribution,
-) -> fmt::Result {
-    write!(f, "  {name:<9}")?;
-    let Distribution {
-        p50,
-        p90,
-        p99,
-        p999,
-        max,
-        ..
-    } = *distribution;
-    for value in [p50, p90, p99, p999, max] {
-        write!(f, "{:>9.2}", value as f64 / 1e3)?;
-    }
-    writeln!(f)
 }
 
 fn write_steps(f: &mut fmt::Formatter<'_>, steps: &CoreSteps, nodes: usize) -> fmt::Result {

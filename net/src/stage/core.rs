@@ -516,7 +516,6 @@ impl CoreStage {
         standing.settled = self.settled;
         standing.keys = self.engine.keys().keys().len() as u64;
         standing.is_disk_full = self.is_disk_full;
-        standing.is_catching_up = self.engine.catch_up().is_some();
         self.report.engine = counters;
         self.report.round = self.engine.round();
         self.report.journal = self.ports.journal.stats();
@@ -577,7 +576,9 @@ impl Stage for CoreStage {
         let opened_count = self.engine.next_open_seq().0;
         let feed_at = self.ports.settle.poll(now, opened_count);
         let flush_at = self.hand_on(now)?;
-        if let Some(line) = self.catch_up_log.line(now, self.engine.catch_up()) {
+        let catch_up = self.engine.catch_up();
+        self.report.standing.is_catching_up = catch_up.is_some();
+        if let Some(line) = self.catch_up_log.line(now, catch_up) {
             eprintln!("{line}");
         }
         self.publish(now);
