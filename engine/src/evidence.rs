@@ -168,14 +168,25 @@ impl Evidence {
     /// Errors: why it proves nothing.
     pub fn check(&self, committee: &Committee, key: &SealingKey) -> Result<(), EvidenceError> {
         match self.kind {
-            EvidenceKind::Fork => {
-                let (older, newer) = (self.vertex(0, committee)?, self.vertex(1, committee)?);
-                let holds = ForkEvidence { older, newer }.holds();
-                holds.then_some(()).ok_or(EvidenceError::Holds)
-            }
+            EvidenceKind::Fork => self.check_fork(committee),
             EvidenceKind::BrokenLink => self.check_broken_link(committee),
             EvidenceKind::BadShare => self.check_bad_share(committee, key),
         }
+    }
+
+    /// As [`Self::check`], for what needs no sealing key to be judged; none for shares.
+    pub fn check_vertices(&self, committee: &Committee) -> Option<Result<(), EvidenceError>> {
+        match self.kind {
+            EvidenceKind::Fork => Some(self.check_fork(committee)),
+            EvidenceKind::BrokenLink => Some(self.check_broken_link(committee)),
+            EvidenceKind::BadShare => None,
+        }
+    }
+
+    fn check_fork(&self, committee: &Committee) -> Result<(), EvidenceError> {
+        let (older, newer) = (self.vertex(0, committee)?, self.vertex(1, committee)?);
+        let holds = ForkEvidence { older, newer }.holds();
+        holds.then_some(()).ok_or(EvidenceError::Holds)
     }
 
     fn check_broken_link(&self, committee: &Committee) -> Result<(), EvidenceError> {

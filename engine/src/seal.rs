@@ -56,6 +56,7 @@ pub mod size_class;
 
 #[cfg(feature = "bench")]
 pub use many::forced;
+pub(crate) use many::{Generator, double_fixed_products};
 
 pub use deal::{KeyShare, deal};
 pub use envelope::{

@@ -438,13 +438,16 @@ impl Verifier {
         let wrong = |error: &dyn std::fmt::Display| Found::new(Rule::Evidence, error);
         let evidence = Evidence::decode(bytes).map_err(|error| wrong(&error))?;
         let keys = self.sequence.keys().keys();
-        let mut verdicts = keys
-            .iter()
-            .map(|key| evidence.check(&self.committee, &key.sealing));
         let unjudged =
             |verdict: &Result<(), EvidenceError>| matches!(verdict, Err(EvidenceError::Signature));
         // Of a share message that holds for one key others see no signature for theirs.
-        match verdicts.find(|verdict| !unjudged(verdict)) {
+        let by_keys = || {
+            let verdicts = keys
+                .iter()
+                .map(|key| evidence.check(&self.committee, &key.sealing));
+            verdicts.into_iter().find(|verdict| !unjudged(verdict))
+        };
+        match evidence.check_vertices(&self.committee).or_else(by_keys) {
             Some(Ok(())) => self.figures.evidence += 1,
             Some(Err(error)) => return Err(wrong(&error)),
             None => self.figures.evidence_unjudged += 1,

@@ -544,7 +544,9 @@ fn certificate_keys(
         roster.committee.chain_id.0 == config.chain_id,
         wrong("the committee file is of another chain")
     );
-    Ok(roster.committee.certificate_keys().cloned())
+    let keys = roster.committee.certificate_keys().cloned();
+    keys.map(Some)
+        .ok_or_else(|| wrong("the committee file has no certificate keys"))
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \

@@ -4,8 +4,9 @@
 //! an author for a batch counts. What is kept of each author is bounded by itself, so nobody displaces another's.
 //!
 //! I1 a certificate is of a header that this node has opened, and verified when it is given out.
-//! I2 each wrong word costs its author more than this node: after the first one the author's words are used only where
-//!    the others' do not suffice, and one that failed for a batch is not tried for it again.
+//! I2 wrong words cost little: after the first one the author's words are used only where the others' do not suffice yet,
+//!    each is then checked alone (one equation), and one that failed for a batch is not tried for it again. So f liars cost
+//!    f equations a batch, and once each up to 2 ceil(log2 n).
 //! I3 a valid word for another header than ours at the same seq is an alarm, once an author: it, or this node, is wrong.
 //!
 //! Cost: a map entry a word; one aggregation (see [`super::aggregate`]) a certificate.
@@ -13,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::aggregate::aggregate;
+use super::aggregate::aggregate_but;
 use super::cert::{Certificate, CertifiedHeader};
 use super::key::SignatureBytes;
 use super::keys::CertificateKeys;
@@ -246,7 +247,7 @@ impl Collector {
         if used.len() < quorum {
             return None;
         }
-        let made = aggregate(&open.header, &used, &self.keys);
+        let made = aggregate_but(&open.header, &used, self.suspects, &self.keys);
         for author in made.bad.iter() {
             self.kept[author.as_usize()].remove(&seq);
             self.suspects.insert(author);

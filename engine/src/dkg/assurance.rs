@@ -19,10 +19,10 @@
 //! Body, after the head of [`super::message`]: receiver u8 | challenge 32 | for i in 0..N, of a chosen one R_i 32 | z_i 32,
 //! of another r_i 32.
 //!
-//! Cost: making and verifying are some 300 multiplications by fixed points; reading the share is one of a point that varies.
+//! Cost: making and verifying are some 300 multiplications by fixed points, done together ([`double_fixed_products`]); reading the
+//! share is one of a point that varies.
 
 use curve25519_dalek::RistrettoPoint;
-use curve25519_dalek::ristretto::RistrettoBasepointTable;
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
@@ -30,7 +30,8 @@ use crate::dkg::deal::{DealError, VerifiedDeal};
 use crate::dkg::keys::{DecryptionKey, EncryptionKey};
 use crate::dkg::message::scalar;
 use crate::dkg::session::Session;
-use crate::seal::group::{EncodedPoint, Transcript};
+use crate::seal::group::{EncodedPoint, Transcript, base_generator};
+use crate::seal::{Generator, double_fixed_products};
 use crate::types::AuthorityIndex;
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -75,21 +76,17 @@ impl Assurance {
                 false => opened.push(scalar(&mut reader, "opened instance")?),
             }
         }
+        let chosen = decoded(chosen)?;
         let statement = Statement::new(session, deal, receiver);
-        let (mut closed, mut open) = (chosen.iter(), opened.iter());
-        let mut committed = Vec::with_capacity(INSTANCES);
-        for is_chosen in choice {
-            let instance = if is_chosen {
-                closed.next().map(|kept| {
-                    let mask = RistrettoPoint::mul_base(&kept.sum) - statement.image;
-                    [*kept.ephemeral.bytes(), encode(&mask)]
-                })
-            } else {
-                open.next()
-                    .map(|secret| statement.instance(secret).committed)
-            };
-            committed.push(instance.expect("as many were read as are chosen or not"));
-        }
+        let mut closed = statement.closed(&chosen).into_iter();
+        let mut open = statement.instances(&opened).into_iter();
+        let committed: Vec<[[u8; 32]; 2]> = (choice.iter())
+            .map(|is_chosen| match is_chosen {
+                true => closed.next(),
+                false => open.next().map(|instance| instance.committed),
+            })
+            .collect::<Option<_>>()
+            .expect("as many were read as are chosen or not");
         match statement.challenge(&committed) == challenge {
             true => Ok(Self { chosen }),
             false => Err(DealError::Proof),
@@ -107,6 +104,7 @@ impl Assurance {
         let (public, image) = (key.public(), deal.image(receiver));
         self.chosen.iter().find_map(|chosen| {
             let shared = Zeroizing::new(chosen.ephemeral.point() * key.secret());
+            let shared = Zeroizing::new(encode(&shared));
             let (dealer, ephemeral) = (deal.dealer(), chosen.ephemeral.bytes());
             let mask = mask(session, dealer, receiver, &public, ephemeral, &shared);
             let share = Zeroizing::new(chosen.sum - *mask);
@@ -125,17 +123,26 @@ impl Assurance {
     pub(super) fn decode_state(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let chosen = (0..CHOSEN).map(|_| Chosen::read(reader));
         let chosen = chosen.collect::<Result<_, _>>()?;
-        Ok(Self { chosen })
+        Ok(Self {
+            chosen: decoded(chosen)?,
+        })
     }
 }
 
+/// Of chosen ones whose points were read and not decoded: that takes less time for all together.
+fn decoded(read: Vec<([u8; 32], Scalar)>) -> Result<Vec<Chosen>, DecodeError> {
+    let encodings: Vec<[u8; 32]> = read.iter().map(|(encoding, _)| *encoding).collect();
+    let points = EncodedPoint::decode_all(&encodings).into_iter();
+    let chosen = points.zip(read).map(|(point, (_, sum))| {
+        let ephemeral = point.ok_or(DecodeError::NotCanonical("chosen instance's point"))?;
+        Ok(Chosen { ephemeral, sum })
+    });
+    chosen.collect()
+}
+
 impl Chosen {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let ephemeral = EncodedPoint::decode(&reader.array()?);
-        Ok(Self {
-            ephemeral: ephemeral.ok_or(DecodeError::NotCanonical("chosen instance's point"))?,
-            sum: scalar(reader, "chosen instance's sum")?,
-        })
+    fn read(reader: &mut Reader<'_>) -> Result<([u8; 32], Scalar), DecodeError> {
+        Ok((reader.array()?, scalar(reader, "chosen instance's sum")?))
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -155,17 +162,14 @@ pub(super) fn encode_body(
     out: &mut Vec<u8>,
 ) {
     let statement = Statement::new(session, deal, receiver);
-    let instances: Vec<(Zeroizing<Scalar>, Instance)> = (0..INSTANCES as u32)
-        .map(|index| {
-            let secret = statement.secret(entropy, index);
-            let instance = statement.instance(&secret);
-            (secret, instance)
-        })
-        .collect();
-    let committed: Vec<[[u8; 32]; 2]> = instances.iter().map(|(_, i)| i.committed).collect();
+    let mut secrets = Zeroizing::new(Vec::with_capacity(INSTANCES));
+    secrets.extend((0..INSTANCES as u32).map(|index| *statement.secret(entropy, index)));
+    let instances = statement.instances(&secrets);
+    let committed: Vec<[[u8; 32]; 2]> = instances.iter().map(|i| i.committed).collect();
     let challenge = statement.challenge(&committed);
     Writer::new(out).u8(receiver.0).bytes(&challenge);
-    for (is_chosen, (secret, instance)) in choose(&challenge).into_iter().zip(&instances) {
+    let all = secrets.iter().zip(&instances);
+    for (is_chosen, (secret, instance)) in choose(&challenge).into_iter().zip(all) {
         if is_chosen {
             let sum = share + *instance.mask;
             Writer::new(out)
@@ -183,8 +187,8 @@ struct Statement<'a> {
     dealer: AuthorityIndex,
     receiver: AuthorityIndex,
     key: &'a EncryptionKey,
-    /// Multiples of E_j.
-    table: RistrettoBasepointTable,
+    /// E_j.
+    generator: Generator,
     image: RistrettoPoint,
     encoded_image: [u8; 32],
 }
@@ -206,7 +210,7 @@ impl<'a> Statement<'a> {
             dealer: deal.dealer(),
             receiver,
             key,
-            table: RistrettoBasepointTable::create(&key.point()),
+            generator: Generator::new(key.point()),
             image,
             encoded_image: encode(&image),
         }
@@ -226,22 +230,41 @@ impl<'a> Statement<'a> {
         transcript.part(&index.to_be_bytes()).secret_scalar()
     }
 
-    fn instance(&self, secret: &Scalar) -> Instance {
-        let ephemeral = encode(&RistrettoPoint::mul_base(secret));
-        let shared = Zeroizing::new(&self.table * secret);
-        let (session, receiver) = (self.session, self.receiver);
-        let mask = mask(
-            session,
-            self.dealer,
-            receiver,
-            self.key,
-            &ephemeral,
-            &shared,
-        );
-        Instance {
-            committed: [ephemeral, encode(&RistrettoPoint::mul_base(&mask))],
-            mask,
-        }
+    /// Those of these r_i, in their order.
+    fn instances(&self, secrets: &[Scalar]) -> Vec<Instance> {
+        let halves = Zeroizing::new(secrets.iter().map(Scalar::div_by_2).collect::<Vec<_>>());
+        let of_g = halves.iter().map(|half| (base_generator(), half));
+        let of_key = halves.iter().map(|half| (&self.generator, half));
+        let products = double_fixed_products(&of_g.chain(of_key).collect::<Vec<_>>());
+        let (ephemerals, shared) = products.split_at(secrets.len());
+        let masks = (ephemerals.iter().zip(shared)).map(|(ephemeral, shared)| {
+            let (session, receiver) = (self.session, self.receiver);
+            mask(session, self.dealer, receiver, self.key, ephemeral, shared)
+        });
+        let masks: Vec<Zeroizing<Scalar>> = masks.collect();
+        let mut halves = Zeroizing::new(Vec::with_capacity(masks.len()));
+        halves.extend(masks.iter().map(|mask| mask.div_by_2()));
+        let of_g = halves.iter().map(|half| (base_generator(), half));
+        let images = double_fixed_products(&of_g.collect::<Vec<_>>());
+        let committed = ephemerals.iter().zip(images.iter());
+        (committed.zip(masks))
+            .map(|((ephemeral, image), mask)| Instance {
+                committed: [*ephemeral, *image],
+                mask,
+            })
+            .collect()
+    }
+
+    /// R_i and Q_i = z_i g - I of the chosen ones, in their order.
+    fn closed(&self, chosen: &[Chosen]) -> Vec<[[u8; 32]; 2]> {
+        let half_image = self.image * Scalar::ONE.div_by_2();
+        let halves: Vec<RistrettoPoint> = (chosen.iter())
+            .map(|kept| RistrettoPoint::mul_base(&kept.sum.div_by_2()) - half_image)
+            .collect();
+        let images = RistrettoPoint::double_and_compress_batch(&halves);
+        (chosen.iter().zip(images))
+            .map(|(kept, image)| [*kept.ephemeral.bytes(), image.to_bytes()])
+            .collect()
     }
 
     fn challenge(&self, committed: &[[[u8; 32]; 2]]) -> [u8; 32] {
@@ -273,15 +296,14 @@ fn mask(
     receiver: AuthorityIndex,
     key: &EncryptionKey,
     ephemeral: &[u8; 32],
-    shared: &RistrettoPoint,
+    shared: &[u8; 32],
 ) -> Zeroizing<Scalar> {
-    let shared = Zeroizing::new(encode(shared));
     session
         .transcript(TAG_MASK, dealer)
         .part(&[receiver.0])
         .part(key.bytes())
         .part(ephemeral)
-        .part(&*shared)
+        .part(shared)
         .secret_scalar()
 }
 

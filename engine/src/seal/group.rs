@@ -148,7 +148,7 @@ pub(crate) fn decode_scalar(bytes: &[u8; 32]) -> Option<Scalar> {
 }
 
 /// The generator g, with multiples for constant-time multiplication.
-pub(super) fn base_generator() -> &'static Generator {
+pub(crate) fn base_generator() -> &'static Generator {
     static BASE: LazyLock<Generator> = LazyLock::new(Generator::base);
     &BASE
 }

@@ -16,7 +16,7 @@ use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity as _;
 
-pub(super) use self::generator::{Generator, double_fixed_products};
+pub(crate) use self::generator::{Generator, double_fixed_products};
 use super::lagrange::Coefficients;
 #[cfg(target_arch = "x86_64")]
 use crate::curve::{affine::Affine, avx2::Avx2, field::Element, ifma::Ifma, point::Extended};

@@ -93,7 +93,8 @@ pub(super) fn restore(
     }
 }
 
-/// The state in the content of an own snapshot, whose vertex and evidence must hold.
+/// The state in the content of an own snapshot, whose vertex must hold and whose evidence must decode; a piece of evidence
+/// is judged where the journal records it.
 pub(super) fn restore_snapshot(
     committee: &Committee,
     own: AuthorityIndex,

@@ -107,7 +107,8 @@ impl LinkedRing {
                 0.. if done == bytes.len() => return Ok(()),
                 // It covered a part.
                 0.. => {}
-                _ if is(sync, Errno::CANCELED) && done < bytes.len() => {}
+                // The write was short or failed, or the two were submitted apart: once more, with what is left, if anything.
+                _ if is(sync, Errno::CANCELED) => {}
                 _ => return Err(Unsynced::Sync(io::Error::from_raw_os_error(-sync))),
             }
         }
@@ -150,9 +151,12 @@ impl LinkedRing {
         let pushed = unsafe { self.ring.submission().push_multiple(&[write, sync]) };
         pushed.map_err(io::Error::other)?;
         let (mut written, mut synced) = (None, None);
+        let mut is_split = false;
         loop {
             let missing = usize::from(written.is_none()) + usize::from(synced.is_none());
             let entered = self.ring.submit_and_wait(missing);
+            // A link does not reach from one submission into the next: the sync may have run before the write.
+            is_split |= matches!(entered, Ok(1));
             for completion in self.ring.completion() {
                 match completion.user_data() {
                     WRITE => written = Some(completion.result()),
@@ -160,6 +164,11 @@ impl LinkedRing {
                 }
             }
             if let (Some(written), Some(synced)) = (written, synced) {
+                let is_void = is_split && synced >= 0;
+                let synced = match is_void {
+                    true => -Errno::CANCELED.raw_os_error(),
+                    false => synced,
+                };
                 return Ok((written, synced));
             }
             if let Err(error) = entered

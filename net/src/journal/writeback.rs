@@ -7,6 +7,10 @@ use std::os::fd::AsRawFd as _;
 ///
 /// Nothing is promised. A page that cannot be written fails the next sync of `file`, which also says whatever this has to say.
 pub(super) fn begin(file: &File, at: u64, len: u64) {
+    // To the kernel a length of 0 is all up to the end.
+    if len == 0 {
+        return;
+    }
     let (Ok(at), Ok(len)) = (i64::try_from(at), i64::try_from(len)) else {
         return;
     };

@@ -176,11 +176,10 @@ impl SettlePort {
         self.handed = seq.0 + 1;
     }
 
-    /// A certificate for the worker, once it has the batch; of no use to one that has not come yet.
+    /// A certificate for the worker, once it has the batch; kept for one that has not come yet, too: of the last batch
+    /// before a pause no other is made.
     pub fn certified(&mut self, certificate: &Certificate) {
-        if !matches!(self.source, Source::Nobody) {
-            self.certificates.push(*certificate);
-        }
+        self.certificates.push(*certificate);
     }
 
     /// The ring stays full: from `next` on the worker is served from the journal.
@@ -214,16 +213,18 @@ impl SettlePort {
 struct Certificates(VecDeque<Certificate>);
 
 impl Certificates {
-    /// When there is no room the new one goes: those before are of use sooner, and there will be newer ones.
+    /// When there is no room the last gives way to the new one, which covers its batches, too: those before are of use
+    /// sooner, and the newest of all must not be missed.
     fn push(&mut self, certificate: Certificate) {
-        if self.0.len() < CERTIFICATES_WAITING_MAX {
-            self.0.push_back(certificate);
+        if self.0.len() == CERTIFICATES_WAITING_MAX {
+            self.0.pop_back();
         }
+        self.0.push_back(certificate);
     }
 
     fn newest_below(&self, seq: u64) -> Option<Certificate> {
-        let mut newest_first = self.0.iter().rev();
-        newest_first.find(|made| made.header.seq.0 < seq).copied()
+        let behind = self.0.partition_point(|made| made.header.seq.0 < seq);
+        self.0.get(behind.checked_sub(1)?).copied()
     }
 
     fn drop_up_to(&mut self, seq: BatchSeq) {
@@ -354,6 +355,12 @@ mod tests {
             certificates.0[0],
             certificate(12),
             "the oldest are of use first"
+        );
+        let newest = 12 + 2 * CERTIFICATES_WAITING_MAX as u64;
+        assert_eq!(
+            certificates.newest_below(newest + 1),
+            Some(certificate(newest)),
+            "no other follows when nothing happens"
         );
     }
 

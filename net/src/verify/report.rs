@@ -205,6 +205,12 @@ fn show_remarks(f: &mut fmt::Formatter<'_>, node: &NodeReport) -> fmt::Result {
             "{count} pieces of evidence hold; the vertices of {faulty:?} contradict each other"
         ))?;
     }
+    if figures.evidence_unjudged > 0 {
+        let count = figures.evidence_unjudged;
+        remark(format!(
+            "{count} pieces of evidence are of shares for sealing keys that are not known here: not judged"
+        ))?;
+    }
     if node.holds && node.unrecorded_batches + node.unrecorded_anchors > 0 {
         let (batches, anchors) = (node.unrecorded_batches, node.unrecorded_anchors);
         remark(format!(

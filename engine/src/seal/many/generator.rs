@@ -10,7 +10,7 @@ use super::{Form, Point, Way, prepared};
 use crate::curve::{avx2::Avx2, fixed::FixedTable, ifma::Ifma, lanes::Machine};
 
 /// A fixed point with a table of its multiples (30 KiB).
-pub(in crate::seal) struct Generator {
+pub(crate) struct Generator {
     /// In the form that the best way takes.
     point: Point,
     /// In the library's, which takes it where there are few points.
@@ -35,7 +35,7 @@ impl Generator {
     }
 
     /// Of a point that is not the identity.
-    pub(in crate::seal) fn new(point: RistrettoPoint) -> Self {
+    pub(crate) fn new(point: RistrettoPoint) -> Self {
         Self::by(Way::best(), point)
     }
 
@@ -115,9 +115,7 @@ impl Generator {
 /// The encodings of 2 times point times scalar for each of `terms`, in their order and in constant time.
 ///
 /// All together, with one inversion. Where lanes do it, terms of one point should stand side by side.
-pub(in crate::seal) fn double_fixed_products(
-    terms: &[(&Generator, &Scalar)],
-) -> Zeroizing<Vec<[u8; 32]>> {
+pub(crate) fn double_fixed_products(terms: &[(&Generator, &Scalar)]) -> Zeroizing<Vec<[u8; 32]>> {
     #[cfg(target_arch = "x86_64")]
     {
         let in_lanes = by_tables(terms, Generator::on_ifma);

@@ -1,5 +1,7 @@
 //! Both ways against each other: the same results and verdicts, on whatever form the points have.
 
+use std::io::Write as _;
+
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::traits::Identity as _;
 use proptest::prelude::*;
@@ -23,7 +25,8 @@ fn ways(seed: u64) -> [Way; 2] {
         unreachable!("the library is always there")
     };
     if lanes.is_empty() {
-        eprintln!("skipped: the machine has one way only");
+        // Past the capture of output: a test that tests nothing must be seen.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the machine has one way only");
         return [*library; 2];
     }
     [*library, lanes[(seed % lanes.len() as u64) as usize]]
