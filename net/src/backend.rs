@@ -1,4 +1,4 @@
-//! TCP for one IO thread: listeners, accepted and outgoing connections, events.
+//! TCP and UDP for one IO thread: listeners, accepted and outgoing connections, datagram sockets, events.
 //!
 //! One trait, [`Backend`], two implementations (io_uring, and epoll through mio where io_uring is refused), one
 //! conformance suite (`tests/backend_conformance.rs`) that both pass. No async runtime, no thread of its own, no
@@ -16,6 +16,9 @@
 //! - B5. A peer's half-close is a close: what was queued for it is still delivered, later sends are refused.
 //! - B6. `send` and `close` take effect at the next `poll` at the latest.
 //! - B7. A wake between two polls is not lost: the next poll returns at once.
+//! - B8. Datagrams are handed out whole, each with its sender, those of one sender in the order in which the kernel got
+//!   them; one that is longer than the socket's bound is counted and not handed out. Sending one is an attempt: the queue is
+//!   bounded and a full one refuses; what the kernel refuses is counted. No peer can end a datagram socket.
 //!
 //! Cost: io_uring one system call a poll; mio one a poll plus one a read or write. Probes of the two kernel interfaces
 //! on loopback found them within 20 % of each other; how many messages a client puts into one write matters far more.
@@ -25,6 +28,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod datagram;
 mod life;
 mod mio;
 mod outbox;
@@ -40,7 +44,7 @@ pub use probe::{BackendChoice, BackendError, Chosen, open, probe};
 pub use uring::UringBackend;
 pub use waker::Waker;
 
-/// TCP connections of one thread as a source of events.
+/// TCP connections and UDP sockets of one thread as a source of events.
 ///
 /// Built and used on one thread (io_uring's single issuer); only the [`Waker`] crosses threads.
 pub trait Backend {
@@ -72,6 +76,30 @@ pub trait Backend {
     /// [`SendRefused::Full`]: nothing of `bytes` was queued, try again after a poll; [`SendRefused::Closed`]: the
     /// connection is unknown, closing or closed.
     fn send(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), SendRefused>;
+
+    /// Binds a UDP socket to `address` (port 0: the kernel picks one) and gives the address bound; it receives from the
+    /// next poll on, until the backend is dropped.
+    ///
+    /// # Errors
+    /// What the kernel says: address in use, no permission, no descriptor or memory; `InvalidInput` for a tag that another
+    /// UDP socket of this backend has, or limits that no socket can keep.
+    fn bind_udp(
+        &mut self,
+        address: SocketAddr,
+        tag: ListenerTag,
+        limits: DatagramLimits,
+    ) -> io::Result<SocketAddr>;
+
+    /// Queues a copy of `bytes` as one datagram; it leaves at the next poll, unless the kernel has no room for it.
+    ///
+    /// # Errors
+    /// [`SendRefused::Full`], counted; [`SendRefused::Closed`]: no UDP socket has this tag.
+    fn send_datagram(
+        &mut self,
+        socket: ListenerTag,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), SendRefused>;
 
     /// Bytes queued and not yet taken by the kernel; `None` for an unknown connection.
     fn queued_bytes(&self, conn: ConnId) -> Option<usize>;
@@ -144,6 +172,15 @@ pub enum Event<'a> {
         /// Why.
         reason: CloseReason,
     },
+    /// A datagram came.
+    Datagram {
+        /// The tag that the socket was bound with.
+        socket: ListenerTag,
+        /// Who claims to have sent it: anybody can write any address there.
+        peer: SocketAddr,
+        /// Its payload, none to `bytes_max` bytes, borrowed from the backend's receive buffer.
+        bytes: &'a [u8],
+    },
     /// Somebody called [`Waker::wake`] since the last poll.
     Woken,
 }
@@ -181,7 +218,7 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// Which listener a connection came through, chosen by the owner.
+/// Which listener a connection came through, or which UDP socket a datagram, chosen by the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerTag(pub u8);
 
@@ -192,6 +229,17 @@ pub struct ListenLimits {
     pub connections_max: u32,
     /// Bytes queued towards one connection.
     pub send_queue_bytes_max: usize,
+}
+
+/// Bounds of one UDP socket.
+#[derive(Clone, Copy, Debug)]
+pub struct DatagramLimits {
+    /// Longest payload that is handed out; what is longer is counted and dropped.
+    pub bytes_max: usize,
+    /// Bytes queued to be sent, 64 more counted for each datagram.
+    pub send_queue_bytes_max: usize,
+    /// Asked of the kernel for each of its two buffers; it may grant less (`net.core.rmem_max`, `wmem_max`).
+    pub kernel_buffer_bytes: usize,
 }
 
 /// Why a connection ended.
@@ -306,6 +354,20 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Bytes taken by the kernel.
     pub sent_bytes: u64,
+    /// Datagrams handed out.
+    pub datagrams_received: u64,
+    /// Datagrams longer than their socket's bound, dropped.
+    pub datagrams_truncated: u64,
+    /// Datagrams that the kernel dropped, mostly because its buffer was full.
+    pub datagrams_dropped: u64,
+    /// Failed receives on UDP sockets: the kernel lacked something.
+    pub datagram_errors: u64,
+    /// Datagrams taken by the kernel.
+    pub datagrams_sent: u64,
+    /// Datagrams refused because the queue was full.
+    pub datagrams_refused: u64,
+    /// Datagrams that the kernel did not take: no route, a forbidden address, too long.
+    pub datagrams_unsent: u64,
 }
 
 /// Default bound of the bytes queued towards one connection.

@@ -2,12 +2,14 @@
 //!
 //! Edge-triggered: every descriptor is registered once, for reading and writing, and read or written until the kernel
 //! says "would block". A connection that has more than its share to read goes on the `ready` list and continues in the
-//! next poll, which then does not sleep.
+//! next poll, which then does not sleep. Datagram sockets likewise, one recvfrom a datagram: a probe found recvmmsg of 64 only
+//! 7 % faster.
 //!
 //! Invariants: M1. A connection that may have bytes to read without another edge coming stands in `ready`. M2. An event
 //! of a token whose connection is gone finds nothing: tokens carry the generation.
 //!
-//! Cost: one epoll_wait a poll, one recv a 64 KiB (and one that finds nothing), one sendmsg a burst of sends.
+//! Cost: one epoll_wait a poll, one recv a 64 KiB (and one that finds nothing), one sendmsg a burst of sends, one system
+//! call a datagram.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -19,13 +21,14 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
 
+use super::datagram::Datagrams;
 use super::life::Step;
 use super::socket;
 use super::table::Table;
 use super::waker::Waker;
 use super::{
-    Backend, BackendConfig, BackendKind, ConnId, Counters, Event, ListenLimits, ListenerTag,
-    SendRefused,
+    Backend, BackendConfig, BackendKind, ConnId, Counters, DatagramLimits, Event, ListenLimits,
+    ListenerTag, SendRefused,
 };
 
 /// [`Backend`] over one epoll instance.
@@ -33,6 +36,7 @@ pub struct MioBackend {
     poll: Poll,
     ready_events: Events,
     table: Table<Ready>,
+    datagrams: Datagrams,
     ready: Vec<ConnId>,
     waker: Waker,
     receive_buffer: Vec<u8>,
@@ -60,6 +64,7 @@ impl MioBackend {
             poll,
             ready_events: Events::with_capacity(EVENTS_MAX),
             table: Table::new(config),
+            datagrams: Datagrams::default(),
             ready: Vec::new(),
             waker,
             receive_buffer: vec![0; RECEIVE_BYTES],
@@ -91,6 +96,12 @@ impl MioBackend {
     fn on_event(&mut self, token: Token, is_readable: bool, events: &mut dyn FnMut(Event<'_>)) {
         if token == WAKER {
             return self.waker.drain();
+        }
+        if let Some(socket) = datagram_socket_of(token) {
+            if is_readable {
+                self.read_datagrams(socket, events);
+            }
+            return self.write_datagrams(socket);
         }
         if let Some(listener) = listener_of(token) {
             return self.accept(listener, events);
@@ -235,9 +246,64 @@ impl MioBackend {
         }
     }
 
+    /// Receives until nothing is left or the socket has had its share.
+    fn read_datagrams(&mut self, index: usize, events: &mut dyn FnMut(Event<'_>)) {
+        for _ in 0..DATAGRAMS_SHARE {
+            let socket = &mut self.datagrams.sockets[index];
+            let counters = &mut self.table.counters;
+            let buffer = self.receive_buffer.as_mut_slice();
+            match net::recvfrom(&socket.fd, buffer, RecvFlags::DONTWAIT) {
+                Ok((count, ..)) if count > socket.limits.bytes_max => {
+                    counters.datagrams_truncated += 1;
+                }
+                Ok((count, _, from)) => {
+                    let Some(peer) = from.and_then(|from| SocketAddr::try_from(from).ok()) else {
+                        continue;
+                    };
+                    counters.datagrams_received += 1;
+                    counters.received_bytes += count as u64;
+                    let (socket, bytes) = (socket.tag, &self.receive_buffer[..count]);
+                    events(Event::Datagram {
+                        socket,
+                        peer,
+                        bytes,
+                    });
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    counters.datagram_errors += 1;
+                    socket.retry_at = Some(Instant::now() + socket::ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+        self.datagrams.sockets[index].is_listed = true;
+    }
+
+    /// Sends until nothing is queued or the kernel takes no more.
+    fn write_datagrams(&mut self, index: usize) {
+        let socket = &mut self.datagrams.sockets[index];
+        while let Some(outgoing) = socket.pop() {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match net::sendto(&socket.fd, &outgoing.bytes, flags, &outgoing.to) {
+                Err(Errno::INTR) => socket.push_back(outgoing),
+                // An edge comes when there is room.
+                Err(Errno::AGAIN) => return socket.push_back(outgoing),
+                sent => {
+                    let (pool, counters) = (&mut self.table.pool, &mut self.table.counters);
+                    socket.on_sent(outgoing, sent.is_ok(), pool, counters);
+                }
+            }
+        }
+    }
+
     fn write_dirty(&mut self) {
         while let Some(id) = self.table.take_dirty() {
             self.write(id);
+        }
+        for index in 0..self.datagrams.sockets.len() {
+            self.write_datagrams(index);
         }
     }
 
@@ -249,6 +315,16 @@ impl MioBackend {
                 self.read(id, events);
             }
         }
+        for index in 0..self.datagrams.sockets.len() {
+            if std::mem::take(&mut self.datagrams.sockets[index].is_listed) {
+                self.read_datagrams(index, events);
+            }
+        }
+    }
+
+    fn has_ready(&self) -> bool {
+        let mut sockets = self.datagrams.sockets.iter();
+        !self.ready.is_empty() || sockets.any(|socket| socket.is_listed)
     }
 
     fn expire(&mut self, events: &mut dyn FnMut(Event<'_>)) {
@@ -258,6 +334,9 @@ impl MioBackend {
         }
         while let Some(listener) = self.table.take_retry(now) {
             self.accept(listener, events);
+        }
+        while let Some(socket) = self.datagrams.take_retry(now) {
+            self.read_datagrams(socket, events);
         }
     }
 
@@ -319,6 +398,30 @@ impl Backend for MioBackend {
         self.table.send(conn, bytes)
     }
 
+    fn bind_udp(
+        &mut self,
+        address: SocketAddr,
+        tag: ListenerTag,
+        limits: DatagramLimits,
+    ) -> io::Result<SocketAddr> {
+        let (index, bound) = self.datagrams.bind(address, tag, limits, true)?;
+        let raw = self.datagrams.sockets[index].fd.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.register(raw, Token(DATAGRAM_SOCKET_0 + index), interest)
+            .inspect_err(|_| self.datagrams.unbind_last())?;
+        Ok(bound)
+    }
+
+    fn send_datagram(
+        &mut self,
+        socket: ListenerTag,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), SendRefused> {
+        let (pool, counters) = (&mut self.table.pool, &mut self.table.counters);
+        self.datagrams.push(socket, to, bytes, pool, counters)
+    }
+
     fn queued_bytes(&self, conn: ConnId) -> Option<usize> {
         let link = self.table.slots.get(conn)?;
         Some(link.outbox.bytes())
@@ -345,10 +448,8 @@ impl Backend for MioBackend {
     ) -> io::Result<()> {
         self.write_dirty();
         let has_news = self.table.bury(events);
-        let mut wait = self.table.sleep_max(timeout);
-        if has_news
-            || !self.ready.is_empty()
-            || (wait != Some(Duration::ZERO) && !self.waker.try_park())
+        let mut wait = self.datagrams.sleep_max(self.table.sleep_max(timeout));
+        if has_news || self.has_ready() || (wait != Some(Duration::ZERO) && !self.waker.try_park())
         {
             wait = Some(Duration::ZERO);
         }
@@ -372,7 +473,10 @@ impl Backend for MioBackend {
     }
 
     fn counters(&self) -> Counters {
-        self.table.counters
+        Counters {
+            datagrams_dropped: self.datagrams.dropped(),
+            ..self.table.counters
+        }
     }
 }
 
@@ -384,17 +488,26 @@ fn listener_of(token: Token) -> Option<usize> {
     token.0.checked_sub(LISTENER_0)
 }
 
+fn datagram_socket_of(token: Token) -> Option<usize> {
+    token.0.checked_sub(DATAGRAM_SOCKET_0)
+}
+
 /// Above all connection ids, which have 56 bits.
 const LISTENER_0: usize = 1 << 60;
+/// Above all listeners.
+const DATAGRAM_SOCKET_0: usize = 1 << 61;
 const WAKER: Token = Token(usize::MAX);
 
 /// A token must hold a connection's 56 bits.
 const _: () = assert!(usize::BITS >= 64, "64-bit machines only");
 
 const EVENTS_MAX: usize = 1024;
+/// Longer than any datagram.
 const RECEIVE_BYTES: usize = 64 << 10;
 /// Bytes read from one connection before the others have their turn.
 const READ_SHARE_BYTES: usize = 256 << 10;
+/// Datagrams received on one socket before the others have their turn.
+const DATAGRAMS_SHARE: usize = 256;
 /// Connections accepted before the others have their turn.
 const ACCEPTS_MAX: usize = 256;
 const IOVECS_MAX: usize = 64;

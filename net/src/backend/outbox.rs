@@ -117,7 +117,8 @@ impl Pool {
         self.spare.pop().unwrap_or_default()
     }
 
-    fn give(&mut self, mut buffer: Vec<u8>) {
+    /// Takes back a buffer that is used no more.
+    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
         let wanted = (1..=POOL_BUFFER_BYTES_MAX).contains(&buffer.capacity());
         if wanted && self.spare.len() < POOL_BUFFERS_MAX {
             buffer.clear();

@@ -78,18 +78,39 @@ pub(super) fn is_passing(errno: Errno) -> bool {
 }
 
 fn stream(address: SocketAddr, nonblocking: bool) -> io::Result<OwnedFd> {
+    open(address, SocketType::STREAM, ipproto::TCP, nonblocking)
+}
+
+/// A UDP socket; `nonblocking` as the backend needs it.
+///
+/// `buffer_bytes` is asked for in each direction: the kernel grants what `net.core.rmem_max` and `wmem_max` allow. Without
+/// SO_REUSEADDR, under which a second socket could take over the port.
+pub(super) fn bind_udp(
+    address: SocketAddr,
+    buffer_bytes: usize,
+    nonblocking: bool,
+) -> io::Result<(OwnedFd, SocketAddr)> {
+    let fd = open(address, SocketType::DGRAM, ipproto::UDP, nonblocking)?;
+    sockopt::set_socket_recv_buffer_size(&fd, buffer_bytes)?;
+    sockopt::set_socket_send_buffer_size(&fd, buffer_bytes)?;
+    net::bind(&fd, &address)?;
+    let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;
+    Ok((fd, bound))
+}
+
+fn open(
+    address: SocketAddr,
+    kind: SocketType,
+    protocol: net::Protocol,
+    nonblocking: bool,
+) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
     let mut flags = SocketFlags::CLOEXEC;
     flags.set(SocketFlags::NONBLOCK, nonblocking);
-    Ok(net::socket_with(
-        family,
-        SocketType::STREAM,
-        flags,
-        Some(ipproto::TCP),
-    )?)
+    Ok(net::socket_with(family, kind, flags, Some(protocol))?)
 }
 
 fn set_stream_options(fd: &OwnedFd) -> io::Result<()> {

@@ -10,6 +10,8 @@
 //! - U2. `outstanding` counts submissions without their last completion, a connection's `pending` its part of them.
 //! - U3. An open connection has its receive armed: a completion without MORE arms it again.
 //! - U4. A killed connection submits nothing but one cancel.
+//! - U5. A datagram socket has buffers of its own, so that a flood of datagrams takes none from connections; its receive
+//!   is armed or due to be armed at `retry_at`.
 //!
 //! Departs from textbook io_uring: an outgoing connection is started by connect(2) and awaited by a poll operation, so
 //! that no address has to be kept for the kernel. Plain descriptors: registered ones gained nothing beyond the noise in a probe.
@@ -23,19 +25,22 @@ use std::time::{Duration, Instant};
 use io_uring::squeue::Entry;
 
 use self::buffers::BufferRing;
+use self::datagram::Flights;
 use self::message::Message;
 use self::ring::{Completion, Ring};
+use super::datagram::Datagrams;
 use super::life::Step;
 use super::socket;
 use super::table::{Link, Table};
 use super::waker::Waker;
 use super::{
-    Backend, BackendConfig, BackendKind, ConnId, Counters, Event, ListenLimits, ListenerTag,
-    SendRefused,
+    Backend, BackendConfig, BackendKind, ConnId, Counters, DatagramLimits, Event, ListenLimits,
+    ListenerTag, SendRefused,
 };
 
 mod buffers;
 mod complete;
+mod datagram;
 mod message;
 mod op;
 mod ring;
@@ -54,6 +59,9 @@ pub struct UringBackend {
 struct Memory {
     table: Table<Flight>,
     buffers: BufferRing,
+    datagrams: Datagrams,
+    /// What the kernel uses of each datagram socket, by its index.
+    flights: Vec<Flights>,
     waker: Waker,
     wake_counter: Box<u64>,
 }
@@ -76,10 +84,13 @@ impl UringBackend {
     pub fn new(config: BackendConfig) -> io::Result<Self> {
         let ring = Ring::new(&config.uring)?;
         let sizes = config.uring;
-        let buffers = BufferRing::register(&ring.submitter(), sizes.buffers, sizes.buffer_bytes)?;
+        let (submitter, group) = (ring.submitter(), buffers::GROUP);
+        let buffers = BufferRing::register(&submitter, group, sizes.buffers, sizes.buffer_bytes)?;
         let memory = Memory {
             table: Table::new(config),
             buffers,
+            datagrams: Datagrams::default(),
+            flights: Vec::new(),
             waker: Waker::new(false)?,
             wake_counter: Box::new(0),
         };
@@ -201,6 +212,9 @@ impl UringBackend {
         while let Some(listener) = self.memory.table.take_retry(now) {
             self.arm_accept(listener);
         }
+        while let Some(socket) = self.memory.datagrams.take_retry(now) {
+            self.arm_recv_datagram(socket);
+        }
     }
 
     /// Cancels everything and waits for it; false when the kernel did not let go in time.
@@ -217,10 +231,9 @@ impl UringBackend {
             }
             self.complete(&mut |_| {});
         }
-        self.memory
-            .buffers
-            .unregister(&self.ring.submitter())
-            .is_ok()
+        let of_sockets = self.memory.flights.iter().map(|flights| &flights.buffers);
+        let mut rings = of_sockets.chain([&self.memory.buffers]);
+        rings.all(|buffers| buffers.unregister(&self.ring.submitter()).is_ok())
     }
 }
 
@@ -254,6 +267,27 @@ impl Backend for UringBackend {
         self.memory.table.send(conn, bytes)
     }
 
+    fn bind_udp(
+        &mut self,
+        address: SocketAddr,
+        tag: ListenerTag,
+        limits: DatagramLimits,
+    ) -> io::Result<SocketAddr> {
+        self.bind_datagrams(address, tag, limits)
+    }
+
+    fn send_datagram(
+        &mut self,
+        socket: ListenerTag,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), SendRefused> {
+        let Memory {
+            table, datagrams, ..
+        } = &mut *self.memory;
+        datagrams.push(socket, to, bytes, &mut table.pool, &mut table.counters)
+    }
+
     fn queued_bytes(&self, conn: ConnId) -> Option<usize> {
         let link = self.memory.table.slots.get(conn)?;
         Some(link.outbox.bytes())
@@ -280,7 +314,9 @@ impl Backend for UringBackend {
     ) -> io::Result<()> {
         let has_news = self.memory.table.bury(events);
         self.send_dirty();
-        let mut wait = self.memory.table.sleep_max(timeout);
+        self.send_datagrams();
+        let memory = &*self.memory;
+        let mut wait = memory.datagrams.sleep_max(memory.table.sleep_max(timeout));
         if has_news || (wait != Some(Duration::ZERO) && !self.memory.waker.try_park()) {
             wait = Some(Duration::ZERO);
         }
@@ -308,7 +344,10 @@ impl Backend for UringBackend {
     }
 
     fn counters(&self) -> Counters {
-        self.memory.table.counters
+        Counters {
+            datagrams_dropped: self.memory.datagrams.dropped(),
+            ..self.memory.table.counters
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::*;
-use crate::backend::{BackendKind, CloseReason, Counters, Waker};
+use crate::backend::{BackendKind, CloseReason, Counters, DatagramLimits, Waker};
 use crate::deframe::Deframer;
 use crate::frame;
 use crate::session::handshake::Handshake;
@@ -62,6 +62,24 @@ impl Backend for FakeBackend {
         network.queued += bytes.len();
         network.sent.extend(bytes);
         Ok(())
+    }
+
+    fn bind_udp(
+        &mut self,
+        address: SocketAddr,
+        _: ListenerTag,
+        _: DatagramLimits,
+    ) -> io::Result<SocketAddr> {
+        Ok(address)
+    }
+
+    fn send_datagram(
+        &mut self,
+        _: ListenerTag,
+        _: SocketAddr,
+        _: &[u8],
+    ) -> Result<(), SendRefused> {
+        Err(SendRefused::Closed)
     }
 
     fn queued_bytes(&self, _: ConnId) -> Option<usize> {

@@ -185,7 +185,7 @@ impl Links {
                     self.on_client_closed(conn);
                 }
             }
-            Event::Woken => {}
+            Event::Woken | Event::Datagram { .. } => {}
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Host {
     /// Accepted connections, oldest first.
     pub(crate) accepted: Vec<ConnId>,
     pub(crate) connected: Vec<(ConnId, u32)>,
+    /// Datagrams in the order in which they came, with their senders.
+    pub(crate) datagrams: Vec<(SocketAddr, Vec<u8>)>,
     pub(crate) woken: u32,
 }
 
@@ -49,6 +51,7 @@ impl Host {
             seen: BTreeMap::new(),
             accepted: Vec::new(),
             connected: Vec::new(),
+            datagrams: Vec::new(),
             woken: 0,
         }
     }
@@ -56,7 +59,7 @@ impl Host {
     /// One poll; checks the order of events and notes them.
     pub(crate) fn poll(&mut self, timeout: Duration) {
         let (seen, accepted, connected) = (&mut self.seen, &mut self.accepted, &mut self.connected);
-        let woken = &mut self.woken;
+        let (woken, datagrams) = (&mut self.woken, &mut self.datagrams);
         let mut note = |event: Event<'_>| match event {
             Event::Accepted { conn, peer, .. } => {
                 assert!(peer.ip().is_loopback());
@@ -91,6 +94,7 @@ impl Host {
                 assert_eq!(entry.closed, None, "{conn:?} closed twice");
                 entry.closed = Some(reason);
             }
+            Event::Datagram { peer, bytes, .. } => datagrams.push((peer, bytes.to_vec())),
             Event::Woken => *woken += 1,
         };
         self.backend.poll(Some(timeout), &mut note).unwrap();

@@ -170,7 +170,7 @@ fn echo_over(host: &mut Host, count: usize, bytes: usize) {
 }
 
 /// Rings so small that submissions wait, completions overflow and buffers run out. mio has none of them.
-fn tiny_rings() -> BackendConfig {
+pub(crate) fn tiny_rings() -> BackendConfig {
     BackendConfig {
         uring: UringConfig {
             sq_entries: 4,

@@ -1,4 +1,4 @@
-//! One suite, every backend: what `fairlane_net::backend` promises (B1 to B7), run over io_uring and over mio.
+//! One suite, every backend: what `fairlane_net::backend` promises (B1 to B8), run over io_uring and over mio.
 //!
 //! The order of events (B1) and dead ids (B2) are checked by `host` on every event of every test. Where io_uring is
 //! refused its tests say so on stderr, past the capture of the test harness, and pass.
@@ -11,6 +11,7 @@ use fairlane_net::backend::{Backend, BackendChoice, BackendConfig, BackendKind, 
 
 mod closing;
 mod connecting;
+mod datagrams;
 mod host;
 mod load;
 mod streams;
@@ -90,4 +91,16 @@ suite! {
     waking::every_handover_from_another_thread_is_seen,
     waking::an_idle_poll_sleeps,
     waking::a_connected_but_silent_poll_sleeps,
+    datagrams::datagrams_come_whole_with_their_sender_and_in_order,
+    datagrams::an_empty_datagram_is_one_and_others_follow,
+    datagrams::a_longer_one_than_the_bound_is_counted_and_not_handed_out,
+    datagrams::buffers_for_datagrams_may_run_out,
+    datagrams::what_the_kernel_drops_is_counted,
+    datagrams::an_unreachable_port_does_not_end_the_socket,
+    datagrams::what_the_kernel_refuses_is_counted_and_the_rest_leaves,
+    datagrams::a_full_queue_refuses_and_takes_again,
+    datagrams::ipv6_works_as_ipv4,
+    datagrams::sockets_and_connections_share_a_poll,
+    datagrams::a_datagram_ends_a_parked_poll_and_a_silent_socket_sleeps,
+    datagrams::dropping_a_backend_with_datagrams_in_flight_frees_the_port,
 }

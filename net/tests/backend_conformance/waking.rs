@@ -86,7 +86,7 @@ pub(crate) fn a_connected_but_silent_poll_sleeps(open: Open) {
 }
 
 /// Half a second of polling takes half a second and next to no processor time.
-fn assert_sleeps(host: &mut Host) {
+pub(crate) fn assert_sleeps(host: &mut Host) {
     let (start, cpu_start) = (Instant::now(), thread_cpu());
     let mut polls = 0;
     while start.elapsed() < Duration::from_millis(500) {

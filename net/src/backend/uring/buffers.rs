@@ -22,18 +22,20 @@ pub(super) struct BufferRing {
     /// The entries shared with the kernel; page aligned, as the kernel demands.
     ring: MmapMut,
     memory: MmapMut,
+    group: u16,
     count: u16,
     buffer_bytes: u32,
     tail: u16,
 }
 
 impl BufferRing {
-    /// Allocates and registers the buffers. `count` is a power of two, at most 32,768.
+    /// Allocates and registers the buffers as `group`, which no other ring has. `count` is a power of two, at most 32,768.
     ///
     /// # Errors
     /// No memory, sizes that the kernel refuses, or a kernel without provided buffer rings (before 5.19).
     pub(super) fn register(
         submitter: &Submitter<'_>,
+        group: u16,
         count: u16,
         buffer_bytes: u32,
     ) -> io::Result<Self> {
@@ -45,6 +47,7 @@ impl BufferRing {
         let mut buffers = Self {
             ring,
             memory,
+            group,
             count,
             buffer_bytes,
             tail: 0,
@@ -52,7 +55,7 @@ impl BufferRing {
         let address = buffers.ring.as_mut_ptr() as u64;
         // SAFETY: `address` points to `count` zeroed entries that live as long as `buffers`, which by P2 is longer
         // than the registration. Should this call fail, nothing is registered.
-        unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0) }?;
+        unsafe { submitter.register_buf_ring_with_flags(address, count, group, 0) }?;
         for id in 0..count {
             buffers.recycle(id);
         }
@@ -61,7 +64,7 @@ impl BufferRing {
 
     /// Gives the ring back; an error leaves that to the end of the io_uring itself.
     pub(super) fn unregister(&self, submitter: &Submitter<'_>) -> io::Result<()> {
-        submitter.unregister_buf_ring(GROUP)
+        submitter.unregister_buf_ring(self.group)
     }
 
     /// The first `len` bytes of buffer `id`, which a completion just named.
@@ -107,5 +110,5 @@ impl BufferRing {
     }
 }
 
-/// The one buffer group of a backend.
+/// The buffer group of all connections; datagram sockets have one each, from the next number on.
 pub(super) const GROUP: u16 = 0;

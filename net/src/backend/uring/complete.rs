@@ -36,6 +36,8 @@ impl UringBackend {
             Some(Op::Connect(id)) => self.on_connect(id, events),
             Some(Op::Cancel(id)) => self.on_last_completion(id),
             Some(Op::CancelAll) => {}
+            Some(Op::RecvDatagram(socket)) => self.on_recv_datagram(socket, completion, events),
+            Some(Op::SendDatagram(place)) => self.on_sent_datagram(place, completion.result),
             None => debug_assert!(false, "only our own operations complete"),
         }
     }

@@ -25,6 +25,19 @@ pub(super) enum Op {
     Cancel(ConnId),
     /// Cancelling everything, at the end.
     CancelAll,
+    /// Multishot receive of the datagram socket with this index.
+    RecvDatagram(usize),
+    /// A datagram on its way out.
+    SendDatagram(Place),
+}
+
+/// Where a datagram on its way out is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index of its socket, below 2^24.
+    pub(super) socket: u32,
+    /// Index among those that the kernel has of it.
+    pub(super) flight: u32,
 }
 
 impl Op {
@@ -38,6 +51,10 @@ impl Op {
             Self::Connect(id) => (4, id.to_bits()),
             Self::Cancel(id) => (5, id.to_bits()),
             Self::CancelAll => (6, 0),
+            Self::RecvDatagram(socket) => (7, socket as u64),
+            Self::SendDatagram(Place { socket, flight }) => {
+                (8, u64::from(socket) << 32 | u64::from(flight))
+            }
         };
         (kind << KIND_SHIFT) | rest
     }
@@ -54,6 +71,11 @@ impl Op {
             4 => Self::Connect(id),
             5 => Self::Cancel(id),
             6 => Self::CancelAll,
+            7 => Self::RecvDatagram(rest as usize),
+            8 => Self::SendDatagram(Place {
+                socket: (rest >> 32) as u32,
+                flight: rest as u32,
+            }),
             _ => return None,
         })
     }
@@ -84,6 +106,23 @@ pub(super) fn connect(id: ConnId, fd: RawFd) -> Entry {
 pub(super) fn send(id: ConnId, fd: RawFd, message: *const libc::msghdr) -> Entry {
     let entry = opcode::SendMsg::new(Fd(fd), message).flags(libc::MSG_NOSIGNAL as u32);
     Op::Send(id).tag(entry.build())
+}
+
+/// Receives datagrams into provided buffers of `group` until those end. The header must stay until the last completion.
+pub(super) fn recv_datagram(
+    socket: usize,
+    fd: RawFd,
+    header: *const libc::msghdr,
+    group: u16,
+) -> Entry {
+    let entry = opcode::RecvMsgMulti::new(Fd(fd), header, group);
+    Op::RecvDatagram(socket).tag(entry.build())
+}
+
+/// Sends one datagram. The header, the address and the bytes that it names must stay until the completion.
+pub(super) fn send_datagram(place: Place, fd: RawFd, header: *const libc::msghdr) -> Entry {
+    let entry = opcode::SendMsg::new(Fd(fd), header).flags(libc::MSG_NOSIGNAL as u32);
+    Op::SendDatagram(place).tag(entry.build())
 }
 
 /// Reads the waker's counter into `counter`, which must stay until the completion.
@@ -120,10 +159,15 @@ mod tests {
             Op::Connect(id),
             Op::Cancel(id),
             Op::CancelAll,
+            Op::RecvDatagram(2),
+            Op::SendDatagram(Place {
+                socket: 15,
+                flight: u32::MAX,
+            }),
         ];
         for op in ops {
             assert_eq!(Op::from_bits(op.to_bits()), Some(op));
         }
-        assert_eq!(Op::from_bits(7 << KIND_SHIFT), None);
+        assert_eq!(Op::from_bits(9 << KIND_SHIFT), None);
     }
 }
