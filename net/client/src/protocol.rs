@@ -2,7 +2,8 @@
 //!
 //! Frame = length u32 (of what follows it) | version u8 = 1 | kind u8 | body; integers are big-endian. A client opens
 //! with [`Hello`], a node answers [`Welcome`]; then submissions go up and notices come down, unsolicited and in any
-//! order. The two directions have kinds of their own (0x01.. up, 0x81.. down). `WIRE.md` in this crate's folder describes
+//! order. The two directions have kinds of their own (0x01.. up, 0x81.. down). Over UDP a datagram carries one envelope up,
+//! or the same frames down ([`datagram`]). `WIRE.md` in this crate's folder describes
 //! it all for clients in other languages, and a test holds it to this code.
 //!
 //! Invariants:
@@ -14,14 +15,20 @@
 //! Cost: one pass over the bytes.
 
 mod codes;
+mod datagram;
 mod notice;
 mod request;
 
 pub use codes::{AckCode, GoodbyeCode};
+pub use datagram::{
+    DATAGRAM_ENVELOPE_LEN_MAX, DATAGRAM_FRAMES_LEN_MAX, DATAGRAM_LEN_MAX, DATAGRAM_NOTICE_LEN_MAX,
+    DatagramLenError, DatagramNotice, DatagramRequest, encode_datagram_hello,
+    encode_datagram_submit, encode_datagram_token, encode_datagram_unknown, pack_notices,
+};
 pub use notice::{
     Ack, Acks, KeyNotice, Notice, Ordered, OrderedItem, Path, ReceiptItem, Receipts, Welcome,
-    encode_acks, encode_goodbye, encode_key, encode_ordered, encode_receipts, encode_settled,
-    encode_welcome,
+    encode_acks, encode_acks_within, encode_goodbye, encode_key, encode_ordered,
+    encode_ordered_within, encode_receipts, encode_receipts_within, encode_settled, encode_welcome,
 };
 pub use request::{EnvelopeLenError, Hello, Request, encode_hello, encode_submit};
 
@@ -68,6 +75,20 @@ pub mod kind {
     pub const GOODBYE: u8 = 0x86;
     /// A sealing key that the authority vouches for.
     pub const KEY: u8 = 0x87;
+}
+
+/// Kinds of datagrams, client to node below 0x80, node to client from 0x80; none is the kind of a frame.
+pub mod datagram_kind {
+    /// Asks for a token, shows one, or says that the client is there.
+    pub const HELLO: u8 = 0x21;
+    /// One envelope.
+    pub const SUBMIT: u8 = 0x22;
+    /// A token for the next hello.
+    pub const TOKEN: u8 = 0xa1;
+    /// Frames.
+    pub const NOTICES: u8 = 0xa2;
+    /// No client is known by this token.
+    pub const UNKNOWN: u8 = 0xa3;
 }
 
 /// Cuts the first whole frame off `bytes`: its content (version, kind, body) and how many bytes it took.

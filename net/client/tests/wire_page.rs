@@ -23,8 +23,8 @@ use examples::{
 };
 use fairlane_client::committee_file::CommitteeFile;
 use fairlane_client::protocol::{
-    AckCode, ENVELOPE_LEN_MAX, GOODBYE_TEXT_LEN_MAX, GoodbyeCode, Hello, NOTICE_LEN_MAX, Notice,
-    REQUEST_LEN_MAX, encode_hello, next_frame,
+    AckCode, DATAGRAM_ENVELOPE_LEN_MAX, DATAGRAM_LEN_MAX, ENVELOPE_LEN_MAX, GOODBYE_TEXT_LEN_MAX,
+    GoodbyeCode, Hello, NOTICE_LEN_MAX, Notice, REQUEST_LEN_MAX, encode_hello, next_frame,
 };
 use fairlane_client::receipt::Receipt;
 use fairlane_engine::admit::label_rules::{TIME_AHEAD_US_MAX, TIME_LEFT_US_MIN};
@@ -203,17 +203,14 @@ fn the_pages_committee_file_is_the_examples_committee() {
 
 #[test]
 fn every_kind_and_code_stands_on_the_page_with_its_number_and_no_other() {
-    let source = include_str!("../src/protocol.rs");
-    let (_, kinds) = source.split_once("pub mod kind {").unwrap();
-    let (kinds, _) = kinds.split_once("\n}").unwrap();
-    let kinds: Vec<(String, String)> = kinds
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub const "))
-        .map(|line| line.trim_end_matches(';').split_once(": u8 = ").unwrap())
-        .map(|(name, number)| (number.to_owned(), name.to_lowercase()))
-        .collect();
-    assert_eq!(kinds.len(), 9, "a new kind needs an example too");
-    assert_eq!(pairs("Client frames"), kinds);
+    for (module, heading, count) in [
+        ("kind", "Client frames", 9),
+        ("datagram_kind", "Datagrams", 5),
+    ] {
+        let kinds = kinds_of(module);
+        assert_eq!(kinds.len(), count, "a new kind needs an example too");
+        assert_eq!(pairs(heading), kinds);
+    }
 
     let codes = AckCode::ALL.map(|code| (code.as_u8().to_string(), code.name()));
     assert_eq!(pairs("Ack codes"), owned(codes));
@@ -228,6 +225,20 @@ fn every_kind_and_code_stands_on_the_page_with_its_number_and_no_other() {
         (code.as_u8().to_string(), name)
     });
     assert_eq!(pairs("Goodbye codes"), owned(codes));
+}
+
+/// Numbers and names of a module of kinds in the protocol's source.
+fn kinds_of(module: &str) -> Vec<(String, String)> {
+    let source = include_str!("../src/protocol.rs");
+    let (_, kinds) = source.split_once(&format!("pub mod {module} {{")).unwrap();
+    let (kinds, _) = kinds.split_once("\n}").unwrap();
+    let constants = kinds
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub const "));
+    constants
+        .map(|line| line.trim_end_matches(';').split_once(": u8 = ").unwrap())
+        .map(|(name, number)| (number.to_owned(), name.to_lowercase()))
+        .collect()
 }
 
 #[test]
@@ -430,6 +441,8 @@ fn every_layout_on_the_page_has_the_codes_offsets() {
 fn every_limit_on_the_page_is_the_codes() {
     let limits = [
         ("envelope over TCP", ENVELOPE_LEN_MAX as u64),
+        ("datagram", DATAGRAM_LEN_MAX as u64),
+        ("envelope in a datagram", DATAGRAM_ENVELOPE_LEN_MAX as u64),
         ("bytes that sealing adds", SEALED_OVERHEAD as u64),
         ("length field, from a client", REQUEST_LEN_MAX.into()),
         ("length field, from a node", NOTICE_LEN_MAX.into()),

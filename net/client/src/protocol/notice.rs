@@ -238,7 +238,12 @@ pub fn encode_welcome(out: &mut Vec<u8>, welcome: &Welcome) {
 
 /// Appends the answers in as many frames as they need; none when there are no answers.
 pub fn encode_acks(out: &mut Vec<u8>, acks: &[Ack]) {
-    for part in acks.chunks(items_max(0, ACK_LEN)) {
+    encode_acks_within(out, acks, NOTICE_LEN_MAX);
+}
+
+/// As [`encode_acks`], with `len_max`, of 512 or more, as the bound of each frame's length field.
+pub fn encode_acks_within(out: &mut Vec<u8>, acks: &[Ack], len_max: u32) {
+    for part in acks.chunks(items_max(len_max, 0, ACK_LEN)) {
         write_frame(out, kind::ACKS, |body| {
             let mut writer = Writer::new(body);
             writer.count_u32(part.len());
@@ -257,8 +262,26 @@ pub fn encode_receipts(
     signed_header: &[u8; SIGNED_HEADER_LEN],
     receipts: &[(u64, u32, &[Sha256Hash])],
 ) {
-    const ITEM_LEN_MAX: usize = RECEIPT_LEN_MIN + PATH_LEN_MAX as usize * HASH_LEN;
-    for part in receipts.chunks(items_max(SIGNED_HEADER_LEN, ITEM_LEN_MAX)) {
+    encode_receipts_within(out, signed_header, receipts, NOTICE_LEN_MAX);
+}
+
+/// As [`encode_receipts`], with `len_max` as the bound of each frame's length field, except that a receipt that is longer by
+/// itself has a frame of its own.
+pub fn encode_receipts_within(
+    out: &mut Vec<u8>,
+    signed_header: &[u8; SIGNED_HEADER_LEN],
+    mut receipts: &[(u64, u32, &[Sha256Hash])],
+    len_max: u32,
+) {
+    let room = len_max as usize - FRAME_HEAD_LEN - SIGNED_HEADER_LEN - COUNT_LEN;
+    while !receipts.is_empty() {
+        let mut len = 0;
+        let fitting = receipts.iter().take_while(|(.., path)| {
+            len += RECEIPT_LEN_MIN + path.len() * HASH_LEN;
+            len <= room
+        });
+        let (part, rest) = receipts.split_at(fitting.count().max(1));
+        receipts = rest;
         write_frame(out, kind::RECEIPTS, |body| {
             let mut writer = Writer::new(body);
             writer.bytes(signed_header).count_u32(part.len());
@@ -278,7 +301,17 @@ pub fn encode_receipts(
 
 /// Appends places in one batch in as many frames as they need; none when there are no places.
 pub fn encode_ordered(out: &mut Vec<u8>, seq: BatchSeq, items: &[OrderedItem]) {
-    for part in items.chunks(items_max(8, ORDERED_LEN)) {
+    encode_ordered_within(out, seq, items, NOTICE_LEN_MAX);
+}
+
+/// As [`encode_ordered`], with `len_max`, of 512 or more, as the bound of each frame's length field.
+pub fn encode_ordered_within(
+    out: &mut Vec<u8>,
+    seq: BatchSeq,
+    items: &[OrderedItem],
+    len_max: u32,
+) {
+    for part in items.chunks(items_max(len_max, 8, ORDERED_LEN)) {
         write_frame(out, kind::ORDERED, |body| {
             let mut writer = Writer::new(body);
             writer.u64(seq.0).count_u32(part.len());
@@ -319,8 +352,8 @@ pub fn encode_goodbye(out: &mut Vec<u8>, code: GoodbyeCode, text: &str) {
 }
 
 /// How many items of `item_len` bytes fit one frame beside `head_len` bytes of its own.
-const fn items_max(head_len: usize, item_len: usize) -> usize {
-    (NOTICE_LEN_MAX as usize - 2 - 4 - head_len) / item_len
+const fn items_max(len_max: u32, head_len: usize, item_len: usize) -> usize {
+    (len_max as usize - FRAME_HEAD_LEN - COUNT_LEN - head_len) / item_len
 }
 
 /// A counted list of fixed-size items that fills the rest of the frame exactly.
@@ -381,6 +414,9 @@ fn read_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     str::from_utf8(reader.bytes(len)?).map_err(|_| DecodeError::NotCanonical("goodbye text"))
 }
 
+/// Version and kind.
+const FRAME_HEAD_LEN: usize = 2;
+const COUNT_LEN: usize = 4;
 const HASH_LEN: usize = 32;
 const KEY_SIGNATURE_LEN: usize = 64;
 const ACK_LEN: usize = 8 + 1 + 8;

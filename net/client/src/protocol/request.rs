@@ -70,13 +70,17 @@ impl<'a> Request<'a> {
 
 /// Appends a hello frame.
 pub fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
-    let flags = u8::from(hello.receipts)
+    write_frame(out, kind::HELLO, |body| {
+        Writer::new(body).u64(hello.chain_id.0).u8(flags_of(hello));
+    });
+}
+
+/// The notices that a hello asks for, as bits.
+pub(super) fn flags_of(hello: &Hello) -> u8 {
+    u8::from(hello.receipts)
         | u8::from(hello.ordered) << FLAG_ORDERED
         | u8::from(hello.settled) << FLAG_SETTLED
-        | u8::from(hello.keys) << FLAG_KEYS;
-    write_frame(out, kind::HELLO, |body| {
-        Writer::new(body).u64(hello.chain_id.0).u8(flags);
-    });
+        | u8::from(hello.keys) << FLAG_KEYS
 }
 
 /// Appends a submit frame. Errors: an envelope that is empty or above [`ENVELOPE_LEN_MAX`]; nothing is appended then.
@@ -99,6 +103,11 @@ fn decode_hello(mut reader: Reader<'_>) -> Result<Hello, DecodeError> {
     let chain_id = ChainId(reader.u64()?);
     let flags = reader.u8()?;
     reader.finish()?;
+    hello_of(chain_id, flags)
+}
+
+/// Reverses [`flags_of`]. Errors: bits that ask for nothing known.
+pub(super) fn hello_of(chain_id: ChainId, flags: u8) -> Result<Hello, DecodeError> {
     if flags >> (FLAG_KEYS + 1) != 0 {
         return Err(DecodeError::NotCanonical("hello flags"));
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_client::protocol::{
-    Ack, AckCode, GoodbyeCode, Hello, KeyNotice, OrderedItem, Welcome, encode_acks, encode_goodbye,
-    encode_hello, encode_key, encode_ordered, encode_receipts, encode_settled, encode_submit,
-    encode_welcome,
+    Ack, AckCode, GoodbyeCode, Hello, KeyNotice, OrderedItem, Welcome, encode_acks,
+    encode_datagram_hello, encode_datagram_submit, encode_datagram_token, encode_datagram_unknown,
+    encode_goodbye, encode_hello, encode_key, encode_ordered, encode_receipts, encode_settled,
+    encode_submit, encode_welcome, pack_notices,
 };
 use fairlane_engine::certificate::CertificateSecret;
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
@@ -209,6 +210,16 @@ fn frame(encode: impl FnOnce(&mut Vec<u8>), body: &[(&str, usize)]) -> String {
     draw(&bytes, &[FRAME_HEAD, body].concat())
 }
 
+/// What a client drew, and what the node made of it.
+const NONCE: u64 = 0x1122_3344_5566_7788;
+const TOKEN: u64 = 0x99aa_bbcc_ddee_ff00;
+
+fn datagram(encode: impl FnOnce(&mut Vec<u8>), body: &[(&str, usize)]) -> String {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    draw(&bytes, &[&[("version", 1), ("kind", 1)], body].concat())
+}
+
 /// The page's blocks by name, as the code would have them.
 pub(crate) fn expected() -> BTreeMap<&'static str, String> {
     let directory = directory();
@@ -322,6 +333,51 @@ pub(crate) fn expected() -> BTreeMap<&'static str, String> {
                 |out| encode_goodbye(out, GoodbyeCode::BadFrame, "a second hello"),
                 &[("code", 1), ("text", 14)],
             ),
+        ),
+        (
+            "datagram-hello",
+            datagram(
+                |out| encode_datagram_hello(out, &hello, NONCE, TOKEN),
+                &[("chain_id", 8), ("flags", 1), ("nonce", 8), ("token", 8)],
+            ),
+        ),
+        (
+            "datagram-submit",
+            datagram(
+                |out| encode_datagram_submit(out, TOKEN, 5, opened.bytes()).unwrap(),
+                &[("token", 8), ("tag", 8), ("envelope", opened.bytes().len())],
+            ),
+        ),
+        (
+            "datagram-token",
+            datagram(
+                |out| encode_datagram_token(out, NONCE, TOKEN),
+                &[("nonce", 8), ("token", 8)],
+            ),
+        ),
+        (
+            "datagram-notices",
+            datagram(
+                |out| {
+                    let mut frames = Vec::new();
+                    encode_acks(&mut frames, &acks[..1]);
+                    encode_settled(&mut frames, 13);
+                    pack_notices(&frames, NONCE, &mut |bytes| *out = bytes.to_vec());
+                },
+                &[
+                    &[("nonce", 8)][..],
+                    FRAME_HEAD,
+                    &[("count", 4)],
+                    &ack,
+                    FRAME_HEAD,
+                    &[("count", 8)],
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "datagram-unknown",
+            datagram(|out| encode_datagram_unknown(out, TOKEN), &[("token", 8)]),
         ),
         ("label", draw(&sealed.bytes()[..64], LABEL)),
         ("sealed-envelope", draw(sealed.bytes(), &sealed_fields)),
