@@ -35,12 +35,16 @@ mod outbox;
 mod probe;
 mod slots;
 mod socket;
+mod source;
 mod table;
 mod uring;
 mod waker;
+#[cfg(feature = "xdp")]
+pub mod xdp;
 
 pub use mio::MioBackend;
 pub use probe::{BackendChoice, BackendError, Chosen, open, probe};
+pub use source::{DatagramSource, SourceCounters};
 pub use uring::UringBackend;
 pub use waker::Waker;
 
