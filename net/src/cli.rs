@@ -21,13 +21,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use zeroize::Zeroizing;
 
-use crate::config::{self, BackendName, FinalityName, Timers};
+use crate::config::{self, BackendName, FinalityName, SinkName, Timers};
 use crate::fair_order;
 use crate::founding::{self, Founder};
 use crate::inspect::{self, JournalCommand};
 use crate::journal::{AppendChoice, Durability};
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
+use crate::settle::{Event, JournalSink, NdjsonSink, Sink};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 use crate::verify::{self, VerifyArguments};
@@ -498,33 +499,54 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
         sink_folder: config::resolve(path, &config.data),
         certificate_keys: certificate_keys(path, &config)?,
     };
-    let sink =
-        crate::settle::JournalSink::open(&worker.sink_folder, worker.chain_id, worker.rollup_id)?;
-    let mut sink = sink.with_finality(worker.finality());
-    let (mut attached, mut said) = (false, String::new());
-    while !stop.load(Ordering::Acquire) {
-        let ran = crate::settle::run_with(&worker, &mut sink, &stop, || {
-            println!("attached");
-            attached = true;
-        });
-        match ran {
-            Ok(report) => eprintln!(
-                "settled {} batches, {} entries of rollup {}, with {} syncs",
-                report.batches, report.entries, config.rollup, report.syncs
-            ),
-            // A node that was there once may be starting again.
-            Err(error) if attached && error.is_of_connection() => {
-                let says = format!("waiting for the node: {error}");
-                if says != said {
-                    eprintln!("{says}");
-                    said = says;
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-        std::thread::sleep(RECONNECT_AFTER);
-    }
+    let (mut sink, has_stdout) = open_sink(path, &config, &worker)?;
+    crate::settle::serve(&worker, &mut sink, &stop, |event| match event {
+        // Where standard output belongs to the lines, nothing else is said there.
+        Event::Attached if has_stdout => eprintln!("attached"),
+        Event::Attached => println!("attached"),
+        Event::Ended(report) => eprintln!(
+            "settled {} batches, {} entries of rollup {}, with {} syncs",
+            report.batches, report.entries, config.rollup, report.syncs
+        ),
+        Event::Waiting(error) => eprintln!("waiting for the node: {error}"),
+    })?;
     Ok(())
+}
+
+/// The sink that a worker's configuration names, and whether it has standard output for itself.
+fn open_sink(
+    path: &std::path::Path,
+    config: &config::SettleConfig,
+    worker: &crate::settle::SettleConfig,
+) -> anyhow::Result<(Box<dyn Sink>, bool)> {
+    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
+    let lines = match (config.sink, &config.ndjson) {
+        (SinkName::Journal, None) => None,
+        (SinkName::Ndjson, Some(lines)) => Some(lines),
+        (SinkName::Journal, Some(_)) => {
+            anyhow::bail!(wrong("ndjson is of no use without sink = \"ndjson\""))
+        }
+        (SinkName::Ndjson, None) => {
+            let what = "sink = \"ndjson\" needs ndjson, a file, or \"-\" for standard output";
+            anyhow::bail!(wrong(what))
+        }
+    };
+    let folder = &worker.sink_folder;
+    let journal = JournalSink::open(folder, worker.chain_id, worker.rollup_id)?;
+    let journal = journal.with_finality(worker.finality());
+    Ok(match lines {
+        None => (Box::new(journal), false),
+        Some(lines) if lines == std::path::Path::new("-") => {
+            (Box::new(NdjsonSink::to_stdout(journal, folder)?), true)
+        }
+        Some(lines) => {
+            let lines = config::resolve(path, lines);
+            (
+                Box::new(NdjsonSink::to_file(journal, folder, lines)?),
+                false,
+            )
+        }
+    })
 }
 
 /// What a worker that waits for certificates checks them with. Errors: the committee file, or it is of another chain.
@@ -568,8 +590,6 @@ entry, rule and file; 2 there is no journal or committee file, or it cannot be r
 const JOURNAL_STATUS: &str = "Exit status: 0 the journal is whole (a tail that a crash tore is: the next start cuts it); \
 1 it is not; 2 there is none, or it cannot be read or judged.";
 
-/// Pause of a settlement worker before it looks whether its node is back.
-const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 const RATE_DEFAULT: f64 = 500.0;
 

@@ -194,6 +194,23 @@ pub struct SettleConfig {
     /// The committee file, which certificates are checked with; needed where they are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committee: Option<PathBuf>,
+    /// See [`SinkName`].
+    #[serde(default)]
+    pub sink: SinkName,
+    /// Where lines of JSON go: a file, or `-`, standard output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ndjson: Option<PathBuf>,
+}
+
+/// Where a worker puts what it settles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkName {
+    /// Into a journal in its folder.
+    #[default]
+    Journal,
+    /// Also as a line of JSON for each batch.
+    Ndjson,
 }
 
 /// Whose word makes a batch final for a worker.

@@ -15,7 +15,7 @@ use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    BackendName, FinalityName, NodeConfig, Quotas, SettleConfig, Timers, read_toml,
+    BackendName, FinalityName, NodeConfig, Quotas, SettleConfig, SinkName, Timers, read_toml,
     retention_bytes, retention_unsettled_bytes,
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
@@ -253,6 +253,8 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
             data: PathBuf::from(format!("settle-{rollup}")),
             finality: FinalityName::Node,
             committee: Some(committee.canonicalize()?),
+            sink: SinkName::default(),
+            ndjson: None,
         };
         let path = keys.join(format!("settle-{rollup}.toml"));
         write_secret(&path, &to_toml(&config))?;

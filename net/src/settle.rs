@@ -21,7 +21,9 @@
 mod fault;
 mod handshake;
 mod journal_sink;
+mod ndjson;
 mod reader;
+mod serve;
 mod server;
 mod sink_format;
 mod survey;
@@ -38,15 +40,67 @@ use crate::journal::JournalError;
 use crate::ring::RingError;
 
 pub use journal_sink::{JournalSink, UNCOVERED_MAX};
-pub use reader::{SettleReader, SettledBatch};
+pub use ndjson::NdjsonSink;
+pub use reader::{SettleReader, SettledBatch, check_continues};
+pub use serve::{Event, serve};
 pub use server::{ServerConfig, SettleServer};
 pub use sink_format::Finality;
 pub use survey::SettleSurvey;
 pub use worker::{Ended, SettleConfig, SettleReport, run, run_with};
 
-/// Where settled batches go: a journal now; a chain's inbox later.
+/// Where settled batches go: a [`JournalSink`], lines of JSON ([`NdjsonSink`]), or what a user's rollup makes of them.
+///
+/// The worker gives a sink every batch of the chain, of every rollup, once and in order, each checked against its own
+/// header; a batch's bytes lie in shared memory and are gone when [`append`](Self::append) returns. After as many as were
+/// there it asks for one [`sync`](Self::sync), and only then tells the node how far it is. What a sink says in
+/// [`settled`](Self::settled) when it is opened is all that the worker knows of what went before: it starts there, so a sink that
+/// says what it has on disk gets each batch exactly once, whoever was killed and when.
+///
+/// A sink that keeps a state of its own, with no log beside it:
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use fairlane_engine::batch::{BatchHeader, BatchView};
+/// use fairlane_engine::types::RollupId;
+/// use fairlane_net::settle::{SettleError, Sink};
+///
+/// /// Counts the payload bytes of each rollup. A real one would write `bytes` and `settled` in one transaction.
+/// #[derive(Default)]
+/// struct Counter {
+///     bytes: BTreeMap<RollupId, u64>,
+///     appended: Option<BatchHeader>,
+///     settled: Option<BatchHeader>,
+/// }
+///
+/// impl Sink for Counter {
+///     fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError> {
+///         for entry in batch.entries() {
+///             *self.bytes.entry(entry.rollup_id).or_default() += entry.payload.len() as u64;
+///         }
+///         self.appended = Some(*batch.header());
+///         Ok(())
+///     }
+///
+///     fn sync(&mut self) -> Result<(), SettleError> {
+///         // Here the state and the header would be made durable, together.
+///         self.settled = self.appended;
+///         Ok(())
+///     }
+///
+///     fn settled(&self) -> Option<&BatchHeader> {
+///         self.settled.as_ref()
+///     }
+/// }
+///
+/// assert_eq!(Counter::default().settled_count(), 0);
+/// ```
+///
+/// [`serve`] runs it beside a node; `net/examples/matching.rs` is a whole rollup.
 pub trait Sink {
     /// Takes the next batch of the chain; it counts as settled after the next [`sync`](Self::sync) only.
+    ///
+    /// Errors: it does not continue what was taken before ([`check_continues`] says so), or the sink's own; the worker ends.
     fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError>;
 
     /// Returns when everything appended survives the loss of power. When the disk has no room
@@ -72,6 +126,32 @@ pub trait Sink {
     /// One above the seq of the last batch that is settled and final; what is settled is, where nobody waits for more.
     fn final_count(&self) -> u64 {
         self.settled_count()
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn append(&mut self, batch: &BatchView<'_>) -> Result<(), SettleError> {
+        (**self).append(batch)
+    }
+
+    fn sync(&mut self) -> Result<(), SettleError> {
+        (**self).sync()
+    }
+
+    fn settled(&self) -> Option<&BatchHeader> {
+        (**self).settled()
+    }
+
+    fn settled_count(&self) -> u64 {
+        (**self).settled_count()
+    }
+
+    fn certify(&mut self, certificate: &Certificate) -> Result<bool, SettleError> {
+        (**self).certify(certificate)
+    }
+
+    fn final_count(&self) -> u64 {
+        (**self).final_count()
     }
 }
 
@@ -121,6 +201,9 @@ pub enum SettleError {
     /// A certificate does not hold.
     #[error("the node handed on a certificate that does not hold: {0}")]
     Certificate(String),
+    /// What a sink of a user's own says.
+    #[error("the sink: {0}")]
+    Sink(String),
     /// The sink's file belongs to another chain or rollup.
     #[error(
         "{} says at byte 16 that it is of rollup {} of chain {}, and this worker settles rollup {} of chain {}: choose another folder",

@@ -20,7 +20,8 @@ use fairlane_engine::seal::{KeyError, KeyShare, deal};
 use fairlane_engine::types::{ChainId, Epoch, TimestampUs};
 
 use crate::config::{
-    BackendName, FinalityName, NodeConfig, Quotas, SettleConfig, Timers, retention_unsettled_bytes,
+    BackendName, FinalityName, NodeConfig, Quotas, SettleConfig, SinkName, Timers,
+    retention_unsettled_bytes,
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
@@ -98,6 +99,8 @@ pub fn write(
             data: PathBuf::from(format!("settle-{}", rollup.id.0)),
             finality: plan.finality,
             committee: Some(PathBuf::from(COMMITTEE_FILE)),
+            sink: SinkName::default(),
+            ndjson: None,
         };
         let path = out.join(format!("settle-{}.toml", rollup.id.0));
         write_secret(&path, &to_toml(&config)).map_err(io(&path))?;

@@ -23,5 +23,7 @@ mod links;
 mod runs;
 #[path = "command_line/sandbox.rs"]
 mod sandbox;
+#[path = "command_line/settle.rs"]
+mod settle;
 #[path = "command_line/verify.rs"]
 mod verify;

@@ -351,8 +351,8 @@ impl SettleReader {
     }
 }
 
-/// Whether `header` is the one that comes after `settled`.
-pub(super) fn check_continues(
+/// Whether `header` is the one that comes after `settled`, or the chain's first where nothing is. Errors: it is not.
+pub fn check_continues(
     settled: Option<&BatchHeader>,
     header: &BatchHeader,
 ) -> Result<(), SettleError> {

@@ -31,6 +31,15 @@ pub enum Finality {
 
 impl Finality {
     const ALL: [Self; 3] = [Self::Node, Self::Validity, Self::Certificate];
+
+    /// As settings and lines of JSON name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Validity => "f+1",
+            Self::Certificate => "certificate",
+        }
+    }
 }
 
 /// What a record holds.

@@ -139,7 +139,7 @@ impl Node {
     }
 
     /// Publishes the next batch; false while the ring is full.
-    fn try_emit(&mut self) -> bool {
+    pub(super) fn try_emit(&mut self) -> bool {
         let seq = self.emitted();
         let Some(room) = self.producer.reserve(ROOM) else {
             return false;
@@ -153,6 +153,14 @@ impl Node {
         for _ in 0..batches {
             wait_until("room in the ring", || self.try_emit());
         }
+    }
+
+    pub(super) fn settled_count(&self) -> u64 {
+        self.watch.settled_count()
+    }
+
+    pub(super) fn wait_detached(&self) {
+        wait_until("detached", || !self.server.as_ref().unwrap().is_attached());
     }
 
     pub(super) fn wait_settled(&self) {
