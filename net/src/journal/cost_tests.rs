@@ -28,7 +28,8 @@ struct Load {
     groups: u64,
     records: u64,
     len: usize,
-    /// 1: each group is waited for. 2: the next one is handed over meanwhile.
+    /// 1: each group is waited for. 2: the next one is handed over meanwhile. More: the journal makes its own groups of what
+    /// has come while it wrote, and the bare loop writes as many of these sizes.
     ahead: u64,
 }
 
@@ -163,14 +164,19 @@ fn median(mut figures: Vec<f64>) -> (f64, f64, f64) {
 }
 
 const TURNS: usize = 7;
+const AHEAD: [(u64, &str); 3] = [
+    (1, "each waited for"),
+    (2, "two on their way"),
+    (16, "up to sixteen on their way"),
+];
 
 #[test]
 #[ignore = "prints figures: cargo test --release -p fairlane-net --lib journal::cost_tests::figures -- --ignored --nocapture"]
 fn figures() {
     let sizes = [(400, 8, 500), (400, 64, 500), (100, 512, 2_000)];
-    for (size, ahead) in sizes
+    for (size, ahead, how) in sizes
         .into_iter()
-        .flat_map(|size| [1, 2].map(|ahead| (size, ahead)))
+        .flat_map(|size| AHEAD.map(|(ahead, how)| (size, ahead, how)))
     {
         let (groups, records, len) = size;
         let load = Load {
@@ -179,7 +185,6 @@ fn figures() {
             len,
             ahead,
         };
-        let how = ["each waited for", "two on their way"][ahead as usize - 1];
         println!("{groups} groups of {records} x {len} bytes, {how}:");
         let paths = [AppendChoice::Plain, AppendChoice::Uring];
         let mut ratios = [Vec::new(), Vec::new()];
