@@ -328,6 +328,8 @@ pub struct UringConfig {
     pub buffers: u16,
     /// Bytes of a receive buffer, the most a `Received` event bears. 4 KiB was best in a loopback probe.
     pub buffer_bytes: u32,
+    /// So many completions end a gathering wait before its time.
+    pub gather_want: u32,
 }
 
 impl Default for UringConfig {
@@ -337,6 +339,7 @@ impl Default for UringConfig {
             cq_entries: 8192,
             buffers: 1024,
             buffer_bytes: 4096,
+            gather_want: 64,
         }
     }
 }

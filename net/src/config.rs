@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use fairlane_engine::config::EngineConfig;
 
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
+use crate::stage::waiting::Wait;
 
 /// Which network backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -88,6 +89,9 @@ pub struct NodeConfig {
     /// What one client, or one rollup, may cost.
     #[serde(default)]
     pub quotas: Quotas,
+    /// How its threads wait.
+    #[serde(default)]
+    pub wait: Wait,
 }
 
 /// What one client, or one rollup, may cost a node.
@@ -313,6 +317,7 @@ mod tests {
             retention_unsettled_bytes: 0,
             timers: Timers::default(),
             quotas: Quotas::default(),
+            wait: Wait::default(),
         }
     }
 

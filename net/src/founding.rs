@@ -20,6 +20,7 @@ use crate::config::{
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::{LINK_KEY_LEN, LinkSecret};
+use crate::stage::waiting::Wait;
 use crate::testnet::{to_toml, write_secret};
 
 /// `authority.json`: what an authority tells the others of itself.
@@ -242,6 +243,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: Timers::default(),
         quotas: Quotas::default(),
+        wait: Wait::default(),
     };
     write_secret(&keys.join(NODE_FILE), &to_toml(&config))?;
     for rollup in &roster.committee.rollups {

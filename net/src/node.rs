@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
 use crate::boot_mark::BootMark;
 use crate::certifier::{Certifier, CertifierCounts};
-use crate::config::{BackendName, NodeConfig, Quotas, resolve};
+use crate::config::{BackendName, NodeConfig, Quotas, Timers, resolve};
 use crate::control::Control;
 use crate::journal::{
     AppendChoice, BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity,
@@ -48,13 +48,16 @@ use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
+use crate::stage::waiting::{self, Wait};
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell, clock};
 use crate::testnet::system_entropy;
 
 /// How long an address may be in use before a node gives up.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages between the IO and the core stage, each way.
-const STAGE_RING_DEPTH: usize = 16_384;
+pub const STAGE_RING_DEPTH: usize = 16_384;
+/// Longest `timers.heartbeat_us`: an idle committee commits an anchor a heartbeat, and none for twice this time looks ill.
+pub const HEARTBEAT_US_LIMIT: u64 = 5_000_000;
 
 /// What a node says of itself when it stops; `report.json` in its data folder.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -129,15 +132,18 @@ impl Node {
         let keys = read_keys(&config, &roster, own, path)?;
         let link_keys = read_link_keys(&config, &roster, own, path)?;
         let certificate_secret = read_certificate_secret(&config, &roster.committee, own, path)?;
-        check_quotas(config.quotas)
-            .map_err(|what| anyhow::anyhow!("{}: {what}", path.display()))?;
+        let wrong = |what: String| anyhow::anyhow!("{}: {what}", path.display());
+        check_quotas(config.quotas).map_err(wrong)?;
+        check_timers(config.timers).map_err(wrong)?;
+        let plan = plan_cores(&config);
+        config.wait.check(&plan).map_err(wrong)?;
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
         let chosen = backend::probe(choice(config.backend))?;
-        let plan = plan_cores(&config);
         eprintln!("{own}: backend {}: {}", chosen.kind, chosen.reason);
         eprint!("{own}: {plan}");
+        eprintln!("{own}: wait {}", config.wait);
         let setup = Setup {
             config,
             roster,
@@ -308,6 +314,9 @@ impl Setup {
             chosen,
             plan,
         } = self;
+        if config.wait.is_spin() {
+            leave_to_spinners(&plan);
+        }
         let committee = Arc::new(roster.committee.clone());
         let key = KeyCell::default();
         let made_file = data.join(MADE_COMMITTEE_FILE);
@@ -490,6 +499,7 @@ impl Setup {
                 key: key.clone(),
                 addresses: addresses.clone(),
                 core_index: thread.core,
+                wait: config.wait,
                 stop: stop.clone(),
                 ready: ready_sender.clone(),
             };
@@ -546,13 +556,19 @@ struct Hosted {
     key: KeyCell,
     addresses: IoAddresses,
     core_index: usize,
+    wait: Wait,
     stop: Arc<AtomicBool>,
     ready: mpsc::Sender<Result<(), Fatal>>,
 }
 
 impl Hosted {
     fn run(self) -> Result<(), Fatal> {
-        pin(self.core_index);
+        if !pin(self.core_index) && self.wait.is_spin() {
+            return Err(Fatal(format!(
+                "wait.mode = \"spin\" needs threads pinned to their cores, and core {} is refused: set wait.mode to \"batch\"",
+                self.core_index
+            )));
+        }
         let mut stages: Vec<Box<dyn Stage>> = Vec::new();
         if let Some(core) = self.core {
             stages.push(Box::new(core));
@@ -560,11 +576,13 @@ impl Hosted {
         let Some(ports) = self.io else {
             self.wake.set(Wake::Thread(std::thread::current()));
             let _ = self.ready.send(Ok(()));
-            return crate::stage::run(&mut stages, &mut ParkWaiter, &self.stop);
+            return crate::stage::run(&mut stages, &mut ParkWaiter, &self.stop, self.wait);
         };
         // Built here: an io_uring belongs to the thread that submits to it.
-        let backend = backend::open(self.chosen, BackendConfig::default())
-            .map_err(|error| Fatal(error.to_string()))?;
+        let mut config = BackendConfig::default();
+        config.uring.gather_want = self.wait.gather_want;
+        let backend =
+            backend::open(self.chosen, config).map_err(|error| Fatal(error.to_string()))?;
         let mut io = IoStage::new(
             backend,
             self.committee,
@@ -575,7 +593,7 @@ impl Hosted {
         )?;
         self.wake.set(io.wake());
         let _ = self.ready.send(Ok(()));
-        crate::stage::run(&mut stages, &mut io, &self.stop)
+        crate::stage::run(&mut stages, &mut io, &self.stop, self.wait)
     }
 }
 
@@ -686,7 +704,7 @@ pub(crate) fn read_keys(
     })
 }
 
-fn check_quotas(quotas: Quotas) -> Result<(), String> {
+pub(crate) fn check_quotas(quotas: Quotas) -> Result<(), String> {
     if quotas.bad_proofs == 0 || quotas.bad_proof_refill_us == 0 {
         return Err("quotas.bad_proofs and quotas.bad_proof_refill_us start at 1".to_owned());
     }
@@ -694,6 +712,31 @@ fn check_quotas(quotas: Quotas) -> Result<(), String> {
         return Err(format!("quotas.rollup_rate is at most {RATE_MAX}"));
     }
     Ok(())
+}
+
+/// Errors: an idle node would look ill, as it would commit no anchor for longer than its health check waits.
+pub(crate) fn check_timers(timers: Timers) -> Result<(), String> {
+    if timers.heartbeat_us > HEARTBEAT_US_LIMIT {
+        return Err(format!(
+            "timers.heartbeat_us = {} is too long: at most {HEARTBEAT_US_LIMIT}",
+            timers.heartbeat_us
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps threads that are started from now on, but for those that pin themselves, off the cores on which threads spin.
+fn leave_to_spinners(plan: &CorePlan) {
+    let Ok(mut cores) = rustix::thread::sched_getaffinity(None) else {
+        return;
+    };
+    for thread in plan.threads.iter().filter(|thread| waiting::spins(thread)) {
+        cores.unset(thread.core);
+    }
+    if cores.count() > 0 {
+        // A host that refuses leaves them where the scheduler puts them, which is slower, not wrong.
+        let _ = rustix::thread::sched_setaffinity(None, &cores);
+    }
 }
 
 fn read_link_keys(
@@ -777,7 +820,7 @@ fn read_decryption_key(
     Ok(Arc::new(key))
 }
 
-fn plan_cores(config: &NodeConfig) -> CorePlan {
+pub(crate) fn plan_cores(config: &NodeConfig) -> CorePlan {
     let cores: Vec<usize> = core_affinity::get_core_ids()
         .unwrap_or_default()
         .iter()
@@ -792,15 +835,17 @@ fn plan_cores(config: &NodeConfig) -> CorePlan {
 }
 
 /// Pins the calling thread; a host that refuses leaves it where the scheduler puts it, which is slower, not wrong.
-pub fn pin(core: usize) {
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+pub fn pin(core: usize) -> bool {
+    let is_pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
+    if !is_pinned {
         eprintln!(
             "a thread could not be pinned to core {core}; it runs where the scheduler puts it"
         );
     }
+    is_pinned
 }
 
-const fn choice(name: BackendName) -> BackendChoice {
+pub(crate) const fn choice(name: BackendName) -> BackendChoice {
     match name {
         BackendName::Auto => BackendChoice::Auto,
         BackendName::Uring => BackendChoice::Uring,
@@ -809,7 +854,7 @@ const fn choice(name: BackendName) -> BackendChoice {
 }
 
 /// Where the choice is left to the node, a network without io_uring means a journal without.
-const fn append_choice(choice: AppendChoice, network: BackendKind) -> AppendChoice {
+pub(crate) const fn append_choice(choice: AppendChoice, network: BackendKind) -> AppendChoice {
     match (choice, network) {
         (AppendChoice::Auto, BackendKind::Mio) => AppendChoice::Plain,
         (choice, _) => choice,

@@ -1,8 +1,9 @@
 //! Stages and the one loop that runs them.
 //!
 //! A thread hosts some computing stages and one [`Waiter`]. It polls each stage, and when none has anything to do it
-//! waits: in the network backend when the thread hosts the IO stage, parked otherwise. Nothing spins: a wait ends by an
-//! event, by [`Wake::wake`] from another thread, or at the earliest deadline that a stage has named.
+//! waits: in the network backend when the thread hosts the IO stage, parked otherwise. A wait ends by an event, by
+//! [`WakeCell::wake`] from another thread, or at the earliest deadline that a stage has named. Nothing spins unless the
+//! setting says so ([`waiting`]).
 
 pub mod bucket;
 mod catch_up_log;
@@ -18,6 +19,7 @@ pub mod rollup_quotas;
 pub mod settle_port;
 pub mod standings;
 pub mod stats;
+pub mod waiting;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,6 +28,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairlane_engine::types::TimestampUs;
 
+use self::waiting::Wait;
 use crate::backend::Waker;
 
 /// What a stage says after a poll.
@@ -107,21 +110,19 @@ impl WakeCell {
     }
 }
 
-/// How long an idle thread gathers what arrives: handled together it costs fewer system calls and context switches, and
-/// proofs come in larger batches.
-const GATHER: Duration = Duration::from_micros(200);
 /// Longest wait of an idle thread: how late a missed wake-up could be noticed, and how often stop is looked at.
-const WAIT_MAX: Duration = Duration::from_millis(500);
+pub const WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// Runs stages until `stop`; then polls each once more and finishes it.
+/// Runs stages until `stop`, waiting as `how` says when all are idle; then polls each once more and finishes it.
 pub fn run(
     stages: &mut [Box<dyn Stage>],
     waiter: &mut dyn Waiter,
     stop: &AtomicBool,
+    how: Wait,
 ) -> Result<(), Fatal> {
     while !stop.load(Ordering::Acquire) {
         let now = clock();
-        let (mut wait, mut gather) = (WAIT_MAX, GATHER);
+        let (mut wait, mut gather) = (WAIT_MAX, how.gather());
         for stage in stages.iter_mut() {
             let until = match stage.poll(now)? {
                 Polled::Busy => Some(now),
@@ -135,7 +136,12 @@ pub fn run(
                 wait = wait.min(Duration::from_micros(until.since_us(now)));
             }
         }
-        waiter.wait(wait, gather)?;
+        if how.is_spin() {
+            waiter.wait(Duration::ZERO, Duration::ZERO)?;
+            std::hint::spin_loop();
+        } else {
+            waiter.wait(wait, gather)?;
+        }
     }
     for stage in stages.iter_mut() {
         stage.poll(clock())?;
@@ -197,8 +203,39 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(false));
         let mut waits = Waits(Vec::new(), stop.clone());
         let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(Countdown(3, false))];
-        run(&mut stages, &mut waits, &stop).unwrap();
+        run(&mut stages, &mut waits, &stop, Wait::default()).unwrap();
         let micros: Vec<u128> = waits.0.iter().map(Duration::as_micros).collect();
         assert_eq!(micros, [0, 0, 50, 0]);
+    }
+    /// Counts waits, and notes the longest that it was asked for.
+    struct Counted(Arc<std::sync::Mutex<(u64, Duration)>>);
+
+    impl Waiter for Counted {
+        fn wait(&mut self, timeout: Duration, _: Duration) -> Result<(), Fatal> {
+            let mut seen = self.0.lock().unwrap();
+            *seen = (seen.0 + 1, seen.1.max(timeout));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_thread_that_spins_never_sleeps_and_still_stops() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(std::sync::Mutex::new((0, Duration::ZERO)));
+        let how = Wait {
+            mode: waiting::WaitMode::Spin,
+            ..Wait::default()
+        };
+        let (flag, mut waiter) = (stop.clone(), Counted(seen.clone()));
+        let thread = std::thread::spawn(move || {
+            let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(Countdown(1, false))];
+            run(&mut stages, &mut waiter, &flag, how)
+        });
+        while seen.lock().unwrap().0 < 100 {
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Release);
+        thread.join().unwrap().unwrap();
+        assert_eq!(seen.lock().unwrap().1, Duration::ZERO);
     }
 }

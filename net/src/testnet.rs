@@ -25,6 +25,7 @@ use crate::config::{
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
+use crate::stage::waiting::Wait;
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -203,6 +204,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: plan.timers,
         quotas: Quotas::default(),
+        wait: Wait::default(),
     }
 }
 

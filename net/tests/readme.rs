@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fairlane_net::config::{Quotas, Timers};
+use fairlane_net::stage::waiting::Wait;
 
 /// One constant that bounds something.
 #[derive(Debug)]
@@ -96,12 +97,13 @@ fn every_flag_of_localnet_and_testnet_stands_in_the_command_reference() {
 }
 
 #[test]
-fn every_timer_and_quota_stands_in_the_settings_with_its_default() {
+fn every_timer_quota_and_wait_stands_in_the_settings_with_its_default() {
     let readme = readme();
     let timers = toml::Table::try_from(Timers::default()).unwrap();
     let quotas = toml::Table::try_from(Quotas::default()).unwrap();
-    assert!(timers.len() > 4 && quotas.len() > 1);
-    for (part, defaults) in [("timers", timers), ("quotas", quotas)] {
+    let wait = toml::Table::try_from(Wait::default()).unwrap();
+    assert!(timers.len() > 4 && quotas.len() > 1 && wait.len() > 1);
+    for (part, defaults) in [("timers", timers), ("quotas", quotas), ("wait", wait)] {
         for (name, value) in defaults {
             let row = format!("| `{part}.{name}` | {value} |");
             assert!(readme.contains(&row), "{row}");

@@ -39,6 +39,8 @@ pub struct Placed {
     pub authorities_here: usize,
     /// What the node does with these.
     pub plan: CorePlan,
+    /// The `wait.mode` of its configuration that these processors bear.
+    pub wait_mode: &'static str,
     /// Why these: first what is well, then what had to be borne.
     pub reasons: Vec<String>,
 }
@@ -86,6 +88,12 @@ pub fn place(topology: &Topology, wish: &Wish<'_>) -> Placement {
         authorities.push(view.placed(&chosen, index));
         taken.extend(chosen);
     }
+    if free.is_empty() {
+        // Spinning threads would leave the kernel and everything else no processor of their own.
+        authorities
+            .iter_mut()
+            .for_each(|placed| placed.wait_mode = BATCH);
+    }
     Placement {
         authorities,
         spare: free.iter().map(|cpu| cpu.id).collect(),
@@ -101,6 +109,7 @@ fn share_all(wish: &Wish<'_>) -> Placement {
             cpus: wish.cpus.to_vec(),
             authorities_here: wish.authorities,
             plan: plan(wish.cpus, index, wish.authorities),
+            wait_mode: BATCH,
             reasons: vec![match (count, wish.authorities) {
                 (1, 1) => "one processor: everything shares it".to_owned(),
                 _ => format!(
@@ -258,9 +267,11 @@ impl<'a> View<'a> {
         drawbacks.dedup();
         let mut reasons = self.merits(chosen, &drawbacks);
         reasons.extend(drawbacks.iter().map(|drawback| drawback.words().to_owned()));
+        let bears_spinning = chosen.len() == STAGES && !has_shared_core(&drawbacks);
         Placed {
             index,
             plan: plan(&cpus, index, 1),
+            wait_mode: if bears_spinning { SPIN } else { BATCH },
             cpus,
             authorities_here: 1,
             reasons,
@@ -355,5 +366,18 @@ fn sorted(mut ids: Vec<usize>) -> Vec<usize> {
     ids
 }
 
+/// A thread that spins takes what its core's other thread could do.
+fn has_shared_core(drawbacks: &[Drawback]) -> bool {
+    let shared = [
+        Drawback::IoCoreShareCore,
+        Drawback::JournalSharesCore,
+        Drawback::SiblingTaken,
+    ];
+    shared.iter().any(|drawback| drawbacks.contains(drawback))
+}
+
 /// Threads of an authority that has enough processors.
 const STAGES: usize = 3;
+/// Names of what an idle thread of a node does.
+const SPIN: &str = "spin";
+const BATCH: &str = "batch";

@@ -43,6 +43,8 @@ pub struct ThreadPlan {
 pub struct CorePlan {
     /// In order of the pipeline.
     pub threads: Vec<ThreadPlan>,
+    /// Other authorities of this machine run on the same cores.
+    pub is_shared: bool,
     /// Why it is so, in a sentence.
     pub reason: String,
 }
@@ -73,7 +75,11 @@ pub fn plan(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
             "{} cores for {authorities} authorities of this machine: a thread and a core for every stage",
             cores.len()
         );
-        return CorePlan { threads, reason };
+        return CorePlan {
+            threads,
+            is_shared: false,
+            reason,
+        };
     }
     // Two cores each: a pair of its own. Fewer: they go round over all.
     let (own, start) = match share {
@@ -92,10 +98,25 @@ pub fn plan(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
         },
     ];
     let reason = format!(
-        "{} cores for {authorities} authorities of this machine, fewer than {STAGES} for each: io and core share a thread, nothing spins",
+        "{} cores for {authorities} authorities of this machine, fewer than {STAGES} for each: io and core share a thread",
         cores.len()
     );
-    CorePlan { threads, reason }
+    CorePlan {
+        threads,
+        is_shared: share < 2 && authorities > 1,
+        reason,
+    }
+}
+
+impl CorePlan {
+    /// Whether a thread of this plan has its core to itself, as far as authorities go: none of the others is planned there.
+    pub fn has_own_core(&self, thread: &ThreadPlan) -> bool {
+        let there = self
+            .threads
+            .iter()
+            .filter(|other| other.core == thread.core);
+        !self.is_shared && there.count() == 1
+    }
 }
 
 impl fmt::Display for CorePlan {
@@ -150,6 +171,21 @@ mod tests {
             .map(|thread| thread.core)
             .collect();
         assert_eq!(used, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_core_is_ones_own_only_where_no_other_thread_and_no_other_authority_is() {
+        let owned = |cores: &[usize], place, authorities| {
+            let plan = plan(cores, place, authorities);
+            let own = plan.threads.iter().map(|thread| plan.has_own_core(thread));
+            own.collect::<Vec<bool>>()
+        };
+        assert_eq!(owned(&[0, 1, 2], 0, 1), [true; 3]);
+        assert_eq!(owned(&[0, 1], 0, 1), [true; 2]);
+        assert_eq!(owned(&[0, 1, 2, 3], 1, 2), [true; 2]);
+        assert_eq!(owned(&[0, 1], 1, 5), [false; 2]);
+        assert_eq!(owned(&[0, 1, 2], 1, 2), [false; 2]);
+        assert_eq!(owned(&[0], 0, 1), [false; 2]);
     }
 
     #[test]

@@ -113,6 +113,7 @@ fn plan_prints_what_to_start_and_what_will_happen() {
         "{text}"
     );
     assert!(text.contains("authorities_here = 1"), "{text}");
+    assert!(text.contains("wait.mode = \"spin\""), "{text}");
     let report = json(&run(
         Some(machine.path()),
         &["plan", "--authorities", "2", "--json"],

@@ -136,6 +136,29 @@ fn a_server_places_all_three_in_one_cache_of_the_interfaces_node() {
 }
 
 #[test]
+fn spinning_is_offered_only_where_stages_have_cores_of_their_own_and_one_is_left() {
+    let offered = |shape, authorities| {
+        let topology = Machine::new(shape).topology();
+        let placement = placement(&topology, authorities, None);
+        let modes = placement.authorities.iter().map(|placed| placed.wait_mode);
+        modes.collect::<Vec<_>>()
+    };
+    assert_eq!(offered(flat(4), 1), ["spin"]);
+    assert_eq!(offered(flat(7), 2), ["spin"; 2]);
+    assert_eq!(offered(flat(3), 1), ["batch"], "nothing left to the kernel");
+    assert_eq!(offered(flat(2), 1), ["batch"]);
+    assert_eq!(offered(flat(2), 5), ["batch"; 5]);
+    let two_cores_of_two_threads = Shape {
+        packages: 1,
+        cores: 2,
+        threads: 2,
+        cache_cores: 2,
+        is_adjacent: true,
+    };
+    assert_eq!(offered(two_cores_of_two_threads, 1), ["batch"]);
+}
+
+#[test]
 fn isolated_processors_are_chosen_before_others() {
     let machine = Machine::new(flat(8)).file("/sys/devices/system/cpu/isolated", "4-6");
     let placement = placement(&machine.topology(), 1, None);
@@ -188,6 +211,8 @@ proptest! {
             prop_assert_eq!(placed.index, first_index + offset);
             let by_node = fairlane_tuning::plan(&placed.cpus, placed.index, placed.authorities_here);
             prop_assert_eq!(&placed.plan, &by_node);
+            let own = placed.plan.threads.iter().all(|thread| by_node.has_own_core(thread));
+            prop_assert!(own || placed.wait_mode == "batch", "the node would refuse to spin");
             prop_assert!(!placed.reasons.is_empty());
             if placed.authorities_here == 1 {
                 given.extend(&placed.cpus);

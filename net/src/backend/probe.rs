@@ -135,6 +135,7 @@ fn test_uring() -> io::Result<()> {
             cq_entries: 16,
             buffers: 4,
             buffer_bytes: 4096,
+            ..UringConfig::default()
         },
         ..BackendConfig::default()
     })?;

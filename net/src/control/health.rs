@@ -3,12 +3,15 @@
 use fairlane_engine::types::TimestampUs;
 use serde::Serialize;
 
+use crate::node::HEARTBEAT_US_LIMIT;
 use crate::stage::core::CoreReport;
 
 /// An idle thread comes round every half second.
 const LOOKED_US_MAX: u64 = 5_000_000;
-/// An idle committee commits about an anchor a second.
+/// An idle committee commits about an anchor a heartbeat, a second by default.
 const ANCHOR_US_MAX: u64 = 10_000_000;
+// No heartbeat that a node starts with makes an idle committee look ill.
+const _: () = assert!(2 * HEARTBEAT_US_LIMIT <= ANCHOR_US_MAX);
 
 /// The verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

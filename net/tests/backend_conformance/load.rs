@@ -177,6 +177,7 @@ pub(crate) fn tiny_rings() -> BackendConfig {
             cq_entries: 8,
             buffers: 4,
             buffer_bytes: 512,
+            ..UringConfig::default()
         },
         ..BackendConfig::default()
     }

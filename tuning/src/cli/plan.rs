@@ -108,6 +108,7 @@ fn report(
             "  setting   authorities_here = {}",
             placed.authorities_here
         );
+        let _ = writeln!(out, "            wait.mode = {:?}", placed.wait_mode);
     }
     if !placement.spare.is_empty() {
         let spare = cpu_list::format(&placement.spare);
@@ -125,7 +126,7 @@ fn report(
         "note",
         10,
         "The node plans its threads itself, from its affinity and authorities_here in its configuration; there is no \
-         setting that names cores. It prints the same plan when it starts.",
+         setting that names cores. Threads that spin (wait.mode) answer sooner and take their cores whole. It prints the same plan when it starts.",
         columns,
     );
     out

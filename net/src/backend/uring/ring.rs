@@ -19,14 +19,13 @@ use super::op::Op;
 use super::setup;
 use crate::backend::UringConfig;
 
-/// So many completions end a gathering wait before its time.
-const GATHER_COMPLETIONS: usize = 64;
-
 /// An io_uring of one thread.
 pub(super) struct Ring {
     ring: IoUring,
     backlog: VecDeque<Entry>,
     outstanding: u64,
+    /// So many completions end a gathering wait before its time.
+    gather_want: usize,
 }
 
 /// A completion queue entry.
@@ -49,6 +48,7 @@ impl Ring {
             ring: setup::build(config)?,
             backlog: VecDeque::new(),
             outstanding: 0,
+            gather_want: config.gather_want as usize,
         })
     }
 
@@ -77,7 +77,7 @@ impl Ring {
     }
 
     /// Submits what waits, then sleeps until a completion is there, at most `wait` (`None`: as long as it takes), and
-    /// at least `gather` unless `wait` is shorter or [`GATHER_COMPLETIONS`] are there.
+    /// at least `gather` unless `wait` is shorter or `gather_want` are there.
     ///
     /// # Errors
     /// Of the ring itself; those that a later call mends (interruption, lack of memory) are not told.
@@ -101,7 +101,7 @@ impl Ring {
             Some(wait) if wait <= gather => {
                 let timespec = Timespec::from(wait);
                 let arguments = SubmitArgs::new().timespec(&timespec);
-                submitter.submit_with_args(GATHER_COMPLETIONS, &arguments)
+                submitter.submit_with_args(self.gather_want, &arguments)
             }
             Some(wait) => {
                 let timespec = Timespec::from(wait);
@@ -109,7 +109,7 @@ impl Ring {
                 let arguments = SubmitArgs::new()
                     .timespec(&timespec)
                     .min_wait_usec(gather_us);
-                submitter.submit_with_args(GATHER_COMPLETIONS, &arguments)
+                submitter.submit_with_args(self.gather_want, &arguments)
             }
             None => submitter.submit_and_wait(1),
         };
