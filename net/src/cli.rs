@@ -31,6 +31,7 @@ use crate::node::Node;
 use crate::settle::{Event, JournalSink, NdjsonSink, Sink};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
+use crate::topology::Topology;
 use crate::verify::{self, VerifyArguments};
 
 /// Fairlane: a decentralized sequencer with receive-order fairness over sealed transactions.
@@ -73,6 +74,9 @@ enum Command {
         /// The authority's configuration: a node-I.toml that `testnet` wrote, or a node.toml that `join` wrote.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Only print what it would consist of: threads and cores, how each waits, queues and what happens when one is full.
+        #[arg(long)]
+        print_topology: bool,
     },
     /// Run the settlement worker of one rollup beside a node; when the node goes away, wait until it is back.
     Settle {
@@ -238,7 +242,11 @@ pub fn main() -> ExitCode {
         Command::Keygen { out } => make_keys(&out).map(|()| true),
         Command::Committee(arguments) => found(arguments).map(|()| true),
         Command::Join { keys, committee } => join(&keys, &committee).map(|()| true),
-        Command::Node { config } => run_node(&config).map(|()| true),
+        Command::Node {
+            config,
+            print_topology: true,
+        } => print_topology(&config).map(|()| true),
+        Command::Node { config, .. } => run_node(&config).map(|()| true),
         Command::Settle { config } => run_settle(&config).map(|()| true),
         Command::FairOrder { input, json } => {
             fair_order::run(&input, json.as_deref()).map(|()| true)
@@ -461,6 +469,11 @@ fn join(keys: &std::path::Path, committee: &std::path::Path) -> anyhow::Result<(
         "authority {index}: fairlane node --config {}",
         config.display()
     );
+    Ok(())
+}
+
+fn print_topology(config: &std::path::Path) -> anyhow::Result<()> {
+    print!("{}", Topology::read(config)?);
     Ok(())
 }
 

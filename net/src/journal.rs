@@ -70,6 +70,7 @@ pub use reader::{JournalEnd, JournalReader, JournalRecord, Torn};
 pub use record::{Kind, Record};
 pub(crate) use segment::{draw_salt, sync_folder};
 pub use survey::{JournalSurvey, KindFigures, Range, SegmentFigures};
+pub(crate) use trim::TAILS_TOLD_MAX;
 pub use trim::{Retention, Trim};
 pub use writer::{Journal, JournalStats, Refused, StoppedJournal};
 

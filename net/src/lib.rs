@@ -22,6 +22,7 @@ pub mod session;
 pub mod settle;
 pub mod stage;
 pub mod testnet;
+pub mod topology;
 pub mod verify;
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl Append {
     /// Tries io_uring unless the plain calls were asked for; gives its ring where it is to be used.
     ///
     /// Errors: [`JournalError::UringRefused`] if it was demanded and does not work.
+    /// As [`Self::choose`], to say what a start would choose. Errors: io_uring was asked for and does not work.
+    pub(crate) fn probe(choice: AppendChoice) -> Result<Self, JournalError> {
+        Self::choose(choice).map(|(append, _)| append)
+    }
+
     pub(super) fn choose(choice: AppendChoice) -> Result<(Self, Option<LinkedRing>), JournalError> {
         let (path, reason, ring) = match (choice, choice.open()) {
             (_, None) => (AppendPath::Plain, "pwrite and fdatasync".to_owned(), None),

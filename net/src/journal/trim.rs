@@ -142,7 +142,7 @@ pub(super) struct Trimmer {
 impl Trimmer {
     /// Errors: the system gives no thread.
     pub(super) fn start(trim: Trim) -> Result<Self, JournalError> {
-        let (tails, told) = sync_channel(1);
+        let (tails, told) = sync_channel(TAILS_TOLD_MAX);
         let thread = std::thread::Builder::new()
             .name("trimmer".into())
             .spawn(move || run(trim, &told))
@@ -184,3 +184,6 @@ fn run(mut trim: Trim, tails: &Receiver<u64>) {
 #[cfg(test)]
 #[path = "trim_tests.rs"]
 mod tests;
+
+/// Places that the trimmer was told and has not looked at: the newest says what all before it do.
+pub(crate) const TAILS_TOLD_MAX: usize = 1;

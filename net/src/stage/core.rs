@@ -48,7 +48,7 @@ use crate::journal::{BatchLoader, JournalStats};
 use crate::recovery::to_journal;
 
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
-const PORTION_MAX: usize = 256;
+pub const PORTION_MAX: usize = 256;
 /// Batches that wait for room in the settlement ring; with more the worker is served from the journal.
 pub const UNSETTLED_MAX: usize = 64;
 // A slow worker is turned over to the journal before the engine holds back its commits.

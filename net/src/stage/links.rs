@@ -31,7 +31,7 @@ pub mod door;
 pub mod peers;
 
 /// A submission that finds the ring full is told to come back after this time.
-const BUSY_RETRY_US: u64 = 20_000;
+pub const BUSY_RETRY_US: u64 = 20_000;
 /// Version and kind, in front of every body.
 const FRAME_HEAD_LEN: usize = 2;
 

@@ -484,3 +484,48 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
         .map(|port| port.local_addr().unwrap().port())
         .collect()
 }
+
+#[test]
+fn the_topology_is_printed_and_nothing_is_started_or_written() {
+    let sandbox = Sandbox::new();
+    let net = sandbox.argument("net");
+    let made = sandbox.run(&["testnet", "--nodes", "4", "--out", &net]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    let before = sandbox.listing();
+    let config = sandbox.argument("net/node-2.toml");
+    let ran = sandbox.run(&["node", "--config", &config, "--print-topology"]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let words = [
+        "authority 2 of 4",
+        "network  ",
+        "journal  plain",
+        "io -> core",
+        "16384 messages",
+        "full: submissions: Busy",
+        "batch: gathers for 200 us",
+        "refused, dropped, cut",
+    ];
+    for word in words {
+        assert!(ran.stdout.contains(word), "{word} in {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("control"), "no metrics are served");
+    assert_eq!(sandbox.listing(), before);
+
+    // The same sentence as at a start, where the setting cannot be.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("mode = \"batch\"", "mode = \"spin\"");
+    let text = text.replace("authorities_here = 4", "authorities_here = 4096");
+    std::fs::write(&config, text).unwrap();
+    for flags in [&["--print-topology"][..], &[]] {
+        let arguments: Vec<&str> = ["node", "--config", &config]
+            .iter()
+            .chain(flags)
+            .copied()
+            .collect();
+        sandbox
+            .run(&arguments)
+            .assert_refused(&["wait.mode", "core of its own", "batch"]);
+    }
+    assert_eq!(sandbox.listing(), before);
+    sandbox.assert_nothing_runs();
+}

@@ -29,9 +29,9 @@ use crate::stage::messages::ToCore;
 /// Bytes of bulk that wait for one authority.
 pub const BULK_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// How long a handshake may take.
-const HANDSHAKE_US_MAX: u64 = 3_000_000;
+pub const HANDSHAKE_US_MAX: u64 = 3_000_000;
 /// A link from which nothing opened for so long is cut.
-const SILENCE_US_MAX: u64 = 5_000_000;
+pub const SILENCE_US_MAX: u64 = 5_000_000;
 /// A link on which nothing was sent for so long gets an empty record.
 const SIGN_OF_LIFE_US: u64 = 1_000_000;
 /// How often these times are looked at.
