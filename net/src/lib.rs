@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod journal;
 pub mod localnet;
 pub mod node;
+pub mod open_files;
 mod recovery;
 pub mod ring;
 pub mod session;

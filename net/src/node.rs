@@ -36,6 +36,7 @@ use crate::journal::{
     AppendChoice, BODY_LEN_MAX, BatchLoader, Durability, Journal, JournalConfig, JournalIdentity,
     JournalStats, Retention, StoppedJournal, Trim,
 };
+use crate::open_files;
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::bucket::Allowance;
@@ -143,6 +144,9 @@ impl Node {
         let chosen = backend::probe(choice(config.backend))?;
         eprintln!("{own}: backend {}: {}", chosen.kind, chosen.reason);
         eprint!("{own}: {plan}");
+        for said in open_files::raise_limit() {
+            eprintln!("{own}: {said}");
+        }
         eprintln!("{own}: wait {}", config.wait);
         let setup = Setup {
             config,

@@ -27,7 +27,7 @@ use crate::backend::{Backend, ConnId, Event, ListenLimits, ListenerTag, SendRefu
 use crate::session::keys::LinkKeys;
 
 /// Client connections at a time.
-pub const CLIENTS_MAX: u32 = 8192;
+pub const CLIENTS_MAX: u32 = 16_384;
 /// Bytes queued towards a client that reads too slowly; then it is cut.
 pub const CLIENT_QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Connections from authorities at a time: one each, and handshakes.
