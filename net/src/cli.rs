@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
-use fairlane_engine::certificate::CertificateKeys;
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{ChainId, RollupId};
 use fairlane_loadgen::duration::parse_duration;
@@ -28,7 +27,7 @@ use crate::inspect::{self, JournalCommand};
 use crate::journal::{AppendChoice, Durability};
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
-use crate::settle::{Event, JournalSink, NdjsonSink, Sink};
+use crate::settle::{Event, JournalSink, NdjsonSink, ProofRule, Sink};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 use crate::topology::Topology;
@@ -151,7 +150,7 @@ struct LocalnetArguments {
     /// Settle beside authority I [default: the first that is never killed].
     #[arg(long, value_name = "I")]
     settle_at: Option<u8>,
-    /// What makes a batch final for the settlement worker: its own node's word, or a certificate of a quorum.
+    /// What makes a batch final for the settlement worker: its own node's word, those of f + 1 authorities, or a certificate.
     #[arg(long, value_enum, default_value_t)]
     finality: FinalityName,
     /// Listen on the ports from P on, two for each authority [default: free ones].
@@ -510,7 +509,7 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
         chain_id: ChainId(config.chain_id),
         rollup_id: RollupId(config.rollup),
         sink_folder: config::resolve(path, &config.data),
-        certificate_keys: certificate_keys(path, &config)?,
+        proofs: proof_rule(path, &config)?,
     };
     let (mut sink, has_stdout) = open_sink(path, &config, &worker)?;
     crate::settle::serve(&worker, &mut sink, &stop, |event| match event {
@@ -562,26 +561,30 @@ fn open_sink(
     })
 }
 
-/// What a worker that waits for certificates checks them with. Errors: the committee file, or it is of another chain.
-fn certificate_keys(
-    path: &std::path::Path,
-    config: &config::SettleConfig,
-) -> anyhow::Result<Option<Arc<CertificateKeys>>> {
-    if config.finality == FinalityName::Node {
-        return Ok(None);
-    }
+/// What a worker waits for, and checks it with. Errors: the committee file, it is of another chain, or lacks the keys.
+fn proof_rule(path: &std::path::Path, config: &config::SettleConfig) -> anyhow::Result<ProofRule> {
     let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
-    let committee = config.committee.as_ref();
-    let committee = committee
-        .ok_or_else(|| wrong("finality = \"certificate\" needs committee, the committee file"))?;
+    let needs = match config.finality {
+        FinalityName::Node => return Ok(ProofRule::Node),
+        FinalityName::Validity => "finality = \"f+1\" needs committee, the committee file",
+        FinalityName::Certificate => {
+            "finality = \"certificate\" needs committee, the committee file"
+        }
+    };
+    let committee = config.committee.as_ref().ok_or_else(|| wrong(needs))?;
     let roster = Roster::load(&config::resolve(path, committee))?;
     anyhow::ensure!(
         roster.committee.chain_id.0 == config.chain_id,
         wrong("the committee file is of another chain")
     );
+    if config.finality == FinalityName::Validity {
+        return Ok(ProofRule::Validity(Arc::new(roster.committee)));
+    }
     let keys = roster.committee.certificate_keys().cloned();
-    keys.map(Some)
-        .ok_or_else(|| wrong("the committee file has no certificate keys"))
+    let keys = keys.ok_or_else(|| {
+        wrong("finality = \"certificate\", and the committee file has no keys for certificates")
+    })?;
+    Ok(ProofRule::Certificate(keys))
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 everything checked holds; 1 it ran and something does not hold; \

@@ -195,7 +195,7 @@ pub struct SettleConfig {
     /// See [`FinalityName`].
     #[serde(default)]
     pub finality: FinalityName,
-    /// The committee file, which certificates are checked with; needed where they are waited for.
+    /// The committee file, which certificates and the words of authorities are checked with; needed where they are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committee: Option<PathBuf>,
     /// See [`SinkName`].
@@ -224,6 +224,10 @@ pub enum FinalityName {
     /// Its own node's.
     #[default]
     Node,
+    /// That of f + 1 authorities, which have signed the same chain.
+    #[serde(rename = "f+1")]
+    #[value(name = "f+1")]
+    Validity,
     /// A certificate's: q authorities', whatever the own node says.
     Certificate,
 }

@@ -222,8 +222,14 @@ fn show_worker(f: &mut fmt::Formatter<'_>, survey: &SettleSurvey) -> fmt::Result
     writeln!(f, "payload         {} bytes", survey.payload_bytes)?;
     writeln!(
         f,
-        "finality        {} batches on the word of the own node, {} by {} certificates, {} of them not covered yet",
-        survey.on_nodes_word, survey.on_certificates, survey.certificates, survey.uncovered
+        "finality        {} batches on the word of the own node, {} on those of f + 1 authorities, {} on certificates; \
+         {} times such words, {} certificates; {} batches not covered yet",
+        survey.on_nodes_word,
+        survey.on_words,
+        survey.on_certificates,
+        survey.words,
+        survey.certificates,
+        survey.uncovered
     )?;
     let last = survey.last_hash.as_deref().unwrap_or("none");
     writeln!(f, "last header     {last}\n")

@@ -349,7 +349,7 @@ impl Setup {
             }
         };
 
-        let settle = SettlePort::start(
+        let mut settle = SettlePort::start(
             &resolve(path, &config.settle_socket),
             config.settle_ring_bytes,
             &committee,
@@ -415,6 +415,7 @@ impl Setup {
             config.certificates,
         );
         if let Some(header) = engine.0.newest_header() {
+            settle.on_opened(header);
             certificates.on_opened(header, clock());
         }
 

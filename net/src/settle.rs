@@ -14,14 +14,16 @@
 //! I2 a batch is settled after the sink's sync that covers it, never before; then the cursor moves, then the node is told.
 //! I3 each batch is validated against its header, and each header against the one before (hash chain), so what stands in
 //!    the sink is one chain whatever node it came from.
-//! I4 where certificates are waited for, a batch is final, and the node and its clients are told that it is settled, only
-//!    when a certificate that the worker has verified covers it and is synced behind it. Until then it is kept.
+//! I4 where the words of f + 1 authorities or certificates are waited for, a batch is final, and the node and its clients are
+//!    told that it is settled, only when such a proof, which the worker has verified, covers it and is synced behind it. Until
+//!    then it is kept.
 //! I5 the worker trusts its own node for memory, the node trusts the worker for nothing.
 
 mod fault;
 mod handshake;
 mod journal_sink;
 mod ndjson;
+mod proof;
 mod reader;
 mod serve;
 mod server;
@@ -32,7 +34,6 @@ mod worker;
 use std::path::PathBuf;
 
 use fairlane_engine::batch::{BatchError, BatchHeader, BatchView};
-use fairlane_engine::certificate::Certificate;
 use fairlane_engine::types::{BatchSeq, ChainId, RollupId};
 use fairlane_engine::wire::DecodeError;
 
@@ -41,6 +42,7 @@ use crate::ring::RingError;
 
 pub use journal_sink::{JournalSink, UNCOVERED_MAX};
 pub use ndjson::NdjsonSink;
+pub use proof::{Proof, ProofError, ProofRule, Words};
 pub use reader::{SettleReader, SettledBatch, check_continues};
 pub use serve::{Event, serve};
 pub use server::{ServerConfig, SettleServer};
@@ -115,11 +117,11 @@ pub trait Sink {
         self.settled().map_or(0, |header| header.seq.0 + 1)
     }
 
-    /// Takes a certificate that holds; what it covers is final after the next [`sync`](Self::sync). False when it covers
+    /// Takes a proof that holds; what it covers is final after the next [`sync`](Self::sync). False when it covers
     /// nothing that waits for one, which is so for sinks that wait for none.
     ///
-    /// Errors: it is of another batch than was appended under its seq.
-    fn certify(&mut self, _certificate: &Certificate) -> Result<bool, SettleError> {
+    /// Errors: it names another batch than was appended under its seq.
+    fn certify(&mut self, _proof: &Proof) -> Result<bool, SettleError> {
         Ok(false)
     }
 
@@ -146,8 +148,8 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
         (**self).settled_count()
     }
 
-    fn certify(&mut self, certificate: &Certificate) -> Result<bool, SettleError> {
-        (**self).certify(certificate)
+    fn certify(&mut self, proof: &Proof) -> Result<bool, SettleError> {
+        (**self).certify(proof)
     }
 
     fn final_count(&self) -> u64 {
@@ -198,12 +200,12 @@ pub enum SettleError {
         /// What does not fit.
         reason: &'static str,
     },
-    /// A certificate does not hold.
-    #[error("the node handed on a certificate that does not hold: {0}")]
-    Certificate(String),
     /// What a sink of a user's own says.
     #[error("the sink: {0}")]
     Sink(String),
+    /// A certificate does not hold, or the words of authorities do not.
+    #[error("the node handed on a proof that does not hold: {0}")]
+    Proof(#[from] ProofError),
     /// The sink's file belongs to another chain or rollup.
     #[error(
         "{} says at byte 16 that it is of rollup {} of chain {}, and this worker settles rollup {} of chain {}: choose another folder",

@@ -17,6 +17,7 @@ pub mod messages;
 pub mod outbox;
 pub mod rollup_quotas;
 pub mod settle_port;
+mod settled_words;
 pub mod standings;
 pub mod stats;
 pub mod waiting;

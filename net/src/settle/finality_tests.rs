@@ -1,15 +1,16 @@
-//! Claims about a worker that waits for certificates.
+//! Claims about a worker that waits for certificates, or for the words of f + 1 authorities.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fairlane_engine::certificate::{
-    CertificateKeys, CertificateSecret, CertifiedHeader, aggregate,
+    Certificate, CertificateKeys, CertificateSecret, CertifiedHeader, aggregate,
 };
 use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Epoch, Sha256Hash};
 
 use super::fault::{self, DIED};
+use super::proof::tests::words;
 use super::tests::{CHAIN, Node, WorkerThread, assert_settled_by, config, wait_until};
 use super::*;
 use crate::ring::CAPACITY_DEFAULT;
@@ -48,7 +49,7 @@ impl Committee {
 
     fn worker_config(&self, folder: &Path) -> SettleConfig {
         SettleConfig {
-            certificate_keys: Some(self.keys.clone()),
+            proofs: ProofRule::Certificate(self.keys.clone()),
             ..config(folder)
         }
     }
@@ -240,4 +241,128 @@ fn a_worker_that_dies_around_any_of_its_writes_settles_what_is_certified_exactly
         }
     }
     assert!(deaths >= 15, "{deaths}");
+}
+
+/// A worker's configuration that waits for the words of f + 1 of four.
+fn words_config(folder: &Path) -> SettleConfig {
+    SettleConfig {
+        proofs: ProofRule::Validity(Arc::new(proof::tests::committee(CHAIN, 4))),
+        ..config(folder)
+    }
+}
+
+#[test]
+fn a_batch_is_settled_when_f_plus_one_name_its_chain_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut node = Node::start(folder, CAPACITY_DEFAULT);
+    let worker = WorkerThread::start_with(words_config(folder));
+    node.emit(10);
+    wait_stored(folder, 10);
+    assert_settled_by(folder, 0, Finality::Validity);
+    // Each names a batch of its own; what the lower one covers is final.
+    let (low, high) = (node.header(6), node.header(8));
+    node.prove(&words(&[(3, low), (0, high)]));
+    wait_final(&node, 7);
+    assert_settled_by(folder, 7, Finality::Validity);
+    worker.stop();
+    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+
+    // Kept over a start, like what waits for a certificate.
+    let worker = WorkerThread::start_with(words_config(folder));
+    node.emit(2);
+    wait_stored(folder, 12);
+    assert_eq!(node.watch.settled_count(), 7);
+    let last = node.header(11);
+    node.prove(&words(&[(1, last), (2, last)]));
+    wait_final(&node, 12);
+    assert_eq!(worker.stop().words, 1);
+    assert_settled_by(folder, 12, Finality::Validity);
+    let survey = SettleSurvey::take(&folder.join("sink")).unwrap();
+    assert_eq!((survey.on_words, survey.words), (12, 2));
+    assert_eq!((survey.on_certificates, survey.uncovered), (0, 0));
+}
+
+#[test]
+fn a_node_that_lies_about_the_words_of_others_ends_the_worker_and_settles_nothing() {
+    let wrong = |header: CertifiedHeader| CertifiedHeader {
+        hash: Sha256Hash([1; 32]),
+        ..header
+    };
+    let elsewhere = |header: CertifiedHeader| CertifiedHeader {
+        chain_id: ChainId(CHAIN.0 + 1),
+        ..header
+    };
+    let later = |header: CertifiedHeader| CertifiedHeader {
+        epoch: Epoch(1),
+        ..header
+    };
+    let forged = |header: CertifiedHeader| {
+        let mut by_two = [0, 1].map(|author| proof::tests::word(author, &header));
+        by_two[1].header.author = AuthorityIndex(2);
+        Proof::Words(Words::new(by_two.to_vec()).unwrap())
+    };
+    type Lie<'a> = &'a dyn Fn(CertifiedHeader) -> Proof;
+    let cases: [(Lie<'_>, &str); 6] = [
+        (
+            &|of| words(&[(0, of)]),
+            "1 authorities vouch, and 2 are needed",
+        ),
+        (
+            &|of| words(&[(0, of), (1, wrong(of))]),
+            "names another batch",
+        ),
+        (
+            &|of| words(&[(0, of), (1, elsewhere(of))]),
+            "the word of authority 1",
+        ),
+        (
+            &|of| words(&[(0, of), (1, later(of))]),
+            "the word of authority 1",
+        ),
+        (&|of| words(&[(0, of), (4, of)]), "the word of authority 4"),
+        (&forged, "the word of authority 2"),
+    ];
+    for (lie, text) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
+        node.emit(5);
+        let header = node.header(4);
+        node.prove(&lie(header));
+        let config = words_config(folder.path());
+        let error = run(&config, &AtomicBool::new(false))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(text), "{error}");
+        assert_eq!(node.watch.settled_count(), 0);
+        assert_settled_by(folder.path(), 0, Finality::Validity);
+    }
+}
+
+#[test]
+fn words_do_not_pass_for_a_certificate_and_are_passed_over_where_nothing_is_waited_for() {
+    let (committee, folder) = (committee(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut node = Node::start(folder, CAPACITY_DEFAULT);
+    node.emit(3);
+    let header = node.header(2);
+    node.prove(&words(&[(0, header), (1, header), (2, header)]));
+    let worker = committee.start_worker(folder);
+    wait_stored(folder, 3);
+    node.certify(&committee.certificate(node.header(0)));
+    wait_final(&node, 1);
+    assert_eq!(worker.stop().words, 0);
+    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    // Told to wait for less, it takes what f + 1 say of batches that waited for more.
+    let worker = WorkerThread::start_with(words_config(folder));
+    node.prove(&words(&[(0, header), (1, header)]));
+    wait_final(&node, 3);
+    assert_eq!(worker.stop().words, 1);
+    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    let worker = WorkerThread::start(folder);
+    node.emit(1);
+    let header = node.header(3);
+    node.prove(&words(&[(0, header), (1, header)]));
+    node.wait_settled();
+    assert_eq!(worker.stop().words, 0);
 }

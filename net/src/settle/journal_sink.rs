@@ -9,11 +9,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use fairlane_engine::batch::{BatchHeader, BatchView};
-use fairlane_engine::certificate::{Certificate, CertifiedHeader};
-use fairlane_engine::types::{ChainId, RollupId};
+use fairlane_engine::certificate::CertifiedHeader;
+use fairlane_engine::types::{BatchSeq, ChainId, RollupId};
 use rustix::fs::fdatasync;
 
 use super::fault;
+use super::proof::Proof;
 use super::reader::{SettleReader, Stored, check_continues};
 use super::sink_format::{
     Content, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len,
@@ -37,7 +38,7 @@ pub struct JournalSink {
     buffer: Vec<u8>,
     /// What makes batches final that are appended from now on.
     finality: Finality,
-    /// Batches that are appended and wait for a certificate, the newest [`UNCOVERED_MAX`].
+    /// Batches that are appended and wait for a proof, the newest [`UNCOVERED_MAX`].
     uncovered: VecDeque<CertifiedHeader>,
     /// One above the highest batch that is final, and that will be with the next sync.
     final_count: u64,
@@ -167,7 +168,7 @@ impl Sink for JournalSink {
         self.push_record(Content::Batch(self.finality), batch.bytes());
         let header = batch.header();
         self.appended = Some(*header);
-        if self.finality == Finality::Certificate {
+        if self.finality != Finality::Node {
             push_uncovered(&mut self.uncovered, CertifiedHeader::from(header));
         } else {
             self.uncovered.clear();
@@ -191,23 +192,25 @@ impl Sink for JournalSink {
         Ok(())
     }
 
-    fn certify(&mut self, certificate: &Certificate) -> Result<bool, SettleError> {
-        let certified = &certificate.header;
-        let Some(at) = (self.uncovered.iter()).position(|header| header.seq == certified.seq)
-        else {
-            // Covered already, or so long ago that a later one will do.
-            return Ok(false);
-        };
-        if self.uncovered[at] != *certified {
-            return Err(SettleError::Chain {
-                seq: certified.seq,
-                settled: self.settled.map(|last| last.seq),
-                reason: "a certificate names another batch than the node gave: the node is wrong",
-            });
+    fn certify(&mut self, proof: &Proof) -> Result<bool, SettleError> {
+        for named in proof.named() {
+            let mut uncovered = self.uncovered.iter();
+            let Some(appended) = uncovered.find(|header| header.seq == named.seq) else {
+                // Covered already, or so long ago that a later one will do.
+                return Ok(false);
+            };
+            if *appended != named {
+                return Err(SettleError::Chain {
+                    seq: named.seq,
+                    settled: self.settled.map(|last| last.seq),
+                    reason: "a proof names another batch than the node gave: the node is wrong",
+                });
+            }
         }
-        self.push_record(Content::Certificate, &certificate.encode());
-        self.uncovered.drain(..=at);
-        self.final_when_synced = certified.seq.0 + 1;
+        let seq = proof.covers().seq;
+        self.push_record(Content::Proof, &proof.encode());
+        drain_up_to(&mut self.uncovered, seq);
+        self.final_when_synced = seq.0 + 1;
         Ok(true)
     }
 
@@ -230,18 +233,16 @@ struct Ends {
 impl Ends {
     fn take(&mut self, stored: &Stored) {
         match stored {
-            Stored::Batch(batch) if batch.finality() == Finality::Certificate => {
+            Stored::Batch(batch) if batch.finality() != Finality::Node => {
                 push_uncovered(&mut self.uncovered, CertifiedHeader::from(batch.header()));
             }
             Stored::Batch(batch) => {
                 self.uncovered.clear();
                 self.final_count = batch.header().seq.0 + 1;
             }
-            Stored::Certificate(certificate) => {
-                let seq = certificate.header.seq;
-                let waits = self.uncovered.iter().take_while(|header| header.seq <= seq);
-                let covered = waits.count();
-                self.uncovered.drain(..covered);
+            Stored::Proof(proof) => {
+                let seq = proof.covers().seq;
+                drain_up_to(&mut self.uncovered, seq);
                 self.final_count = self.final_count.max(seq.0 + 1);
             }
         }
@@ -255,8 +256,14 @@ fn push_uncovered(uncovered: &mut VecDeque<CertifiedHeader>, header: CertifiedHe
     uncovered.push_back(header);
 }
 
-/// Batches that wait for a certificate and are remembered by their hash. A certificate of an older one is passed over: a
-/// later one covers it.
+fn drain_up_to(uncovered: &mut VecDeque<CertifiedHeader>, seq: BatchSeq) {
+    let covered = uncovered.iter().take_while(|header| header.seq <= seq);
+    let covered = covered.count();
+    uncovered.drain(..covered);
+}
+
+/// Batches that wait for a proof and are remembered by their hash. A proof of an older one is passed over: a later one
+/// covers it.
 pub const UNCOVERED_MAX: usize = 1 << 16;
 /// Bytes that are collected before they are written.
 const BUFFER_LEN_MAX: usize = 4 << 20;

@@ -24,11 +24,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use fairlane_engine::batch::{BatchHeader, BatchView, Outcome};
-use fairlane_engine::certificate::Certificate;
 use rustix::fs::{FlockOperation, fdatasync, flock};
 
 use super::fault;
-use super::{Finality, JournalSink, SettleError, SettleReader, Sink};
+use super::{Finality, JournalSink, Proof, SettleError, SettleReader, Sink};
 use crate::journal::{JournalError, sync_folder};
 
 /// Writes lines behind a [`JournalSink`].
@@ -204,8 +203,8 @@ impl Sink for NdjsonSink {
         self.journal.settled()
     }
 
-    fn certify(&mut self, certificate: &Certificate) -> Result<bool, SettleError> {
-        self.journal.certify(certificate)
+    fn certify(&mut self, proof: &Proof) -> Result<bool, SettleError> {
+        self.journal.certify(proof)
     }
 
     fn final_count(&self) -> u64 {

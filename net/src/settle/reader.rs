@@ -9,11 +9,11 @@ use fairlane_engine::batch::{
     BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchError, BatchHeader, BatchView, access,
     archive_len_max, validate,
 };
-use fairlane_engine::certificate::Certificate;
 use fairlane_engine::types::{BatchSeq, ChainId, Epoch, RollupId};
 use rkyv::util::AlignedVec;
 
 use super::SettleError;
+use super::proof::Proof;
 use super::sink_format::{
     ALIGN, Content, FILE_HEAD_LEN, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead,
     SALT_AT, record_len,
@@ -57,7 +57,7 @@ impl SettledBatch {
 #[derive(Debug)]
 pub(super) enum Stored {
     Batch(SettledBatch),
-    Certificate(Certificate),
+    Proof(Proof),
 }
 
 /// A whole record and the length of its content, nothing at the end of the file, or why there is no whole record.
@@ -65,8 +65,8 @@ type Read = Result<Option<(Stored, usize)>, &'static str>;
 
 /// Reads the settled batches of a folder in order: checksums, headers and the hash chain are checked on the way.
 ///
-/// A batch that waits for its certificate is not settled: it and what follows are given out once a certificate stands
-/// behind them, or a batch that needs none (the worker was told to wait for less). Signatures are the worker's affair and
+/// A batch that waits for a proof is not settled: it and what follows are given out once a certificate, or the words of f + 1
+/// authorities, stand behind them, or a batch that needs none (the worker was told to wait for less). Signatures are the worker's affair and
 /// not checked again. May read while the sink writes: it then ends where the sink's whole records end.
 #[derive(Debug)]
 pub struct SettleReader {
@@ -76,9 +76,9 @@ pub struct SettleReader {
     last: Option<BatchHeader>,
     at: u64,
     torn: bool,
-    /// The highest batch that a certificate met so far covers.
+    /// The highest batch that a proof met so far covers.
     covered: Option<(Epoch, BatchSeq)>,
-    /// Where a batch begins that needs no certificate: all before is final.
+    /// Where a batch begins that needs no proof: all before is final.
     final_before: u64,
 }
 
@@ -122,7 +122,7 @@ impl SettleReader {
     }
 
     /// The next settled batch; none behind the last, [`is_torn`](Self::is_torn) then tells if bytes follow that are no
-    /// whole record. What waits for a certificate is met again at the next call.
+    /// whole record. What waits for a proof is met again at the next call.
     ///
     /// Errors: a record is damaged that was synced, or the chain does not hold.
     pub fn try_next(&mut self) -> Result<Option<SettledBatch>, SettleError> {
@@ -131,7 +131,7 @@ impl SettleReader {
             let place = self.at;
             match self.try_next_stored()? {
                 None => return Ok(None),
-                Some(Stored::Certificate(certificate)) => self.note(&certificate),
+                Some(Stored::Proof(proof)) => self.note(&proof),
                 Some(Stored::Batch(batch)) => {
                     if self.is_final(&batch, place) || self.looks_final(&batch, place)? {
                         return Ok(Some(batch));
@@ -143,11 +143,11 @@ impl SettleReader {
         }
     }
 
-    /// The next certificate, whatever batches stand before it; not to be mixed with [`Self::try_next`]. Errors: as there.
-    pub(crate) fn try_next_certificate(&mut self) -> Result<Option<Certificate>, SettleError> {
+    /// The next proof, whatever batches stand before it; not to be mixed with [`Self::try_next`]. Errors: as there.
+    pub(crate) fn try_next_proof(&mut self) -> Result<Option<Proof>, SettleError> {
         while let Some(stored) = self.try_next_stored()? {
-            if let Stored::Certificate(certificate) = stored {
-                return Ok(Some(certificate));
+            if let Stored::Proof(proof) = stored {
+                return Ok(Some(proof));
             }
         }
         Ok(None)
@@ -155,13 +155,13 @@ impl SettleReader {
 
     fn is_final(&self, batch: &SettledBatch, place: u64) -> bool {
         let place_in_chain = (batch.header.epoch, batch.header.seq);
-        batch.finality != Finality::Certificate
+        batch.finality == Finality::Node
             || place < self.final_before
             || self.covered >= Some(place_in_chain)
     }
 
-    fn note(&mut self, certificate: &Certificate) {
-        let header = &certificate.header;
+    fn note(&mut self, proof: &Proof) {
+        let header = proof.covers();
         self.covered = self.covered.max(Some((header.epoch, header.seq)));
     }
 
@@ -175,8 +175,8 @@ impl SettleReader {
         };
         while let Some(stored) = ahead.try_next_stored()? {
             match stored {
-                Stored::Certificate(certificate) => self.note(&certificate),
-                Stored::Batch(later) if later.finality != Finality::Certificate => {
+                Stored::Proof(proof) => self.note(&proof),
+                Stored::Batch(later) if later.finality == Finality::Node => {
                     self.final_before = ahead.at;
                 }
                 Stored::Batch(_) => {}
@@ -271,9 +271,9 @@ impl SettleReader {
             return Ok(Err("its checksum does not hold"));
         }
         let stored = match head.content {
-            Content::Certificate => match Certificate::decode(&archive) {
-                Ok(certificate) => Stored::Certificate(certificate),
-                Err(_) => return Ok(Err("it is no certificate")),
+            Content::Proof => match Proof::decode(&archive) {
+                Ok(proof) => Stored::Proof(proof),
+                Err(_) => return Ok(Err("it is neither a certificate nor words of authorities")),
             },
             Content::Batch(finality) => {
                 let header = self.header_of(&archive)?;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The content of kinds 0, 1 and 2 is a batch's archive, and the kind says whose word makes it final ([`Finality`]); kind 128
-//! is a certificate: it makes final what stands before it up to its seq.
+//! is a certificate, or the words of f + 1 authorities: it makes final what stands before it up to the batch that it covers.
 //!
 //! All integers big-endian. `synced_len` is how many bytes of the file were synced when the record was written. So, as in
 //! the node's journal, a flaw is a torn tail exactly when no later record head vouches for the place where it is. The salt
@@ -47,15 +47,15 @@ impl Finality {
 pub(super) enum Content {
     /// A batch's archive.
     Batch(Finality),
-    /// An encoded certificate.
-    Certificate,
+    /// An encoded [`Proof`](super::proof::Proof).
+    Proof,
 }
 
 impl Content {
     const fn code(self) -> u8 {
         match self {
             Self::Batch(finality) => finality as u8,
-            Self::Certificate => 128,
+            Self::Proof => 128,
         }
     }
 
@@ -63,7 +63,7 @@ impl Content {
         let mut all = Finality::ALL
             .into_iter()
             .map(Self::Batch)
-            .chain([Self::Certificate]);
+            .chain([Self::Proof]);
         all.find(|known| known.code() == code)
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use fairlane_engine::types::RollupId;
 use serde::Serialize;
 
+use super::proof::Proof;
 use super::reader::{SettleReader, SettledBatch, Stored};
 use super::sink_format::{FILE_NAME, FORMAT_VERSION};
 use super::{Finality, SettleError};
@@ -44,11 +45,15 @@ pub struct SettleSurvey {
     pub payload_bytes: u64,
     /// Batches settled on the word of the worker's own node alone.
     pub on_nodes_word: u64,
+    /// Batches that are final, or will be, by the words of f + 1 authorities.
+    pub on_words: u64,
     /// Batches that are final, or will be, by a certificate.
     pub on_certificates: u64,
     /// Certificates.
     pub certificates: u64,
-    /// Those of these batches that no certificate covers yet.
+    /// Times that the words of f + 1 authorities made batches final.
+    pub words: u64,
+    /// Those of these batches that no such proof covers yet.
     pub uncovered: u64,
     /// Hash of the last batch's header, in hexadecimal.
     pub last_hash: Option<String>,
@@ -111,10 +116,13 @@ impl SettleSurvey {
         while let Some(stored) = reader.try_next_stored()? {
             match stored {
                 Stored::Batch(batch) => self.add(&batch, rollup)?,
-                Stored::Certificate(certificate) => {
-                    self.certificates += 1;
+                Stored::Proof(proof) => {
+                    match proof {
+                        Proof::Certificate(_) => self.certificates += 1,
+                        Proof::Words(_) => self.words += 1,
+                    }
                     let last = reader.last().map_or(0, |last| last.seq.0);
-                    let behind = last.saturating_sub(certificate.header.seq.0);
+                    let behind = last.saturating_sub(proof.covers().seq.0);
                     self.uncovered = self.uncovered.min(behind);
                 }
             }
@@ -137,12 +145,14 @@ impl SettleSurvey {
         Range::widen(&mut self.epochs, u64::from(header.epoch.0));
         self.entries += u64::from(header.entries);
         self.void += u64::from(header.void);
-        self.on_nodes_word += u64::from(batch.finality() == Finality::Node);
-        if batch.finality() == Finality::Certificate {
-            self.on_certificates += 1;
-            self.uncovered += 1;
-        } else {
-            self.uncovered = 0;
+        self.uncovered += 1;
+        match batch.finality() {
+            Finality::Node => {
+                self.on_nodes_word += 1;
+                self.uncovered = 0;
+            }
+            Finality::Validity => self.on_words += 1,
+            Finality::Certificate => self.on_certificates += 1,
         }
         self.last_hash = Some(hex::encode(header.hash().0));
         for entry in batch.view()?.entries() {

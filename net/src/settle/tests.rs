@@ -128,7 +128,11 @@ impl Node {
     }
 
     pub(super) fn certify(&mut self, certificate: &Certificate) {
-        let bytes = certificate.encode();
+        self.prove(&Proof::Certificate(*certificate));
+    }
+
+    pub(super) fn prove(&mut self, proof: &Proof) {
+        let bytes = proof.encode();
         let room = self.producer.reserve(bytes.len()).unwrap();
         room[..bytes.len()].copy_from_slice(&bytes);
         self.producer.commit_certificate(bytes.len());
@@ -186,7 +190,7 @@ pub(super) fn config(folder: &Path) -> SettleConfig {
         chain_id: CHAIN,
         rollup_id: ROLLUP,
         sink_folder: folder.join("sink"),
-        certificate_keys: None,
+        proofs: ProofRule::Node,
     }
 }
 

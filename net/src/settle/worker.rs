@@ -3,12 +3,10 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fairlane_engine::batch::validate;
-use fairlane_engine::certificate::{Certificate, CertificateKeys};
 use fairlane_engine::types::{ChainId, RollupId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -16,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::fault;
 use super::handshake::{ANSWER_LEN, Answer, Hello};
 use super::journal_sink::JournalSink;
+use super::proof::{Proof, ProofError, ProofRule};
 use super::{Finality, SettleError, Sink};
 use crate::ring::{Consumer, RecordKind, RingRecord, receive_fds};
 
@@ -30,17 +29,14 @@ pub struct SettleConfig {
     pub rollup_id: RollupId,
     /// Folder of the journal sink.
     pub sink_folder: PathBuf,
-    /// What certificates are checked with, where the worker waits for them.
-    pub certificate_keys: Option<Arc<CertificateKeys>>,
+    /// What the worker waits for before a batch counts as settled.
+    pub proofs: ProofRule,
 }
 
 impl SettleConfig {
     /// What makes its batches final.
     pub const fn finality(&self) -> Finality {
-        match self.certificate_keys {
-            Some(_) => Finality::Certificate,
-            None => Finality::Node,
-        }
+        self.proofs.finality()
     }
 }
 
@@ -55,6 +51,8 @@ pub struct SettleReport {
     pub skipped: u64,
     /// Certificates that made batches final.
     pub certificates: u64,
+    /// Times that the words of f + 1 authorities made batches final.
+    pub words: u64,
     /// Syncs of the sink.
     pub syncs: u64,
     /// Times that the sink's disk was full.
@@ -184,7 +182,8 @@ impl<S: Sink> Worker<'_, S> {
 
     /// Takes what is available, up to a bound, with one sync; false when there was nothing.
     fn settle_group(&mut self, stop: &AtomicBool) -> Result<bool, SettleError> {
-        let (mut taken, mut appended, mut certified, mut bytes) = (0, 0, 0, 0);
+        let (mut taken, mut appended, mut bytes) = (0, 0, 0);
+        let (mut certificates, mut words) = (0, 0);
         // What was appended but is not synced yet still counts as the end of the chain: the sink checks that.
         while bytes < GROUP_LEN_MAX {
             let Some(record) = self.consumer.try_next()? else {
@@ -193,8 +192,11 @@ impl<S: Sink> Worker<'_, S> {
             taken += 1;
             bytes += record.bytes.len();
             if record.kind == RecordKind::Certificate {
-                let keys = self.config.certificate_keys.as_deref();
-                certified += u64::from(take_certificate(self.sink, record.bytes, keys)?);
+                match take_proof(self.sink, record.bytes, &self.config.proofs)? {
+                    Some(Proof::Certificate(_)) => certificates += 1,
+                    Some(Proof::Words(_)) => words += 1,
+                    None => {}
+                }
                 continue;
             }
             match settle_record(self.sink, record, self.config.rollup_id)? {
@@ -208,11 +210,12 @@ impl<S: Sink> Worker<'_, S> {
         if taken == 0 {
             return Ok(false);
         }
-        if appended > 0 || certified > 0 {
+        if appended + certificates + words > 0 {
             self.sync(stop)?;
             self.report.syncs += 1;
             self.report.batches += appended;
-            self.report.certificates += certified;
+            self.report.certificates += certificates;
+            self.report.words += words;
         }
         self.advance()?;
         Ok(true)
@@ -295,19 +298,21 @@ impl<S: Sink> Worker<'_, S> {
     }
 }
 
-/// Checks a certificate and hands it to the sink; false when nothing waits for it.
-fn take_certificate(
+/// Checks a proof and hands it to the sink; none when nothing waits for it. What covers nothing new is not checked.
+fn take_proof(
     sink: &mut impl Sink,
     bytes: &[u8],
-    keys: Option<&CertificateKeys>,
-) -> Result<bool, SettleError> {
-    let Some(keys) = keys else {
-        return Ok(false);
-    };
-    let fault = |what: &dyn std::fmt::Display| SettleError::Certificate(what.to_string());
-    let certificate = Certificate::decode(bytes).map_err(|error| fault(&error))?;
-    certificate.verify(keys).map_err(|error| fault(&error))?;
-    sink.certify(&certificate)
+    rule: &ProofRule,
+) -> Result<Option<Proof>, SettleError> {
+    if matches!(rule, ProofRule::Node) {
+        return Ok(None);
+    }
+    let proof = Proof::decode(bytes).map_err(ProofError::from)?;
+    if !rule.takes(&proof) || proof.covers().seq.0 < sink.final_count() {
+        return Ok(None);
+    }
+    rule.check(&proof)?;
+    Ok(sink.certify(&proof)?.then_some(proof))
 }
 
 /// Appends a batch unless it is settled: the count of its entries for `rollup_id`, or none when it was skipped.

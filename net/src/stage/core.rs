@@ -19,6 +19,7 @@ use std::time::Instant;
 use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::counters::Counters;
+use fairlane_engine::dag::SignedHeader;
 use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::{Engine, UNOPENED_MAX};
 use fairlane_engine::evidence::Evidence;
@@ -28,6 +29,7 @@ use fairlane_engine::message::{PeerMessage, VOUCH_KIND};
 use fairlane_engine::reveal::OpenedBatch;
 use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
+use fairlane_engine::wire::Reader;
 
 use super::bucket::{Allowance, Bucket};
 use super::catch_up_log::CatchUpLog;
@@ -274,7 +276,12 @@ impl CoreStage {
             let input = intake::verify(engine, committee, &self.verifier, from, kind, &body);
             start = self.report.steps.verify.add_since(start, 1);
             match input {
-                Ok(input) => self.input(now, input),
+                Ok(input) => {
+                    if let Input::Vertex { vertex, .. } = &input {
+                        self.ports.settle.on_vertex(vertex.signed_header());
+                    }
+                    self.input(now, input);
+                }
                 Err(reason) => self.on_rubbish(now, from, reason),
             }
             start = self.report.steps.engine.add_since(start, 1);
@@ -381,6 +388,11 @@ impl CoreStage {
                     self.send(FromCore::ToPeer { to, is_bulk, bytes });
                 }
                 Effect::Broadcast(message) => {
+                    if let PeerMessage::Vertex(bytes) = &message
+                        && let Ok(signed) = SignedHeader::decode(&mut Reader::new(bytes))
+                    {
+                        self.ports.settle.on_vertex(&signed);
+                    }
                     let bytes = frame_of(&message);
                     self.send(FromCore::ToPeers { bytes });
                 }
@@ -405,6 +417,7 @@ impl CoreStage {
                 break;
             };
             self.ports.certificates.on_opened(&opened.header, now);
+            self.ports.settle.on_opened(&opened.header);
             self.report.batches += 1;
             self.report.steps.open.add_since(start, 1);
             opened_any = true;

@@ -12,15 +12,17 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use fairlane_engine::batch::{BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, archive_len_max};
+use fairlane_engine::batch::{BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchHeader, archive_len_max};
 use fairlane_engine::certificate::Certificate;
 use fairlane_engine::committee::Committee;
+use fairlane_engine::dag::SignedHeader;
 use fairlane_engine::sync::part::Item;
 use fairlane_engine::types::{BatchSeq, TimestampUs};
 
+use super::settled_words::SettledWords;
 use crate::journal::BatchLoader;
 use crate::ring::{self, Producer, RingWatch};
-use crate::settle::{ServerConfig, SettleServer};
+use crate::settle::{Proof, ServerConfig, SettleServer};
 
 /// Room for batches and the way to the worker.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub struct SettlePort {
     /// The worker has every batch below this seq, or the ring holds it.
     handed: u64,
     certificates: Certificates,
+    words: SettledWords,
 }
 
 /// Where the worker's next batch comes from.
@@ -89,6 +92,7 @@ impl SettlePort {
             watch,
             handed: 0,
             certificates: Certificates::default(),
+            words: SettledWords::new(committee.thresholds()),
         })
     }
 
@@ -101,10 +105,26 @@ impl SettlePort {
             // A worker may have settled what the node has not recorded before it died: then it meets that once more.
             self.handed = settled.min(opened);
             self.source = Source::at(self.handed, opened);
+            self.words.begin_again();
         }
         let feed_at = self.feed(now, opened);
         let certify_at = self.hand_certificate(now);
-        feed_at.into_iter().chain(certify_at).min()
+        let words_at = self.hand_words(now);
+        let again = feed_at.into_iter().chain(certify_at).chain(words_at);
+        again.min()
+    }
+
+    /// Hands on the words of f + 1 authorities that vouch for more than any before; gives when there may be room.
+    fn hand_words(&mut self, now: TimestampUs) -> Option<TimestampUs> {
+        let (count, words) = self.words.agreed(self.handed)?;
+        let bytes = Proof::Words(words).encode();
+        let Some(room) = self.producer.reserve(bytes.len()) else {
+            return Some(now.plus_us(RETRY_US));
+        };
+        room[..bytes.len()].copy_from_slice(&bytes);
+        self.producer.commit_certificate(bytes.len());
+        self.words.on_handed_on(count);
+        None
     }
 
     /// Hands on the newest certificate whose batch the worker has, or the ring; gives when there may be room.
@@ -174,6 +194,16 @@ impl SettlePort {
     pub fn commit(&mut self, seq: BatchSeq, len: usize) {
         self.producer.commit(seq.0, len);
         self.handed = seq.0 + 1;
+    }
+
+    /// A batch is opened here, the next of the chain; or, at a start, was the last before.
+    pub fn on_opened(&mut self, header: &BatchHeader) {
+        self.words.on_opened(header);
+    }
+
+    /// A vertex with this header, whose signature holds, came from its author, or has left here.
+    pub fn on_vertex(&mut self, signed: &SignedHeader) {
+        self.words.on_vertex(signed);
     }
 
     /// A certificate for the worker, once it has the batch; kept for one that has not come yet, too: of the last batch

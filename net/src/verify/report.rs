@@ -161,6 +161,13 @@ fn show_worker(f: &mut fmt::Formatter<'_>, worker: &WorkerReport) -> fmt::Result
             "  {certificates} certificates hold; {covered} batches waited for one"
         )?;
     }
+    if worker.words > 0 {
+        let (words, covered) = (worker.words, worker.on_words);
+        write!(
+            f,
+            "  {words} times the words of f + 1 authorities hold; {covered} batches waited for them"
+        )?;
+    }
     writeln!(f)
 }
 

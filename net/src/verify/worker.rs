@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::journal::JournalError;
-use crate::settle::{Finality, SettleError, SettleReader};
+use crate::settle::{Finality, Proof, SettleError, SettleReader};
 
 use super::chain::Chain;
 use super::node::{PlacedFault, Rules};
@@ -31,10 +31,14 @@ pub(super) struct WorkerReport {
     pub(super) before: u64,
     /// Of the batches those settled on the word of the worker's own node.
     pub(super) on_nodes_word: u64,
+    /// Of the batches those settled because the words of f + 1 authorities cover them.
+    pub(super) on_words: u64,
     /// Of the batches those settled because a certificate covers them.
     pub(super) on_certificates: u64,
     /// Certificates that hold.
     pub(super) certificates: u64,
+    /// Sets of words of f + 1 authorities that hold.
+    pub(super) words: u64,
     /// Whether bytes follow the last whole record: a write that a crash cut off, or that is under way.
     pub(super) is_torn: bool,
     /// How long it took, seconds.
@@ -49,7 +53,7 @@ pub(super) fn verify(folder: &Path, rules: &Rules, chain: &Chain) -> anyhow::Res
         ..WorkerReport::default()
     };
     let read = read(folder, rules, chain, &mut report);
-    match read.and_then(|()| check_certificates(folder, rules, chain, &mut report)) {
+    match read.and_then(|()| check_proofs(folder, rules, chain, &mut report)) {
         Ok(()) => report.holds = true,
         Err(Stop::Wrong(seq, what)) => {
             report.fault = Some(PlacedFault {
@@ -128,8 +132,11 @@ fn read(
         }
         report.batches += 1;
         report.entries += view.entries().len() as u64;
-        report.on_nodes_word += u64::from(batch.finality() == Finality::Node);
-        report.on_certificates += u64::from(batch.finality() == Finality::Certificate);
+        *match batch.finality() {
+            Finality::Node => &mut report.on_nodes_word,
+            Finality::Validity => &mut report.on_words,
+            Finality::Certificate => &mut report.on_certificates,
+        } += 1;
     }
     report.is_torn = reader.is_torn();
     if report.batches > 0 && !is_met {
@@ -139,29 +146,31 @@ fn read(
     Ok(())
 }
 
-/// Holds the certificates to the chain and to the committee's keys. They are read apart from the batches: what makes a batch
+/// Holds certificates and words of authorities to the chain and to the committee's keys. They are read apart from the batches: what makes a batch
 /// final stands behind it.
-fn check_certificates(
+fn check_proofs(
     folder: &Path,
     rules: &Rules,
     chain: &Chain,
     report: &mut WorkerReport,
 ) -> Result<(), Stop> {
     let mut reader = SettleReader::open(folder)?;
-    while let Some(certificate) = reader.try_next_certificate()? {
-        let header = &certificate.header;
-        let wrong = |what: String| Stop::Wrong(Some(header.seq.0), what);
-        let keys = rules.committee.certificate_keys();
-        let keys = keys.ok_or_else(|| {
-            wrong("the committee file has no keys for its certificate".to_owned())
-        })?;
-        let verdict = certificate.verify(keys);
-        verdict.map_err(|error| wrong(error.to_string()))?;
-        let recorded = chain.find(header.seq.0)?;
-        if recorded.is_some_and(|recorded| recorded != header.hash) {
-            return Err(wrong("its certificate is of another header".to_owned()));
+    while let Some(proof) = reader.try_next_proof()? {
+        let (called, count) = match proof {
+            Proof::Certificate(_) => ("certificate", &mut report.certificates),
+            Proof::Words(_) => ("words of f + 1 authorities", &mut report.words),
+        };
+        let verdict = proof.verify(&rules.committee);
+        let seq = proof.covers().seq.0;
+        verdict.map_err(|error| Stop::Wrong(Some(seq), format!("its {called}: {error}")))?;
+        for named in proof.named() {
+            let recorded = chain.find(named.seq.0)?;
+            if recorded.is_some_and(|recorded| recorded != named.hash) {
+                let what = format!("a header that its {called} names is another one");
+                return Err(Stop::Wrong(Some(named.seq.0), what));
+            }
         }
-        report.certificates += 1;
+        *count += 1;
     }
     Ok(())
 }

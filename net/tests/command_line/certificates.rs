@@ -6,6 +6,7 @@ use std::path::Path;
 
 use fairlane_client::committee_file::Directory;
 use fairlane_engine::certificate::{CERTIFICATE_LEN, Certificate, SIGNATURE_LEN};
+use fairlane_engine::dag::VertexHeader;
 use fairlane_engine::effect::header_of_batch;
 use fairlane_engine::types::{BatchSeq, Sha256Hash};
 use fairlane_net::journal::{JournalReader, Kind};
@@ -94,6 +95,42 @@ fn a_worker_that_waits_for_certificates_settles_everything_and_keeps_what_covers
     verify_and_tamper(&sandbox, survey.certificates);
 }
 
+#[test]
+fn a_worker_that_waits_for_f_plus_one_settles_everything_on_words_that_anybody_can_check() {
+    let _turn = turn();
+    let sandbox = Sandbox::new();
+    let load = ["--duration", "2s", "--rate", "100", "--data", "data"];
+    let finality = ["--finality", "f+1", "--kill", "3@1s"];
+    let (_, report) = run_localnet(&sandbox, &[&load[..], &finality].concat());
+    assert_eq!(report["lost"], 0);
+    let survey = SettleSurvey::take(&sandbox.path("data/settle-1")).unwrap();
+    assert!(survey.is_whole(), "{survey:?}");
+    assert_eq!((survey.on_nodes_word, survey.on_certificates), (0, 0));
+    assert_eq!((survey.on_words, survey.uncovered), (survey.batches, 0));
+    assert!(survey.words >= 20, "{survey:?}");
+
+    let (ran, json) = verify_json(&sandbox, "data");
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let worker = &json["workers"][0];
+    assert_eq!(worker["words"], survey.words, "{worker}");
+    assert_eq!(worker["on_words"], survey.batches, "{worker}");
+
+    let path = sandbox.path("data/settle-1/settled.log");
+    let whole = std::fs::read(&path).unwrap();
+    let mut records = settled(&whole);
+    let is_words = |record: &&mut Vec<u8>| {
+        record[SINK_KIND_AT] == SINK_KIND_PROOF && record[SINK_RECORD_HEAD_LEN] == WORDS_KIND
+    };
+    let words = records.iter_mut().rfind(is_words).unwrap();
+    // In the hash that the first of them names.
+    words[SINK_RECORD_HEAD_LEN + 2 + VertexHeader::LEN - 1] ^= 1;
+    std::fs::write(&path, rejoined(&whole, &records)).unwrap();
+    let (ran, json) = verify_json(&sandbox, "data");
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    let what = json["fault"]["what"].as_str().unwrap();
+    assert!(what.contains("words of f + 1 authorities"), "{what}");
+}
+
 /// Everything holds; and a certificate that was changed, its checksum too, does not.
 fn verify_and_tamper(sandbox: &Sandbox, certificates: u64) {
     let (ran, json) = verify_json(sandbox, "data");
@@ -106,7 +143,7 @@ fn verify_and_tamper(sandbox: &Sandbox, certificates: u64) {
     let path = sandbox.path("data/settle-1/settled.log");
     let whole = std::fs::read(&path).unwrap();
     let mut records = settled(&whole);
-    let is_certificate = |record: &&mut Vec<u8>| record[SINK_KIND_AT] == SINK_KIND_CERTIFICATE;
+    let is_certificate = |record: &&mut Vec<u8>| record[SINK_KIND_AT] == SINK_KIND_PROOF;
     let certificate = records.iter_mut().rfind(is_certificate).unwrap();
     // In the signers: one less, or another.
     certificate[SINK_RECORD_HEAD_LEN + CERTIFICATE_LEN - SIGNATURE_LEN - 1] ^= 1;
@@ -123,10 +160,12 @@ fn verify_and_tamper(sandbox: &Sandbox, certificates: u64) {
 
 /// See `net/src/settle/sink_format.rs`.
 const SINK_KIND_AT: usize = 24;
-const SINK_KIND_CERTIFICATE: u8 = 128;
+const SINK_KIND_PROOF: u8 = 128;
+/// See `net/src/settle/proof.rs`.
+const WORDS_KIND: u8 = 2;
 
 #[test]
-fn a_worker_that_waits_for_certificates_needs_the_committee_file_of_its_chain() {
+fn a_worker_that_waits_for_others_needs_the_committee_file_of_its_chain() {
     let sandbox = Sandbox::new();
     let made = sandbox.run(&["testnet", "--nodes", "4", "--out", "net"]);
     assert_eq!(made.status, Some(0), "{made:?}");
@@ -136,9 +175,11 @@ fn a_worker_that_waits_for_certificates_needs_the_committee_file_of_its_chain() 
     assert_ne!(certain, text);
     let without = certain.replace("committee = \"committee.json\"\n", "");
     let foreign = certain.replace("chain_id = 1\n", "chain_id = 2\n");
-    let odd = certain.replace("\"certificate\"", "\"f+1\"");
+    let words = without.replace("\"certificate\"", "\"f+1\"");
+    let odd = certain.replace("\"certificate\"", "\"f+2\"");
     for (text, words) in [
         (without, "needs committee, the committee file"),
+        (words, "\"f+1\" needs committee, the committee file"),
         (foreign, "the committee file is of another chain"),
         (odd, "finality"),
     ] {
