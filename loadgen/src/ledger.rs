@@ -143,6 +143,11 @@ impl Ledger {
             Event::Settled { count } => self.on_settled(now_us, *count),
             // Keys are the run's business.
             Event::NewKey { .. } | Event::KeyRefused { .. } => {}
+            // A load follows nothing.
+            Event::Included { .. }
+            | Event::Certified { .. }
+            | Event::FollowRefused { .. }
+            | Event::InclusionRefused { .. } => {}
             Event::Connected | Event::Disconnected { .. } | Event::ConnectFailed { .. } => {}
         }
     }

@@ -42,6 +42,7 @@ use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::bucket::Allowance;
 use crate::stage::certificate_port::CertificatePort;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts, Standing};
+use crate::stage::followers::FollowCounts;
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
@@ -104,6 +105,9 @@ pub struct NodeReport {
     /// What was done about certificates.
     #[serde(default)]
     pub certificates: CertifierCounts,
+    /// What was done for clients that follow.
+    #[serde(default)]
+    pub follow: FollowCounts,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -261,6 +265,7 @@ impl Figures {
             submissions_over_rate: core.submissions_over_rate,
             standing: core.standing,
             certificates: core.certificates,
+            follow: core.follow,
             cpu_us: process_cpu_us(),
         }
     }

@@ -9,6 +9,7 @@ pub mod bucket;
 mod catch_up_log;
 pub mod certificate_port;
 pub mod core;
+pub mod followers;
 pub mod io;
 pub mod journal_port;
 pub mod key_watch;

@@ -15,6 +15,8 @@ mod certificates;
 mod clients;
 #[path = "command_line/fair_order.rs"]
 mod fair_order;
+#[path = "command_line/follow.rs"]
+mod follow;
 #[path = "command_line/journal.rs"]
 mod journal;
 #[path = "command_line/links.rs"]

@@ -253,6 +253,10 @@ impl Observer for Listener {
             | Event::ConnectFailed { .. }
             | Event::NewKey { .. }
             | Event::KeyRefused { .. }
+            | Event::Included { .. }
+            | Event::Certified { .. }
+            | Event::FollowRefused { .. }
+            | Event::InclusionRefused { .. }
             | Event::Ordered { .. }
             | Event::Settled { .. } => {}
         }

@@ -1,7 +1,9 @@
 //! Both directions of the client protocol: frames, requests and notices, every list in them read to its end.
 #![no_main]
 
-use fairlane_client::protocol::{Notice, Request, next_frame};
+use fairlane_client::protocol::{FollowTarget, Notice, Request, next_frame};
+use fairlane_client::{CertifiedChain, Inclusion};
+use fairlane_fuzz::recording::recording;
 
 const LEN_MAX: u32 = 1 << 18;
 
@@ -25,6 +27,18 @@ fn read(notice: Notice<'_>) {
             }
         }
         Notice::Ordered(ordered) => drop(ordered.iter().count()),
+        Notice::Included(included) => {
+            for item in included.iter() {
+                let inclusion = Inclusion::of(&included.header, &item);
+                let target = FollowTarget::Digest(item.digest);
+                let _ = inclusion.verify(&recording().committee, target);
+            }
+        }
+        Notice::Certified(certified) => {
+            let chain = CertifiedChain::of(certified);
+            let verdict = chain.verify(&recording().committee);
+            assert!(verdict.is_err(), "signed by nobody");
+        }
         _ => {}
     }
 }

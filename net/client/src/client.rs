@@ -15,6 +15,7 @@
 //! Cost: `submit` copies the envelope once for each authority; `poll` is one system call plus a read or write for
 //! each socket that is ready.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -27,9 +28,12 @@ use fairlane_engine::types::{AuthorityIndex, AuthoritySet, BatchSeq, Entry};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::connection::CloseReason;
+use crate::inclusion::{Inclusion, InclusionError};
 use crate::key_book::{KeyBook, KeyRefused};
 use crate::link::{Link, LinkCounts, Shared};
-use crate::protocol::{Ack, EnvelopeLenError, Hello, encode_submit};
+use crate::protocol::{
+    Ack, EnvelopeLenError, FollowCode, FollowTarget, Hello, encode_follow, encode_submit,
+};
 use crate::receipt::{Receipt, ReceiptError};
 
 /// Takes what a client hears.
@@ -87,6 +91,32 @@ pub enum Event {
     Settled {
         /// How many batches that is.
         count: u64,
+    },
+    /// An entry that is followed stands in a batch that the node has opened; no certificate covers it yet.
+    Included {
+        /// The caller's name for what it follows.
+        name: u64,
+        /// The entry; it stands under its header.
+        inclusion: Inclusion,
+    },
+    /// An entry that is followed stands in a batch that a quorum has certified: its place is final, whatever the node says.
+    Certified {
+        /// The caller's name for what it follows.
+        name: u64,
+        /// The entry.
+        inclusion: Inclusion,
+    },
+    /// The node does not tell of what the caller follows.
+    FollowRefused {
+        /// The caller's name for it.
+        name: u64,
+        /// Why.
+        code: FollowCode,
+    },
+    /// What the node tells of an entry or a certificate does not hold: it is faulty.
+    InclusionRefused {
+        /// What does not hold.
+        reason: InclusionError,
     },
     /// Enough authorities, this one the last, vouch for a new sealing key: seal to it from now on.
     NewKey {
@@ -169,6 +199,7 @@ impl Client {
         Self {
             shared: Shared {
                 keys: KeyBook::new(key, &committee),
+                follows: BTreeMap::new(),
                 committee,
                 hello,
                 outgoing_len_max: options.outgoing_len_max.max(OUTGOING_LEN_MIN),
@@ -227,6 +258,25 @@ impl Client {
             }
         }
         Ok(reached)
+    }
+
+    /// Follows an envelope or a rollup at every authority, as soon as its link is live, and again when it comes back.
+    ///
+    /// Events repeat `name`; another target under a name in use takes its place for links that come up. Entries come from each
+    /// authority: whoever follows a rollup tells them apart by batch and index. What is in a batch already is not told of:
+    /// follow a digest before its envelope is submitted. A digest that was certified is not followed any more.
+    pub fn follow(&mut self, name: u64, target: FollowTarget) {
+        self.shared.follows.insert(name, target);
+        self.frame.clear();
+        encode_follow(&mut self.frame, name, target);
+        for link in self.links.iter_mut().filter(|link| link.is_live()) {
+            link.queue(&self.frame);
+        }
+    }
+
+    /// Stops following. Nodes go on telling until their link ends; it is passed over.
+    pub fn unfollow(&mut self, name: u64) {
+        self.shared.follows.remove(&name);
     }
 
     /// Writes what is queued, waits up to `timeout` for something to happen, and tells `observer` what did.

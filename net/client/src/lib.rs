@@ -9,7 +9,10 @@
 //! - [`client`]: submits them to all authorities and hears what becomes of them; [`connection`] is one of its sockets;
 //! - [`key_book`]: when a new key is believed;
 //! - [`receipt`]: the signed proof that an authority listed an envelope;
+//! - [`inclusion`]: the proof that it stands at a place of the certified order;
 //! - [`protocol`]: the bytes on the wire.
+//!
+//! A submission, and its first receipt:
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -66,12 +69,56 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A rollup, followed with proofs that need no trust in any node:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::time::Duration;
+//!
+//! use fairlane_client::committee_file::Directory;
+//! use fairlane_client::protocol::FollowTarget;
+//! use fairlane_client::{Client, ClientOptions, Event, Observer};
+//! use fairlane_engine::types::{AuthorityIndex, Entry, RollupId};
+//!
+//! struct Printer;
+//!
+//! impl Observer for Printer {
+//!     fn receipt_wanted(&self, _tag: u64) -> Option<Entry> {
+//!         None
+//!     }
+//!
+//!     fn on_event(&mut self, authority: AuthorityIndex, event: Event) {
+//!         match event {
+//!             // Path, chain of headers and certificate were checked against the committee file.
+//!             Event::Certified { inclusion, .. } => {
+//!                 let seq = inclusion.header.seq.0;
+//!                 println!("batch {seq}, {}: {:?}", inclusion.index, inclusion.payload);
+//!             }
+//!             Event::InclusionRefused { reason } => println!("{authority} lies: {reason}"),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//!
+//! let directory = Directory::load(Path::new("committee.json"))?;
+//! let addresses = directory.client_addresses();
+//! let key = directory.sealing_key;
+//! let mut client = Client::new(directory.committee, key, &addresses, ClientOptions::default());
+//! client.follow(1, FollowTarget::Rollup(RollupId(1)));
+//! loop {
+//!     client.poll(Duration::from_secs(1), &mut Printer)?;
+//! }
+//! # #[allow(unreachable_code, reason = "the example never ends")]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod committee_file;
 pub mod connection;
+pub mod inclusion;
 pub mod key_book;
 mod link;
 pub mod protocol;
@@ -80,6 +127,7 @@ pub mod sealing;
 
 pub use client::{Client, ClientOptions, Event, Observer};
 pub use connection::CloseReason;
+pub use inclusion::{CertifiedChain, Inclusion, InclusionError};
 pub use key_book::KeyRefused;
 pub use link::LinkCounts;
 pub use receipt::{Receipt, ReceiptError};

@@ -9,6 +9,7 @@
 //!   by that (a name, not a proof of identity: receipts carry the proof).
 //! - I2: a header is verified at most once a frame, and only if somebody wants a receipt that it carries.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,12 @@ use fairlane_engine::types::AuthorityIndex;
 
 use crate::client::{Event, Observer};
 use crate::connection::{CloseReason, Connection};
+use crate::inclusion::{CertifiedChain, Unproven};
 use crate::key_book::KeyBook;
-use crate::protocol::{Hello, Notice, Receipts, Welcome, encode_hello};
+use crate::protocol::{
+    Certified, FollowCode, FollowTarget, Hello, Included, Notice, Receipts, Welcome, encode_follow,
+    encode_hello,
+};
 use crate::receipt::{Receipt, ReceiptError, verify_header, verify_path};
 
 /// What every link of a client shares.
@@ -28,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) committee: Committee,
     pub(crate) keys: KeyBook,
     pub(crate) hello: Hello,
+    /// What the caller follows, by its name.
+    pub(crate) follows: BTreeMap<u64, FollowTarget>,
     pub(crate) outgoing_len_max: usize,
 }
 
@@ -46,6 +53,10 @@ pub struct LinkCounts {
     pub keys_refused: u64,
     /// Headers verified.
     pub headers_verified: u64,
+    /// Entries or certificates that did not verify.
+    pub inclusions_refused: u64,
+    /// Entries let go of before a certificate covered them, as too many waited.
+    pub inclusions_let_go: u64,
 }
 
 /// One authority's link.
@@ -55,6 +66,7 @@ pub(crate) struct Link {
     address: SocketAddr,
     state: State,
     wait: Duration,
+    unproven: Unproven,
     pub(crate) counts: LinkCounts,
 }
 
@@ -84,6 +96,7 @@ impl Link {
             address,
             state: State::Waiting { until: now },
             wait: WAIT_MIN,
+            unproven: Unproven::default(),
             counts: LinkCounts::default(),
         }
     }
@@ -208,6 +221,7 @@ impl Link {
         };
         let was_live = is_live;
         let (authority, counts) = (self.authority, &mut self.counts);
+        let unproven = &mut self.unproven;
         let received = connection.receive(&mut |notice| match notice {
             Notice::Welcome(_) if is_live => Err(CloseReason::OutOfPlace("a second welcome")),
             Notice::Welcome(welcome) => {
@@ -223,14 +237,20 @@ impl Link {
             }),
             _ if !is_live => Err(CloseReason::OutOfPlace("a notice before its welcome")),
             notice => {
-                report(notice, authority, shared, counts, observer);
+                report(notice, authority, shared, (counts, unproven), observer);
                 Ok(())
             }
         });
         if is_live && !was_live {
             let state = std::mem::replace(&mut self.state, State::Waiting { until: now });
-            if let State::Greeting { connection, .. } = state {
+            if let State::Greeting { mut connection, .. } = state {
                 let since = now;
+                let mut frame = Vec::new();
+                for (name, target) in &shared.follows {
+                    frame.clear();
+                    encode_follow(&mut frame, *name, *target);
+                    self.counts.undelivered += u64::from(!connection.queue(&frame));
+                }
                 self.state = State::Live { connection, since };
             }
         }
@@ -238,6 +258,7 @@ impl Link {
     }
 
     fn close(&mut self, reason: CloseReason, now: Instant, observer: &mut dyn Observer) {
+        self.unproven.clear();
         let was_live = match self.state {
             State::Live { since, .. } => {
                 if now.duration_since(since) >= LIVE_TIME_MIN {
@@ -286,7 +307,7 @@ fn report(
     notice: Notice<'_>,
     authority: AuthorityIndex,
     shared: &mut Shared,
-    counts: &mut LinkCounts,
+    (counts, unproven): (&mut LinkCounts, &mut Unproven),
     observer: &mut dyn Observer,
 ) {
     match notice {
@@ -313,9 +334,74 @@ fn report(
                 observer.on_event(authority, Event::KeyRefused { reason });
             }
         },
+        Notice::Following { name, code } => {
+            if code != FollowCode::Following {
+                observer.on_event(authority, Event::FollowRefused { name, code });
+            }
+        }
+        Notice::Included(included) => {
+            report_included(included, authority, shared, (counts, unproven), observer);
+        }
+        Notice::Certified(certified) => {
+            report_certified(&certified, authority, shared, (counts, unproven), observer);
+        }
         Notice::Welcome(_) | Notice::Goodbye { .. } => {
             unreachable!("welcome and goodbye are the link's own business")
         }
+    }
+}
+
+/// Entries that are followed: each is checked against its header, and kept until a certificate covers that.
+fn report_included(
+    included: Included<'_>,
+    authority: AuthorityIndex,
+    shared: &Shared,
+    (counts, unproven): (&mut LinkCounts, &mut Unproven),
+    observer: &mut dyn Observer,
+) {
+    let target = |name| shared.follows.get(&name).copied();
+    let mut refused = 0;
+    let let_go = unproven.take(included, &shared.committee, target, |name, verdict| {
+        let event = match verdict {
+            Ok(inclusion) => Event::Included {
+                name,
+                inclusion: inclusion.clone(),
+            },
+            Err(reason) => {
+                refused += 1;
+                Event::InclusionRefused { reason }
+            }
+        };
+        observer.on_event(authority, event);
+    });
+    counts.inclusions_refused += refused;
+    counts.inclusions_let_go += let_go;
+}
+
+/// A certificate: what waits and is covered by it is final.
+fn report_certified(
+    certified: &Certified<'_>,
+    authority: AuthorityIndex,
+    shared: &mut Shared,
+    (counts, unproven): (&mut LinkCounts, &mut Unproven),
+    observer: &mut dyn Observer,
+) {
+    if unproven.is_empty() {
+        return;
+    }
+    let chain = CertifiedChain::of(*certified);
+    if let Err(reason) = chain.verify(&shared.committee) {
+        counts.inclusions_refused += 1;
+        return observer.on_event(authority, Event::InclusionRefused { reason });
+    }
+    for (name, inclusion) in unproven.prove(&chain) {
+        match shared.follows.get(&name) {
+            // Found, or given up: what another authority says of it is of no interest any more.
+            None => continue,
+            Some(FollowTarget::Digest(_)) => drop(shared.follows.remove(&name)),
+            Some(FollowTarget::Rollup(_)) => {}
+        }
+        observer.on_event(authority, Event::Certified { name, inclusion });
     }
 }
 

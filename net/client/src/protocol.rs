@@ -16,6 +16,7 @@
 
 mod codes;
 mod datagram;
+mod follow;
 mod notice;
 mod request;
 
@@ -25,12 +26,16 @@ pub use datagram::{
     DatagramLenError, DatagramNotice, DatagramRequest, encode_datagram_hello,
     encode_datagram_submit, encode_datagram_token, encode_datagram_unknown, pack_notices,
 };
+pub use follow::{
+    CERTIFIED_HEADERS_MAX, Certified, FollowCode, FollowTarget, Included, IncludedEntry,
+    IncludedItem, Reveal, encode_certified, encode_following, encode_included,
+};
 pub use notice::{
     Ack, Acks, KeyNotice, Notice, Ordered, OrderedItem, Path, ReceiptItem, Receipts, Welcome,
     encode_acks, encode_acks_within, encode_goodbye, encode_key, encode_ordered,
     encode_ordered_within, encode_receipts, encode_receipts_within, encode_settled, encode_welcome,
 };
-pub use request::{EnvelopeLenError, Hello, Request, encode_hello, encode_submit};
+pub use request::{EnvelopeLenError, Hello, Request, encode_follow, encode_hello, encode_submit};
 
 use fairlane_engine::wire::DecodeError;
 
@@ -61,6 +66,8 @@ pub mod kind {
     pub const HELLO: u8 = 0x01;
     /// One envelope.
     pub const SUBMIT: u8 = 0x02;
+    /// What to tell of as it happens.
+    pub const FOLLOW: u8 = 0x03;
     /// First frame of a node.
     pub const WELCOME: u8 = 0x81;
     /// Answers to submissions.
@@ -75,6 +82,12 @@ pub mod kind {
     pub const GOODBYE: u8 = 0x86;
     /// A sealing key that the authority vouches for.
     pub const KEY: u8 = 0x87;
+    /// Answer to a wish to follow.
+    pub const FOLLOWING: u8 = 0x88;
+    /// Entries that are followed, with their paths.
+    pub const INCLUDED: u8 = 0x89;
+    /// A certificate, and the headers up to it.
+    pub const CERTIFIED: u8 = 0x8a;
 }
 
 /// Kinds of datagrams, client to node below 0x80, node to client from 0x80; none is the kind of a frame.

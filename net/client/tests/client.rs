@@ -14,12 +14,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fairlane_client::protocol::{
-    Ack, AckCode, ENVELOPE_LEN_MAX, GoodbyeCode, NOTICE_LEN_MAX, OrderedItem, SIGNED_HEADER_LEN,
-    encode_acks, encode_goodbye, encode_ordered, encode_receipts, encode_settled, encode_welcome,
+    Ack, AckCode, ENVELOPE_LEN_MAX, FollowCode, FollowTarget, GoodbyeCode, IncludedEntry,
+    NOTICE_LEN_MAX, OrderedItem, Reveal, SIGNED_HEADER_LEN, encode_acks, encode_following,
+    encode_goodbye, encode_included, encode_ordered, encode_receipts, encode_settled,
+    encode_welcome,
 };
 use fairlane_client::{
-    Client, ClientOptions, CloseReason, Event, LinkCounts, Observer, ReceiptError,
+    Client, ClientOptions, CloseReason, Event, InclusionError, LinkCounts, Observer, ReceiptError,
 };
+use fairlane_engine::batch::{BatchHeader, Outcome, payload_leaf};
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
 use fairlane_engine::keyring::statement::KeyStatement;
 use fairlane_engine::merkle;
@@ -28,8 +31,8 @@ use fairlane_engine::types::{
     AuthorityIndex, BatchSeq, Digest, Entry, Epoch, KeyId, Position, Round, Sha256Hash, TimestampUs,
 };
 use fake_node::{
-    CHAIN, FakeNode, KEY, Owned, Peer, committee, key_id, key_plan, sealing_key, signing_key,
-    welcome,
+    CHAIN, FakeNode, KEY, Owned, Peer, ROLLUP, committee, key_id, key_plan, sealing_key,
+    signing_key, welcome,
 };
 
 /// Keeps all events; wants receipts of the tags in `entries`.
@@ -549,6 +552,81 @@ fn receipts_that_do_not_verify_are_counted_and_not_believed() {
         assert_eq!(refused, 1, "{what}");
         assert_eq!(counts.receipts_refused, 1);
     }
+}
+
+/// A batch of one open entry of [`ROLLUP`], and the entry.
+fn batch_of_one(payload: &[u8]) -> (BatchHeader, Digest) {
+    let digest = Digest([5; 32]);
+    let len = payload.len() as u32;
+    let leaf = payload_leaf(digest, ROLLUP, &Outcome::Open { offset: 0, len }, payload);
+    let header = BatchHeader {
+        chain_id: CHAIN,
+        seq: BatchSeq(3),
+        payload_root: merkle::root_in_place(&mut [leaf]),
+        entries: 1,
+        ..BatchHeader::default()
+    };
+    (header, digest)
+}
+
+fn included(header: &BatchHeader, name: u64, digest: Digest, payload: &[u8]) -> Vec<u8> {
+    let entry = IncludedEntry {
+        name,
+        index: 0,
+        digest,
+        rollup_id: ROLLUP,
+        reveal: Reveal::Open,
+        payload,
+        path: &[],
+    };
+    let mut bytes = Vec::new();
+    encode_included(&mut bytes, header, &[entry]);
+    bytes
+}
+
+#[test]
+fn what_is_followed_is_asked_for_again_after_a_break_and_a_forged_entry_is_refused() {
+    let (header, digest) = batch_of_one(b"bid");
+    let wanted = FollowTarget::Digest(digest);
+    let node = FakeNode::start(move |peer| {
+        peer.greet(0, key_id());
+        assert_eq!(peer.request(), Some(Owned::Follow(4, wanted)));
+        if peer.number == 0 {
+            // And hangs up.
+            return;
+        }
+        peer.send(|out| {
+            encode_following(out, 4, FollowCode::Following);
+            encode_following(out, 5, FollowCode::TooMany);
+            out.extend(included(&header, 4, digest, b"bid"));
+            // Nobody follows this, so it is not looked at.
+            out.extend(included(&header, 9, digest, b"ask"));
+            out.extend(included(&header, 4, digest, b"ask"));
+        });
+        peer.wait_for_close();
+    });
+    let mut client = client_of(&[node.address]);
+    let mut log = Log::default();
+    client.follow(4, wanted);
+    let refused = Event::InclusionRefused {
+        reason: InclusionError::Path,
+    };
+    poll_until(&mut client, &mut log, |_, log| {
+        log.count(|event| *event == refused) > 0
+    });
+    let is_included = |event: &Event| matches!(event, Event::Included { name: 4, inclusion } if inclusion.digest == digest);
+    assert_eq!(log.count(is_included), 1, "{:?}", log.events);
+    let code = FollowCode::TooMany;
+    assert_eq!(
+        log.count(|event| *event == Event::FollowRefused { name: 5, code }),
+        1
+    );
+    assert_eq!(
+        log.count(|event| matches!(event, Event::Certified { .. })),
+        0
+    );
+    let counts = client.counts(AuthorityIndex(0)).unwrap();
+    assert_eq!(counts.inclusions_refused, 1);
 }
 
 #[test]

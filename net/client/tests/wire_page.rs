@@ -18,13 +18,14 @@ use std::sync::Arc;
 
 use ed25519_dalek::Signature;
 use examples::{
-    Fields, KEY_STATEMENT, LABEL, SIGNED_HEADER, VALID_UNTIL, directory, expected, key_frame,
-    receipt, receipts_frame, recipe_of, sealed, signing_key,
+    Fields, KEY_STATEMENT, LABEL, SIGNED_HEADER, VALID_UNTIL, directory, expected, included_frame,
+    inclusion, key_frame, receipt, receipts_frame, recipe_of, sealed, signing_key,
 };
 use fairlane_client::committee_file::CommitteeFile;
 use fairlane_client::protocol::{
-    AckCode, DATAGRAM_ENVELOPE_LEN_MAX, DATAGRAM_LEN_MAX, ENVELOPE_LEN_MAX, GOODBYE_TEXT_LEN_MAX,
-    GoodbyeCode, Hello, NOTICE_LEN_MAX, Notice, REQUEST_LEN_MAX, encode_hello, next_frame,
+    AckCode, CERTIFIED_HEADERS_MAX, DATAGRAM_ENVELOPE_LEN_MAX, DATAGRAM_LEN_MAX, ENVELOPE_LEN_MAX,
+    FollowCode, GOODBYE_TEXT_LEN_MAX, GoodbyeCode, Hello, NOTICE_LEN_MAX, Notice, REQUEST_LEN_MAX,
+    encode_hello, next_frame,
 };
 use fairlane_client::receipt::Receipt;
 use fairlane_engine::admit::label_rules::{TIME_AHEAD_US_MAX, TIME_LEFT_US_MIN};
@@ -189,6 +190,24 @@ fn the_pages_rule_verifies_a_key_statement_and_refuses_another() {
 }
 
 #[test]
+fn the_pages_rule_proves_an_inclusion_and_refuses_another() {
+    let committee = directory().committee;
+    let (inclusion, chain) = inclusion();
+    chain.verify(&committee).unwrap();
+    assert!(chain.covers(&inclusion.header));
+    let frame = included_frame();
+    let (content, _) = next_frame(&frame, NOTICE_LEN_MAX).unwrap().unwrap();
+    let (header, item) = (&content[2..][..181], &content[2 + 181 + 4..]);
+    assert_eq!(header, inclusion.header.encode());
+    assert!(recipe::is_included(header, item));
+    for at in [11, 12, 44, 52, 53, 90, item.len() - 1] {
+        let mut other = item.to_vec();
+        other[at] ^= 1;
+        assert!(!recipe::is_included(header, &other), "byte {at}");
+    }
+}
+
+#[test]
 fn the_pages_committee_file_is_the_examples_committee() {
     let (page, expected) = (blocks("json"), CommitteeFile::describe(&directory()));
     let file = CommitteeFile::parse(&page["committee"]);
@@ -204,7 +223,7 @@ fn the_pages_committee_file_is_the_examples_committee() {
 #[test]
 fn every_kind_and_code_stands_on_the_page_with_its_number_and_no_other() {
     for (module, heading, count) in [
-        ("kind", "Client frames", 9),
+        ("kind", "Client frames", 13),
         ("datagram_kind", "Datagrams", 5),
     ] {
         let kinds = kinds_of(module);
@@ -225,6 +244,8 @@ fn every_kind_and_code_stands_on_the_page_with_its_number_and_no_other() {
         (code.as_u8().to_string(), name)
     });
     assert_eq!(pairs("Goodbye codes"), owned(codes));
+    let codes = FollowCode::ALL.map(|code| (code.as_u8().to_string(), code.name()));
+    assert_eq!(pairs("Follow codes"), owned(codes));
 }
 
 /// Numbers and names of a module of kinds in the protocol's source.
@@ -454,6 +475,7 @@ fn every_limit_on_the_page_is_the_codes() {
             "submissions of one envelope that get notices",
             CLIENTS_AN_ENVELOPE_MAX as u64,
         ),
+        ("headers with a certificate", CERTIFIED_HEADERS_MAX.into()),
         ("authorities", AUTHORITIES_MAX as u64),
         ("vertex_entries_max", VERTEX_ENTRIES_LIMIT.into()),
         ("leader_return_anchors", LEADER_RETURN_LIMIT.into()),

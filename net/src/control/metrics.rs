@@ -190,6 +190,16 @@ impl Snapshot {
             "Signed batches covered by a later one",
             passed,
         )?;
+        let follow = self.report.follow;
+        let told = [
+            ("followed", follow.followed),
+            ("refused", follow.refused),
+            ("included", follow.included),
+            ("certified", follow.certified),
+            ("unproven", follow.unproven),
+        ];
+        let help = "Wishes of clients to follow something, and what was told of it";
+        lines.family("follow", help, "outcome", &told)?;
         let seconds = counts.cpu_us as f64 / 1e6;
         lines.counter(
             "certificate_cpu_seconds",

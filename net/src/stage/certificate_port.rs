@@ -1,6 +1,7 @@
 //! The core stage's end of certificates: which own batches are signed, whose words are passed on, what goes to peers.
 //!
-//! Every authority signs; only one that wants certificates collects words: one with a settlement worker, or told to.
+//! Every authority signs; only one that wants certificates collects words: one with a settlement worker, with a client that follows
+//! something, or told to.
 //! A word that is lost is not sent again but when a link comes up: a later batch covers what has no certificate. Of each
 //! authority the newest word is kept in any case, so that who begins to collect while nothing happens has a certificate of
 //! the last batch, too.
@@ -29,7 +30,7 @@ pub enum Next {
 pub struct CertificatePort {
     certifier: Certifier,
     cadence: Cadence,
-    /// Certificates are wanted without a settlement worker, too.
+    /// Certificates are wanted though nobody here asks for them.
     is_told_to: bool,
     is_collecting: bool,
     /// The newest own word, as a frame.
@@ -102,9 +103,9 @@ impl CertificatePort {
     }
 
     /// Goes on; gives when to be called again if nothing else happens. To be followed by [`Self::try_take`].
-    pub fn poll(&mut self, now: TimestampUs, has_worker: bool) -> Option<TimestampUs> {
+    pub fn poll(&mut self, now: TimestampUs, is_wanted: bool) -> Option<TimestampUs> {
         let was_collecting = self.is_collecting;
-        self.is_collecting = self.is_told_to || has_worker;
+        self.is_collecting = self.is_told_to || is_wanted;
         if self.is_collecting && !was_collecting {
             self.catch_up();
         }

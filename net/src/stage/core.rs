@@ -34,6 +34,7 @@ use fairlane_engine::wire::Reader;
 use super::bucket::{Allowance, Bucket};
 use super::catch_up_log::CatchUpLog;
 use super::certificate_port::{CertificatePort, Next};
+use super::followers::{FollowCounts, Followers};
 use super::journal_port::JournalPort;
 use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
@@ -92,6 +93,8 @@ pub struct CoreReport {
     pub disk_full: DiskFullCounts,
     /// What was done about certificates.
     pub certificates: CertifierCounts,
+    /// What was done for clients that follow.
+    pub follow: FollowCounts,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -159,6 +162,7 @@ pub struct CoreStage {
     rollup_quotas: RollupQuotas,
     ports: CorePorts,
     outbox: Outbox,
+    followers: Followers,
     /// What the IO ring had no room for, in order.
     unsent: VecDeque<FromCore>,
     /// Something was sent since the IO stage was last woken.
@@ -189,6 +193,7 @@ impl CoreStage {
         let authorities = committee.thresholds().authorities() as usize;
         Self {
             engine,
+            followers: Followers::new(&committee.rollups),
             committee,
             verifier,
             standings,
@@ -250,7 +255,16 @@ impl CoreStage {
                 } => {
                     self.outbox.add_client(connection, notices);
                 }
+                ToCore::Follow {
+                    connection,
+                    name,
+                    target,
+                } => {
+                    let code = self.followers.follow(connection, name, target);
+                    self.outbox.following(connection, name, code);
+                }
                 ToCore::ClientDown { connection } => {
+                    self.followers.forget(connection);
                     self.standings.forget(connection);
                     self.outbox.remove_client(connection);
                 }
@@ -430,6 +444,10 @@ impl CoreStage {
         if settle.is_live() {
             if let Some(room) = settle.reserve(len) {
                 let opened = self.engine.open_next(room, &mut self.effects)?;
+                let archive = &room[..opened.archive_len];
+                for (connection, mut frames) in self.followers.on_opened(&opened.header, archive) {
+                    self.outbox.frames(connection, &mut frames);
+                }
                 settle.commit(opened.seq, opened.archive_len);
                 return Some(opened);
             }
@@ -439,13 +457,18 @@ impl CoreStage {
             settle.fall_back(self.engine.next_open_seq().0);
         }
         self.scratch.resize(len.max(self.scratch.len()), 0);
-        self.engine.open_next(&mut self.scratch, &mut self.effects)
+        let opened = (self.engine).open_next(&mut self.scratch, &mut self.effects)?;
+        let archive = &self.scratch[..opened.archive_len];
+        for (connection, mut frames) in self.followers.on_opened(&opened.header, archive) {
+            self.outbox.frames(connection, &mut frames);
+        }
+        Some(opened)
     }
 
     /// Sends own words, has certificates recorded; gives when the next batch is to be signed.
     fn certify(&mut self, now: TimestampUs) -> Result<Option<TimestampUs>, Fatal> {
-        let has_worker = self.ports.settle.is_attached();
-        let sign_at = self.ports.certificates.poll(now, has_worker);
+        let is_wanted = self.ports.settle.is_attached() || self.followers.is_wanted();
+        let sign_at = self.ports.certificates.poll(now, is_wanted);
         while let Some(next) = self.ports.certificates.try_take() {
             match next {
                 Next::Send(bytes) => self.send(FromCore::ToPeers { bytes }),
@@ -453,6 +476,9 @@ impl CoreStage {
                     self.input(now, Input::Certified { certificate });
                     // Whatever the engine makes of it: a worker whose batches are other ones is to know.
                     self.ports.settle.certified(&certificate);
+                    for (connection, mut frames) in self.followers.on_certified(&certificate) {
+                        self.outbox.frames(connection, &mut frames);
+                    }
                 }
             }
         }
@@ -533,6 +559,7 @@ impl CoreStage {
         self.report.round = self.engine.round();
         self.report.journal = self.ports.journal.stats();
         self.report.certificates = self.ports.certificates.counts();
+        self.report.follow = self.followers.counts();
         if let Ok(mut report) = self.ports.report.try_lock() {
             report.clone_from(&self.report);
         }

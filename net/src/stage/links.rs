@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fairlane_client::protocol::{
-    self, Ack, AckCode, GoodbyeCode, Hello, REQUEST_LEN_MAX, Request, Welcome,
+    self, Ack, AckCode, FollowCode, GoodbyeCode, Hello, REQUEST_LEN_MAX, Request, Welcome,
 };
 use fairlane_engine::committee::Committee;
 use fairlane_engine::dag::vertex::vertex_len_max;
@@ -267,7 +267,21 @@ impl Links {
                 Ok(())
             }
             (Request::Hello(_), _) => Err(Cut(GoodbyeCode::BadFrame, "a second hello")),
-            (Request::Submit { .. }, _) => {
+            (Request::Follow { name, target }, Role::Client { connection, .. }) => {
+                let wish = ToCore::Follow {
+                    connection,
+                    name,
+                    target,
+                };
+                if !self.core.try_submit(id.slot(), wish) {
+                    self.counters.busy += 1;
+                    let mut bytes = Vec::new();
+                    protocol::encode_following(&mut bytes, name, FollowCode::Busy);
+                    self.ops.push(Op::Send(id, bytes));
+                }
+                Ok(())
+            }
+            (Request::Submit { .. } | Request::Follow { .. }, _) => {
                 Err(Cut(GoodbyeCode::BadFrame, "a submission before hello"))
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fairlane_client::protocol::FollowTarget;
 use fairlane_engine::types::AuthorityIndex;
 
 /// From the IO stage to the core stage.
@@ -27,6 +28,15 @@ pub enum ToCore {
         tag: u64,
         /// The envelope's bytes; copied once from the receive buffer to here, where they stay.
         bytes: Arc<[u8]>,
+    },
+    /// A client wants to follow something.
+    Follow {
+        /// Which client.
+        connection: u64,
+        /// Its name for what it follows.
+        name: u64,
+        /// What that is.
+        target: FollowTarget,
     },
     /// An authority's link is up.
     PeerUp {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairlane_client::protocol::{self, Ack, AckCode, OrderedItem};
+use fairlane_client::protocol::{self, Ack, AckCode, FollowCode, OrderedItem};
 use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::dag::SignedHeader;
 use fairlane_engine::effect;
@@ -98,6 +98,20 @@ impl Outbox {
                 })
                 .collect();
             protocol::encode_ordered(&mut out.frames, seq, &wire);
+        }
+    }
+
+    /// Answers a wish to follow.
+    pub fn following(&mut self, connection: u64, name: u64, code: FollowCode) {
+        if let Some(out) = self.touch(connection) {
+            protocol::encode_following(&mut out.frames, name, code);
+        }
+    }
+
+    /// Sends whole frames.
+    pub fn frames(&mut self, connection: u64, frames: &mut Vec<u8>) {
+        if let Some(out) = self.touch(connection) {
+            out.frames.append(frames);
         }
     }
 

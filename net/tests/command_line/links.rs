@@ -70,7 +70,7 @@ fn visit_a_committee(backend: &str) {
 }
 
 /// The committee's file, once its nodes listen.
-fn wait_for_links(sandbox: &Sandbox) -> Roster {
+pub(crate) fn wait_for_links(sandbox: &Sandbox) -> Roster {
     let until = Instant::now() + Duration::from_secs(30);
     let path = sandbox.path("data/committee.json");
     loop {

@@ -6,8 +6,8 @@ use fairlane_engine::types::{AuthorityIndex, BatchSeq, ChainId, Epoch, KeyId, Sh
 use fairlane_engine::wire::{DecodeError, Reader, Writer};
 
 use super::{
-    AckCode, GOODBYE_TEXT_LEN_MAX, GoodbyeCode, NOTICE_LEN_MAX, SIGNED_HEADER_LEN, kind, read_head,
-    write_frame,
+    AckCode, Certified, FollowCode, GOODBYE_TEXT_LEN_MAX, GoodbyeCode, Included, NOTICE_LEN_MAX,
+    SIGNED_HEADER_LEN, kind, read_head, write_frame,
 };
 
 /// The first frame of a node: who it is and which key envelopes must be sealed to.
@@ -84,6 +84,17 @@ pub enum Notice<'a> {
     },
     /// The authority vouches for a sealing key.
     Key(KeyNotice<'a>),
+    /// The answer to a wish to follow.
+    Following {
+        /// The client's name for what it follows.
+        name: u64,
+        /// The answer.
+        code: FollowCode,
+    },
+    /// Entries that are followed.
+    Included(Included<'a>),
+    /// A certificate that covers such entries.
+    Certified(Certified<'a>),
     /// The node closes the connection.
     Goodbye {
         /// Why.
@@ -114,6 +125,12 @@ impl<'a> Notice<'a> {
                 signature: read_signature(&mut reader)?,
                 statement: read_statement(&mut reader)?,
             }),
+            kind::FOLLOWING => Self::Following {
+                name: reader.u64()?,
+                code: FollowCode::from_u8(reader.u8()?)?,
+            },
+            kind::INCLUDED => Self::Included(Included::read(&mut reader)?),
+            kind::CERTIFIED => Self::Certified(Certified::read(&mut reader)?),
             kind::GOODBYE => {
                 let code = GoodbyeCode::from_u8(reader.u8()?)?;
                 let text = read_text(&mut reader)?;
@@ -386,6 +403,16 @@ fn read_ordered(chunk: &[u8; ORDERED_LEN]) -> Result<OrderedItem, DecodeError> {
 fn read_receipt<'a>(reader: &mut Reader<'a>) -> Result<ReceiptItem<'a>, DecodeError> {
     let tag = reader.u64()?;
     let entry_index = reader.u32()?;
+    let path = read_path(reader)?;
+    Ok(ReceiptItem {
+        tag,
+        entry_index,
+        path,
+    })
+}
+
+/// A path behind its length.
+pub(super) fn read_path<'a>(reader: &mut Reader<'a>) -> Result<Path<'a>, DecodeError> {
     let path_len = reader.u8()?;
     if u32::from(path_len) > PATH_LEN_MAX {
         return Err(DecodeError::TooLarge {
@@ -394,12 +421,7 @@ fn read_receipt<'a>(reader: &mut Reader<'a>) -> Result<ReceiptItem<'a>, DecodeEr
             max: PATH_LEN_MAX.into(),
         });
     }
-    let path = Path(reader.bytes(usize::from(path_len) * HASH_LEN)?);
-    Ok(ReceiptItem {
-        tag,
-        entry_index,
-        path,
-    })
+    Ok(Path(reader.bytes(usize::from(path_len) * HASH_LEN)?))
 }
 
 fn read_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
@@ -417,7 +439,7 @@ fn read_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
 /// Version and kind.
 const FRAME_HEAD_LEN: usize = 2;
 const COUNT_LEN: usize = 4;
-const HASH_LEN: usize = 32;
+pub(super) const HASH_LEN: usize = 32;
 const KEY_SIGNATURE_LEN: usize = 64;
 const ACK_LEN: usize = 8 + 1 + 8;
 const ORDERED_LEN: usize = 8 + 4;

@@ -1,9 +1,9 @@
-//! What a client sends: hello, then submissions.
+//! What a client sends: hello, then submissions and what it wants to follow.
 
 use fairlane_engine::types::ChainId;
 use fairlane_engine::wire::{DecodeError, Reader, Writer};
 
-use super::{ENVELOPE_LEN_MAX, kind, read_head, write_frame};
+use super::{ENVELOPE_LEN_MAX, FollowTarget, kind, read_head, write_frame};
 
 /// The first frame of a connection: which chain, and which notices the client wants besides acks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub enum Request<'a> {
         tag: u64,
         /// The envelope's bytes, 1 to [`ENVELOPE_LEN_MAX`] of them, not looked at.
         envelope: &'a [u8],
+    },
+    /// Asks to be told of entries with their proofs.
+    Follow {
+        /// The client's name for it on this connection; notices repeat it.
+        name: u64,
+        /// Of which entries.
+        target: FollowTarget,
     },
 }
 
@@ -63,6 +70,12 @@ impl<'a> Request<'a> {
                 let envelope = reader.bytes(len)?;
                 Ok(Self::Submit { tag, envelope })
             }
+            kind::FOLLOW => {
+                let name = reader.u64()?;
+                let target = FollowTarget::read(&mut reader)?;
+                reader.finish()?;
+                Ok(Self::Follow { name, target })
+            }
             _ => Err(DecodeError::NotCanonical("request kind")),
         }
     }
@@ -92,6 +105,14 @@ pub fn encode_submit(out: &mut Vec<u8>, tag: u64, envelope: &[u8]) -> Result<(),
         Writer::new(body).u64(tag).bytes(envelope);
     });
     Ok(())
+}
+
+/// Appends a follow frame.
+pub fn encode_follow(out: &mut Vec<u8>, name: u64, target: FollowTarget) {
+    write_frame(out, kind::FOLLOW, |body| {
+        Writer::new(body).u64(name);
+        target.encode(body);
+    });
 }
 
 /// An envelope that no submit frame can carry.

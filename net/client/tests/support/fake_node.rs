@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use fairlane_client::protocol::{
-    Hello, KeyNotice, REQUEST_LEN_MAX, Request, Welcome, encode_key, encode_welcome, next_frame,
+    FollowTarget, Hello, KeyNotice, REQUEST_LEN_MAX, Request, Welcome, encode_key, encode_welcome,
+    next_frame,
 };
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
@@ -90,6 +91,7 @@ pub(crate) struct Peer {
 pub(crate) enum Owned {
     Hello(Hello),
     Submit(u64, Vec<u8>),
+    Follow(u64, FollowTarget),
 }
 
 impl Peer {
@@ -100,6 +102,7 @@ impl Peer {
                 let owned = match Request::decode(content).unwrap() {
                     Request::Hello(hello) => Owned::Hello(hello),
                     Request::Submit { tag, envelope } => Owned::Submit(tag, envelope.to_vec()),
+                    Request::Follow { name, target } => Owned::Follow(name, target),
                 };
                 self.received.drain(..used);
                 return Some(owned);
@@ -120,7 +123,7 @@ impl Peer {
             }
             match self.request() {
                 Some(Owned::Submit(tag, bytes)) => all.push((tag, bytes)),
-                Some(Owned::Hello(_)) => panic!("a second hello"),
+                Some(Owned::Hello(_) | Owned::Follow(..)) => panic!("a submission was expected"),
                 None => return all,
             }
         }

@@ -8,12 +8,17 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_client::protocol::{
-    Ack, AckCode, GoodbyeCode, Hello, KeyNotice, OrderedItem, Welcome, encode_acks,
-    encode_datagram_hello, encode_datagram_submit, encode_datagram_token, encode_datagram_unknown,
-    encode_goodbye, encode_hello, encode_key, encode_ordered, encode_receipts, encode_settled,
-    encode_submit, encode_welcome, pack_notices,
+    Ack, AckCode, FollowCode, FollowTarget, GoodbyeCode, Hello, IncludedEntry, KeyNotice,
+    OrderedItem, Reveal, Welcome, encode_acks, encode_certified, encode_datagram_hello,
+    encode_datagram_submit, encode_datagram_token, encode_datagram_unknown, encode_follow,
+    encode_following, encode_goodbye, encode_hello, encode_included, encode_key, encode_ordered,
+    encode_receipts, encode_settled, encode_submit, encode_welcome, pack_notices,
 };
-use fairlane_engine::certificate::CertificateSecret;
+use fairlane_client::{CertifiedChain, Inclusion};
+use fairlane_engine::batch::{BatchHeader, Outcome, payload_leaf};
+use fairlane_engine::certificate::{
+    CERTIFICATE_LEN, CertificateSecret, CertifiedHeader, aggregate,
+};
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
 use fairlane_engine::keyring::statement::{KeyStatement, sign_statement};
@@ -190,6 +195,74 @@ pub(crate) fn key_frame() -> (Vec<u8>, SealingKey) {
     (out, key)
 }
 
+/// Batch 12 holds the open envelope second of two; batch 13 follows it, and authorities 0, 1 and 3 have certified that.
+pub(crate) fn inclusion() -> (Inclusion, CertifiedChain) {
+    let (directory, opened) = (directory(), opened());
+    let (digest, rollup_id) = (opened.digest(), RollupId(1));
+    let len = PAYLOAD.len() as u32;
+    let outcome = Outcome::Open { offset: 0, len };
+    let other = payload_leaf(Digest([1; 32]), rollup_id, &Outcome::Void, &[]);
+    let tree = Tree::new(vec![
+        other,
+        payload_leaf(digest, rollup_id, &outcome, PAYLOAD),
+    ]);
+    let header = BatchHeader {
+        chain_id: ChainId(7),
+        epoch: Epoch(2),
+        seq: BatchSeq(12),
+        previous: Sha256Hash([0xaa; 32]),
+        anchor_round: Round(43),
+        time_us: TimestampUs(1_700_000_001_200_000),
+        order_root: Sha256Hash([0xbb; 32]),
+        payload_root: tree.root(),
+        entries: 2,
+        void: 1,
+        ..BatchHeader::default()
+    };
+    let next = BatchHeader {
+        seq: BatchSeq(13),
+        previous: header.hash(),
+        anchor_round: Round(44),
+        ..header
+    };
+    let certified = CertifiedHeader::from(&next);
+    let signed = [0u8, 1, 3].map(|index| {
+        let secret = CertificateSecret::generate(&[index + 1; 32]);
+        (AuthorityIndex(index), secret.sign(&certified))
+    });
+    let keys = directory.committee.certificate_keys().unwrap();
+    let inclusion = Inclusion {
+        header,
+        index: 1,
+        digest,
+        rollup_id,
+        reveal: Reveal::Open,
+        payload: PAYLOAD.to_vec(),
+        path: tree.path(1),
+    };
+    let chain = CertifiedChain {
+        headers: vec![header, next],
+        certificate: aggregate(&certified, &signed, keys).certificate.unwrap(),
+    };
+    (inclusion, chain)
+}
+
+pub(crate) fn included_frame() -> Vec<u8> {
+    let (inclusion, _) = inclusion();
+    let entry = IncludedEntry {
+        name: 9,
+        index: inclusion.index,
+        digest: inclusion.digest,
+        rollup_id: inclusion.rollup_id,
+        reveal: inclusion.reveal,
+        payload: &inclusion.payload,
+        path: &inclusion.path,
+    };
+    let mut out = Vec::new();
+    encode_included(&mut out, &inclusion.header, &[entry]);
+    out
+}
+
 /// Writes `bytes` as the page does: a line a field, longer fields 32 bytes a line.
 fn draw(bytes: &[u8], fields: &[(&str, usize)]) -> String {
     let (mut text, mut rest) = (String::new(), bytes);
@@ -325,6 +398,62 @@ pub(crate) fn expected() -> BTreeMap<&'static str, String> {
                     &[("verification_shares", 4 * 32)],
                 ]
                 .concat(),
+            ),
+        ),
+        (
+            "follow",
+            frame(
+                |out| encode_follow(out, 9, FollowTarget::Digest(opened.digest())),
+                &[("name", 8), ("what", 1), ("digest", 32)],
+            ),
+        ),
+        (
+            "follow-rollup",
+            frame(
+                |out| encode_follow(out, 10, FollowTarget::Rollup(RollupId(1))),
+                &[("name", 8), ("what", 1), ("rollup_id", 8)],
+            ),
+        ),
+        (
+            "following",
+            frame(
+                |out| encode_following(out, 9, FollowCode::Following),
+                &[("name", 8), ("code", 1)],
+            ),
+        ),
+        (
+            "included",
+            frame(
+                |out| *out = included_frame(),
+                &[
+                    ("header", 181),
+                    ("count", 4),
+                    ("name", 8),
+                    ("index", 4),
+                    ("digest", 32),
+                    ("rollup_id", 8),
+                    ("outcome", 1),
+                    ("r", 32),
+                    ("payload_len", 4),
+                    ("payload", PAYLOAD.len()),
+                    ("path_len", 1),
+                    ("path", 32),
+                ],
+            ),
+        ),
+        (
+            "certified",
+            frame(
+                |out| {
+                    let (_, chain) = inclusion();
+                    encode_certified(out, &chain.certificate, chain.headers.into_iter());
+                },
+                &[
+                    ("certificate", CERTIFICATE_LEN),
+                    ("count", 4),
+                    ("header", 181),
+                    ("header", 181),
+                ],
             ),
         ),
         (

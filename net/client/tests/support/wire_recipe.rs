@@ -95,16 +95,31 @@ pub(crate) fn is_receipt_for(
     let signature = Signature::from_slice(signature).unwrap();
     let is_signed = signing_key.verify_strict(&message, &signature).is_ok();
 
-    let sha256 = |parts: &[&[u8]]| <[u8; 32]>::from(Sha256::digest(parts.concat()));
-    let u32_at = |bytes: &[u8], at: usize| {
-        u64::from(u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
+    let (at, len) = (u32_at(receipt, 8), u32_at(header, 38));
+    let leaf = sha256(&[&[0], digest, &valid_until.to_be_bytes()]);
+    is_signed && leads(leaf, (at, len), &receipt[12..], &header[42..74])
+}
+
+/// Whether the entry of an included frame stands under the header's payload root.
+pub(crate) fn is_included(header: &[u8], entry: &[u8]) -> bool {
+    let payload_len = u32_at(entry, 85) as usize;
+    let Some(payload) = entry.get(89..89 + payload_len) else {
+        return false;
     };
-    let (mut at, mut len) = (u32_at(receipt, 8), u32_at(header, 38));
-    if at >= len {
+    // Digest, rollup id, outcome and r stand behind each other in the frame and in the leaf.
+    let leaf = sha256(&[&[0], &entry[12..85], payload]);
+    let place = (u32_at(entry, 8), u32_at(header, 165));
+    leads(leaf, place, &entry[89 + payload_len..], &header[101..133])
+}
+
+/// Walks the path behind its length in bytes.
+fn leads(leaf: [u8; 32], (mut at, mut len): (u64, u64), path: &[u8], root: &[u8]) -> bool {
+    let whole = 32 * usize::from(path[0]);
+    if at >= len || path.len() != 1 + whole {
         return false;
     }
-    let mut siblings = receipt[13..13 + 32 * usize::from(receipt[12])].chunks(32);
-    let mut node = sha256(&[&[0], digest, &valid_until.to_be_bytes()]);
+    let mut siblings = path[1..].chunks(32);
+    let mut node = leaf;
     while len > 1 {
         if at ^ 1 < len {
             let Some(sibling) = siblings.next() else {
@@ -117,7 +132,15 @@ pub(crate) fn is_receipt_for(
         }
         (at, len) = (at / 2, len.div_ceil(2));
     }
-    is_signed && siblings.next().is_none() && node == header[42..74]
+    siblings.next().is_none() && node == root
+}
+
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    Sha256::digest(parts.concat()).into()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
 }
 
 /// Whether signature and proof of a share message for the points `us` hold.
