@@ -17,7 +17,10 @@
 //! I4 where the words of f + 1 authorities or certificates are waited for, a batch is final, and the node and its clients are
 //!    told that it is settled, only when such a proof, which the worker has verified, covers it and is synced behind it. Until
 //!    then it is kept.
-//! I5 the worker trusts its own node for memory, the node trusts the worker for nothing.
+//! I5 a chain may carry several rollups. A worker settles every batch of it, in order and once, whether it has entries of its
+//!    rollup or not: the roots of a header are over all entries, so nobody could check less. Others' entries stand in it with
+//!    their payloads, as everything is public once it is opened; [`SettledBatch::entries_of`] gives the own ones.
+//! I6 the worker trusts its own node for memory, the node trusts the worker for nothing.
 
 mod fault;
 mod handshake;
@@ -254,5 +257,7 @@ mod corruption_tests;
 mod fault_tests;
 #[cfg(test)]
 mod finality_tests;
+#[cfg(test)]
+mod rollups_tests;
 #[cfg(test)]
 mod tests;

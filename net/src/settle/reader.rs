@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use fairlane_engine::batch::{
-    BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchError, BatchHeader, BatchView, access,
+    BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchError, BatchHeader, BatchView, EntryView, access,
     archive_len_max, validate,
 };
 use fairlane_engine::types::{BatchSeq, ChainId, Epoch, RollupId};
@@ -50,6 +50,15 @@ impl SettledBatch {
             seq: self.header.seq.0,
             source,
         })
+    }
+
+    /// The entries of one rollup, each with its index in the batch. Errors: as [`Self::view`].
+    pub fn entries_of(
+        &self,
+        rollup: RollupId,
+    ) -> Result<impl Iterator<Item = (u32, EntryView<'_>)>, SettleError> {
+        let entries = (0..).zip(self.view()?.entries());
+        Ok(entries.filter(move |(_, entry)| entry.rollup_id == rollup))
     }
 }
 

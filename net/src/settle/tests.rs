@@ -98,13 +98,17 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn start(folder: &Path, capacity: u64) -> Self {
+        Self::serving(folder, capacity, &[ROLLUP])
+    }
+
+    pub(super) fn serving(folder: &Path, capacity: u64, rollups: &[RollupId]) -> Self {
         let (producer, watch, fds) = create(capacity, 0).unwrap();
         let noticed = Arc::new(AtomicU64::new(0));
         let notice = Arc::clone(&noticed);
         let config = ServerConfig {
             socket: folder.join("socket"),
             chain_id: CHAIN,
-            rollups: vec![ROLLUP],
+            rollups: rollups.to_vec(),
         };
         let server = SettleServer::start(config, fds, watch.clone(), move |count| {
             notice.store(count, Ordering::Release);
