@@ -326,6 +326,8 @@ const TAG_CHOICE: &str = "fairlane/1/dkg-assurance-choice";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dkg::deal::Draft;
+    use crate::dkg::trial::Trial;
 
     #[test]
     fn a_challenge_chooses_m_of_n_and_each_as_often_as_the_others() {
@@ -341,6 +343,74 @@ mod tests {
         }
         // 377 of 1,000 on average, and 15.3 the standard deviation.
         assert!(counts.iter().all(|count| (300..455).contains(count)));
+    }
+
+    /// As [`encode_body`], but the masks of the instances in `bad` are not the hash that their receiver computes.
+    fn body_with_bad(
+        statement: &Statement<'_>,
+        share: &Scalar,
+        entropy: &[u8; 32],
+        bad: &[usize],
+    ) -> (Vec<u8>, [bool; INSTANCES]) {
+        let instances: Vec<_> = (0..INSTANCES)
+            .map(|index| {
+                let secret = statement.secret(entropy, index as u32);
+                let mut instance = statement.instance(&secret);
+                if bad.contains(&index) {
+                    *instance.mask += Scalar::ONE;
+                    let masked = RistrettoPoint::mul_base(&instance.mask);
+                    instance.committed[1] = encode(&masked);
+                }
+                (secret, instance)
+            })
+            .collect();
+        let committed: Vec<_> = instances.iter().map(|(_, of)| of.committed).collect();
+        let challenge = statement.challenge(&committed);
+        let is_chosen = choose(&challenge);
+        let mut body = challenge.to_vec();
+        for (is_chosen, (secret, instance)) in is_chosen.iter().zip(&instances) {
+            if *is_chosen {
+                body.extend(instance.committed[0]);
+                body.extend((share + *instance.mask).as_bytes());
+            } else {
+                body.extend(secret.as_bytes());
+            }
+        }
+        (body, is_chosen)
+    }
+
+    /// A dealer cannot choose which instances are shown: bad ones are found unless all of them are among the chosen, and
+    /// then the others among these still give the receiver its share.
+    #[test]
+    fn bad_instances_are_found_unless_all_are_chosen_and_then_a_good_one_still_gives_the_share() {
+        let trial = Trial::new(4, 3);
+        let (dealer, receiver) = (AuthorityIndex(1), AuthorityIndex(3));
+        let deal = trial.read_deal(1, &trial.deal_wrong(1, &[3])).unwrap();
+        let share = Draft::new(&trial.session, dealer, &[51; 32]).shares[3].clone();
+        let statement = Statement::new(&trial.session, &deal, receiver);
+        let (mut found, mut passed) = (0, 0);
+        for (seed, bad) in (0u8..).zip([&[7][..], &[7, 90], &[0, 50, 137]].repeat(8)) {
+            let (body, is_chosen) = body_with_bad(&statement, &share, &[seed; 32], bad);
+            let read = Assurance::read(&trial.session, &deal, receiver, Reader::new(&body));
+            if bad.iter().all(|index| is_chosen[*index]) {
+                let read = read.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+                let given = read.share(&trial.session, &deal, receiver, &trial.keys[3]);
+                assert_eq!(given.as_deref(), Some(&*share), "seed {seed}");
+                passed += 1;
+            } else {
+                assert!(matches!(read, Err(DealError::Proof)), "seed {seed}");
+                found += 1;
+            }
+        }
+        // One bad one is among 52 of 138 in three of eight draws, two in one of seven, three in one of nineteen.
+        assert!(passed >= 2 && found >= 12, "{passed} passed, {found} found");
+        // With all m of the chosen bad nothing would be read; nobody can aim at that, as what is bad changes the choice.
+        let (_, honest) = body_with_bad(&statement, &share, &[0; 32], &[]);
+        let aimed: Vec<usize> = (0..INSTANCES).filter(|index| honest[*index]).collect();
+        let (body, is_chosen) = body_with_bad(&statement, &share, &[0; 32], &aimed);
+        assert_ne!(is_chosen, honest);
+        let read = Assurance::read(&trial.session, &deal, receiver, Reader::new(&body));
+        assert!(matches!(read, Err(DealError::Proof)));
     }
 
     #[test]
