@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fairlane_client::protocol;
+use fairlane_client::protocol::{self, FollowTarget, IncludedEntry, Reveal};
+use fairlane_engine::batch::BatchHeader;
 use fairlane_engine::dag::{ForkEvidence, Vertex, VertexDraft};
 use fairlane_engine::evidence::Evidence;
-use fairlane_engine::types::{BatchSeq, ChainId};
+use fairlane_engine::types::{BatchSeq, ChainId, Digest, RollupId};
+use fairlane_fuzz::certifying::certifying;
 use fairlane_fuzz::recording::{bodies_of, recording, signing_key};
 
 fn main() -> std::io::Result<()> {
@@ -32,6 +34,7 @@ fn main() -> std::io::Result<()> {
     seeds.insert("opened_content", opened_content());
     seeds.insert("client_frames", client_frames());
     seeds.insert("evidence", evidence());
+    seeds.insert("certificate", certificates());
     for (target, inputs) in seeds {
         let folder = folder.join(target);
         std::fs::create_dir_all(&folder)?;
@@ -92,7 +95,7 @@ fn opened_content() -> Vec<Vec<u8>> {
 }
 
 fn client_frames() -> Vec<Vec<u8>> {
-    let mut frames = vec![Vec::new(); 4];
+    let mut frames = vec![Vec::new(); 7];
     let hello = protocol::Hello {
         chain_id: ChainId(1),
         receipts: true,
@@ -106,8 +109,35 @@ fn client_frames() -> Vec<Vec<u8>> {
     protocol::encode_settled(&mut frames[2], 9);
     let item = protocol::OrderedItem { tag: 1, index: 2 };
     protocol::encode_ordered(&mut frames[3], BatchSeq(3), &[item]);
+    let digest = Digest(*blake3::hash(envelope).as_bytes());
+    protocol::encode_follow(&mut frames[4], 5, FollowTarget::Digest(digest));
+    let entry = IncludedEntry {
+        name: 5,
+        index: 0,
+        digest,
+        rollup_id: RollupId(1),
+        reveal: Reveal::Open,
+        payload: b"an order",
+        path: &[],
+    };
+    let header = BatchHeader::default();
+    protocol::encode_included(&mut frames[5], &header, &[entry]);
+    let certificate = certifying().certificate(3).expect("three of four");
+    protocol::encode_certified(&mut frames[6], &certificate, [header].into_iter());
     frames.push(frames.concat());
     frames
+}
+
+/// Certificates of three and of four, and every authority's word.
+fn certificates() -> Vec<Vec<u8>> {
+    let honest = certifying();
+    let made = [3, 4].into_iter().filter_map(|of| honest.certificate(of));
+    let words = (0..4).map(|author| {
+        let mut word = Vec::new();
+        honest.vouch(author).encode(&mut word);
+        word
+    });
+    made.map(|of| of.encode().to_vec()).chain(words).collect()
 }
 
 fn evidence() -> Vec<Vec<u8>> {
