@@ -20,6 +20,7 @@ pub mod check;
 pub mod load;
 pub mod network;
 pub mod plan;
+pub mod recheck;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -232,6 +232,16 @@ pub enum FinalityName {
     Certificate,
 }
 
+impl std::fmt::Display for FinalityName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Node => "node",
+            Self::Validity => "f+1",
+            Self::Certificate => "certificate",
+        })
+    }
+}
+
 /// Reads a TOML file. Errors are one sentence with the file, and the line where there is one.
 pub fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let shown = path.display().to_string();

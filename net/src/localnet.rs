@@ -5,11 +5,12 @@
 //! judged from those records, not from what anybody claimed while running.
 
 pub mod children;
+pub mod fair_cost;
 pub mod folder;
 pub mod keys;
-pub mod recheck;
 pub mod report;
 pub mod search;
+pub mod settled;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -36,11 +37,13 @@ use crate::journal::{AppendChoice, Durability};
 use crate::node::{NodeReport, REPORT_FILE};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
+use crate::verify::run::verify_run;
 
 use children::Process;
+use fair_cost::FairCost;
 use folder::DataFolder;
-use recheck::{Recorded, Settled};
-use report::{ProcessFigures, Report};
+use report::{Checked, ProcessFigures, Report};
+use settled::Settled;
 
 pub use folder::check_absent_or_empty;
 
@@ -453,11 +456,19 @@ impl Network {
     ) -> anyhow::Result<Report> {
         let committee: Arc<Committee> = Arc::new(self.directory.committee.clone());
         let settled = Settled::read(&self.data.join(format!("settle-{}", ROLLUP.0)))?;
-        let mut recorded = Vec::new();
+        let alive = (0u8..).zip(&self.killed);
+        let survivors: Vec<u8> = alive
+            .filter(|(_, killed)| !**killed)
+            .map(|(index, _)| index)
+            .collect();
+        let verdicts = verify_run(&self.data, &survivors)?;
+        let mut fair_cost = FairCost::default();
         let mut node_reports: Vec<NodeReport> = Vec::new();
-        for index in (0..self.nodes.len()).filter(|index| !self.killed[*index]) {
+        for index in survivors {
             let data = self.data.join(format!("node-{index}"));
-            recorded.push(Recorded::read(&data, &committee)?);
+            if fair_cost.anchors == 0 {
+                fair_cost = FairCost::measure(&data, &committee)?;
+            }
             if let Ok(json) = std::fs::read_to_string(data.join(REPORT_FILE)) {
                 node_reports.push(serde_json::from_str(&json)?);
             }
@@ -491,8 +502,11 @@ impl Network {
         Ok(Report::new(
             plan,
             offered,
-            &settled,
-            &recorded,
+            Checked {
+                verdicts,
+                settled,
+                fair_cost,
+            },
             node_reports,
             (processes, self.key_made_s),
             failures,

@@ -13,9 +13,10 @@ mod chain;
 mod folder;
 mod node;
 mod report;
+pub mod run;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -61,7 +62,9 @@ fn verify(arguments: &VerifyArguments) -> anyhow::Result<Report> {
     let sources = Sources::find(&arguments.data)?;
     let (path, rules) = Rules::load(&arguments.data, arguments.committee.as_deref())?;
     let chain = Chain::new()?;
-    let nodes = verify_nodes(&sources, &rules, &chain)?;
+    let nodes = verify_nodes(&sources, &rules, &chain, &|folder| {
+        eprintln!("checking {}", folder.display());
+    })?;
     anyhow::ensure!(
         nodes
             .iter()
@@ -80,6 +83,7 @@ fn verify_nodes(
     sources: &Sources,
     rules: &Rules,
     chain: &Chain,
+    on_start: &(dyn Fn(&Path) + Sync),
 ) -> anyhow::Result<Vec<NodeReport>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let authorities = rules.committee.thresholds().authorities();
@@ -91,7 +95,7 @@ fn verify_nodes(
         for _ in 0..threads.min(sources.nodes.len()) {
             scope.spawn(|| {
                 while let Some(folder) = sources.nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    eprintln!("checking {}", folder.display());
+                    on_start(folder);
                     let verified = node::verify(folder, rules, (chain, seen.as_ref()));
                     let mut done = done.lock().expect("nobody panics while it is held");
                     done.push((folder, verified));

@@ -15,11 +15,11 @@ use fairlane_engine::dag::{SignedHeader, VertexRef};
 use fairlane_engine::types::{AuthorityIndex, Digest, Round};
 use fairlane_engine::wire::Reader;
 use fairlane_net::journal::{JournalRecord, Kind};
-use fairlane_net::localnet::recheck::{Recorded, Settled, compare};
 use fairlane_net::settle::SettleReader;
 
 use super::load::{Load, digest_text, reference_text};
 use super::network::{Network, ROLLUP};
+use super::recheck::{Recorded, Settled, compare};
 
 /// The judge of one committee.
 #[derive(Debug)]

@@ -7,12 +7,14 @@ use fairlane_loadgen::host::{COMMIT, Host};
 use fairlane_loadgen::outcome::{KeyUse, LatencySummary, LinkOutcome, Offering};
 use serde::{Deserialize, Serialize};
 
-use super::recheck::{self, Recorded, Settled};
+use super::fair_cost::FairCost;
 use super::search::Step;
+use super::settled::Settled;
 use super::{LocalnetPlan, OfferedOutcome};
 use crate::journal::JournalStats;
 use crate::node::{NodeReport, durability_name};
 use crate::stage::stats::CoreSteps;
+use crate::verify::run::Verdicts;
 
 /// Everything about one run; field names are a contract with those who read the JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,7 +73,7 @@ pub struct Report {
     pub latency_us: LatencySummary,
     /// Batches settled.
     pub batches: u64,
-    /// Anchors that the recheck counts.
+    /// Anchors at one node.
     pub anchors: u64,
     /// Highest round of a node.
     pub rounds: u64,
@@ -81,8 +83,8 @@ pub struct Report {
     pub group_wait_cut: u64,
     /// Groups of more than one entry (Condorcet cycles) at one node.
     pub cycles: u64,
-    /// Time of the fair order for one anchor, mean of all anchors and nodes, microseconds: timed while the recorded lists are
-    /// ordered again.
+    /// Time of the fair order for one anchor, mean of all anchors of one node, microseconds: timed while its recorded lists
+    /// are ordered again.
     #[serde(default)]
     pub fair_order_us_per_anchor: f64,
     /// Entries that were ready and waited for others by the rule, and for how many anchors on average, at one node.
@@ -91,10 +93,22 @@ pub struct Report {
     /// See `deferred`.
     #[serde(default)]
     pub deferred_anchors_mean: f64,
-    /// Surviving nodes hold the settled header hash at each seq.
+    /// See [`Verdicts::agreement`], and nobody was told two places of one envelope.
     pub agreement: bool,
-    /// The order recomputed from each surviving node's vertices is the settled one.
+    /// See [`Verdicts::order_rechecked`].
     pub order_rechecked: bool,
+    /// See [`Verdicts::certificates_hold`].
+    #[serde(default)]
+    pub certificates_hold: bool,
+    /// Certificates of the node with most of them.
+    #[serde(default)]
+    pub certificates: u64,
+    /// What made the batches final that the worker settled: `node`, `f+1` or `certificate`.
+    #[serde(default)]
+    pub finality: String,
+    /// The first thing that is wrong with each journal.
+    #[serde(default)]
+    pub faults: Vec<String>,
     /// Processes that did not end well, and why.
     pub failures: Vec<String>,
     /// Planned against offered load.
@@ -124,18 +138,32 @@ pub struct ProcessFigures {
     pub cpu_s: f64,
 }
 
+/// What was read from the journals after the run.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What holds.
+    pub verdicts: Verdicts,
+    /// What was settled.
+    pub settled: Settled,
+    /// What the order took.
+    pub fair_cost: FairCost,
+}
+
 impl Report {
     /// Puts the figures together and judges.
     pub fn new(
         plan: &LocalnetPlan,
         offered: OfferedOutcome,
-        settled: &Settled,
-        recorded: &[Recorded],
+        checked: Checked,
         node_reports: Vec<NodeReport>,
         (processes, key_made_s): (Vec<ProcessFigures>, Option<f64>),
         failures: Vec<String>,
     ) -> Self {
-        let verdicts = recheck::compare(settled, recorded);
+        let Checked {
+            verdicts,
+            settled,
+            fair_cost,
+        } = checked;
         let OfferedOutcome {
             outcome,
             duration_s,
@@ -180,8 +208,8 @@ impl Report {
             lost,
             throughput_tps: outcome.throughput_tps,
             latency_us: outcome.latency_us,
-            batches: settled.hashes.len() as u64,
-            anchors: recorded.iter().map(|node| node.anchors).max().unwrap_or(0),
+            batches: settled.batches,
+            anchors: fair_cost.anchors,
             rounds: node_reports
                 .iter()
                 .map(|node| node.round)
@@ -190,14 +218,15 @@ impl Report {
             deferral_cap_fired: settled.cap_fired,
             group_wait_cut: settled.group_wait_cut,
             cycles: highest("cycles"),
-            fair_order_us_per_anchor: ratio(
-                recorded.iter().map(|node| node.fair_ns).sum::<u64>() as f64 / 1e3,
-                recorded.iter().map(|node| node.anchors).sum(),
-            ),
+            fair_order_us_per_anchor: ratio(fair_cost.ns as f64 / 1e3, fair_cost.anchors),
             deferred: highest("deferred"),
             deferred_anchors_mean: ratio(highest("deferred_anchors") as f64, highest("deferred")),
             agreement: verdicts.agreement && outcome.order_disagreements == 0,
             order_rechecked: verdicts.order_rechecked,
+            certificates_hold: verdicts.certificates_hold,
+            certificates: verdicts.certificates,
+            finality: plan.finality.to_string(),
+            faults: verdicts.faults,
             failures,
             offering: outcome.offering,
             backlog_s: outcome.backlog_s,
@@ -210,9 +239,14 @@ impl Report {
         }
     }
 
-    /// Whether all holds: nothing accepted was lost, the nodes agree, the order is the rule's, every process ended well.
+    /// Whether all holds: nothing accepted was lost, the nodes agree, the order is the rule's, certificates are of that chain,
+    /// every process ended well.
     pub fn holds(&self) -> bool {
-        self.lost == 0 && self.agreement && self.order_rechecked && self.failures.is_empty()
+        self.lost == 0
+            && self.agreement
+            && self.order_rechecked
+            && self.certificates_hold
+            && self.failures.is_empty()
     }
 
     /// Mean steps of the surviving nodes.
@@ -384,6 +418,14 @@ impl fmt::Display for Report {
             "  order recomputed from records    {}",
             verdict(self.order_rechecked)
         )?;
+        writeln!(
+            f,
+            "  certificates are of that chain   {}",
+            verdict(self.certificates_hold)
+        )?;
+        for fault in &self.faults {
+            writeln!(f, "  DOES NOT HOLD: {fault}")?;
+        }
         for failure in &self.failures {
             writeln!(f, "  a process did not end well: {failure}")?;
         }

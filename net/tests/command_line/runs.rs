@@ -61,7 +61,7 @@ pub(crate) fn assert_contract(report: &Value) {
     for name in ["duration_s", "throughput_tps"] {
         assert!(report[name].as_f64().unwrap() > 0.0, "{name}");
     }
-    for name in ["agreement", "order_rechecked"] {
+    for name in ["agreement", "order_rechecked", "certificates_hold"] {
         assert_eq!(report[name], Value::Bool(true), "{name}");
     }
     for kind in ["ack", "receipt", "ordered", "settled"] {
@@ -83,6 +83,9 @@ fn a_run_reports_what_the_contract_names_and_keeps_the_data_folder_it_was_given(
     let flags = ["--duration", "2s", "--rate", "100", "--data", "data"];
     let (ran, report) = run_localnet(&sandbox, &flags);
     assert_eq!(report["durability"], "sync");
+    assert_eq!(report["finality"], "node");
+    assert!(report["certificates"].as_u64().unwrap() > 0);
+    assert_eq!(report["faults"], Value::Array(Vec::new()));
     assert_eq!(report["duration_s"].as_f64(), Some(2.0));
     // Poisson arrivals: 200 on average, and 14 either way is one standard deviation.
     let offered = report["offered"].as_u64().unwrap();

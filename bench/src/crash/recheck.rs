@@ -1,4 +1,5 @@
-//! What can be checked from the nodes' own records after a run: that they agree, and that the order is the rule's.
+//! What can be checked from the nodes' own records after a round: that they agree, and that the order is the rule's. A check of
+//! its own, beside `fairlane verify`, and short: both would have to be wrong.
 //!
 //! A node's journal holds every vertex it accepted and the header of every batch it opened. The vertices are put through
 //! the DAG, the commit rule and the fair order once more, from nothing; what comes out must be the settled order. The
@@ -6,7 +7,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use fairlane_engine::commit::sequence::Committer;
 use fairlane_engine::committee::Committee;
@@ -17,8 +17,8 @@ use fairlane_engine::engine::tie_seed;
 use fairlane_engine::fair::{Anchor, FairOrder};
 use fairlane_engine::types::{Digest, Sha256Hash};
 
-use crate::journal::{JournalReader, JournalRecord, Kind};
-use crate::settle::SettleReader;
+use fairlane_net::journal::{JournalReader, JournalRecord, Kind};
+use fairlane_net::settle::SettleReader;
 
 /// What the settlement worker's journal holds.
 #[derive(Clone, Debug, Default)]
@@ -27,14 +27,6 @@ pub struct Settled {
     pub hashes: Vec<Sha256Hash>,
     /// Digests in order.
     pub digests: Vec<Digest>,
-    /// Void entries.
-    pub void: u64,
-    /// Entries for which the deferral cap fired, by the headers.
-    pub cap_fired: u64,
-    /// Entries that a group-wait cut let go, by the headers.
-    pub group_wait_cut: u64,
-    /// Bytes of payload.
-    pub payload_bytes: u64,
 }
 
 impl Settled {
@@ -43,14 +35,9 @@ impl Settled {
         let mut settled = Self::default();
         let mut reader = SettleReader::open(folder)?;
         while let Some(batch) = reader.try_next()? {
-            let header = batch.header();
-            settled.hashes.push(header.hash());
-            settled.void += u64::from(header.void);
-            settled.cap_fired += u64::from(header.cap_fired);
-            settled.group_wait_cut += u64::from(header.group_wait_cut);
+            settled.hashes.push(batch.header().hash());
             for entry in batch.view()?.entries() {
                 settled.digests.push(entry.digest);
-                settled.payload_bytes += entry.payload.len() as u64;
             }
         }
         anyhow::ensure!(
@@ -68,23 +55,14 @@ pub struct Recorded {
     pub hashes: Vec<Sha256Hash>,
     /// The order that its vertices give when everything is recomputed.
     pub digests: Vec<Digest>,
-    /// Vertices put through the rules.
-    pub vertices: u64,
-    /// Anchors that came out.
-    pub anchors: u64,
-    /// Time that the fair order took for all of them, nanoseconds.
-    pub fair_ns: u64,
     /// It took over a state from its peers: the vertices before are not here, and from there on nothing is recomputed.
     pub took_over: bool,
 }
 
 impl Recorded {
-    /// Reads a node's journal and recomputes the order. Errors: the journal is damaged, or a vertex in it does not hold.
-    pub fn read(folder: &Path, committee: &Arc<Committee>) -> anyhow::Result<Self> {
-        Self::read_and(folder, committee, &mut |_| {})
-    }
-
-    /// As [`Recorded::read`]; every record is shown to `look`, too.
+    /// Reads a node's journal and recomputes the order; every record is shown to `look`, too.
+    ///
+    /// Errors: the journal is damaged, or a vertex in it does not hold.
     pub fn read_and(
         folder: &Path,
         committee: &Arc<Committee>,
@@ -132,7 +110,6 @@ impl Recheck {
     }
 
     fn add(&mut self, vertex: VerifiedVertex) -> anyhow::Result<()> {
-        self.recorded.vertices += 1;
         match self.dag.insert(vertex) {
             // What a node accepted late may lie below the floor by now, as it did there.
             Inserted::Accepted(_) | Inserted::Known | Inserted::BelowFloor => {}
@@ -141,14 +118,11 @@ impl Recheck {
         let mut more = true;
         while std::mem::take(&mut more) {
             for sub_dag in self.committer.advance(&self.dag) {
-                self.recorded.anchors += 1;
-                let start = Instant::now();
                 let ordered = self.fair.step_ordered(&Anchor {
                     consensus_time: sub_dag.consensus_time,
                     tie_seed: tie_seed(&sub_dag),
                     appends: &sub_dag.appends,
                 });
-                self.recorded.fair_ns += start.elapsed().as_nanos() as u64;
                 let entries = ordered.entries.iter();
                 self.recorded
                     .digests
@@ -208,11 +182,7 @@ mod tests {
         let Recorded {
             hashes, digests, ..
         } = node(hashes, digests);
-        Settled {
-            hashes,
-            digests,
-            ..Settled::default()
-        }
+        Settled { hashes, digests }
     }
 
     #[test]
