@@ -402,6 +402,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         backend: BackendName::Auto,
         journal_backend: AppendChoice::default(),
         retention_bytes: config::retention_bytes(),
+        udp: true,
         timers: Timers::default(),
         settle_node: 0,
         finality: FinalityName::Node,

@@ -35,6 +35,9 @@ pub struct NodeConfig {
     pub committee: PathBuf,
     /// Where clients connect.
     pub client_listen: SocketAddr,
+    /// Where clients send datagrams; absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_listen: Option<SocketAddr>,
     /// Where authorities connect.
     pub peer_listen: SocketAddr,
     /// Unix socket where a settlement worker connects.
@@ -104,6 +107,8 @@ pub struct Quotas {
     pub bad_proof_refill_us: u64,
     /// Submissions of one rollup taken from clients in a second; 0: as many as come.
     pub rollup_rate: u32,
+    /// Submissions taken over UDP from one address in a second; 0: as many as come.
+    pub datagram_rate: u32,
 }
 
 impl Default for Quotas {
@@ -112,6 +117,7 @@ impl Default for Quotas {
             bad_proofs: 16,
             bad_proof_refill_us: 500_000,
             rollup_rate: 0,
+            datagram_rate: 20_000,
         }
     }
 }
@@ -311,6 +317,7 @@ mod tests {
             index: 3,
             committee: "committee.json".into(),
             client_listen: "127.0.0.1:7003".parse().unwrap(),
+            udp_listen: Some("127.0.0.1:7003".parse().unwrap()),
             peer_listen: "127.0.0.1:7103".parse().unwrap(),
             metrics_listen: Some("127.0.0.1:7203".parse().unwrap()),
             settle_socket: "node-3/settle.sock".into(),

@@ -223,6 +223,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         index,
         committee: committee.canonicalize()?,
         client_listen: client,
+        udp_listen: None,
         peer_listen: peer,
         metrics_listen: None,
         settle_socket: socket.clone(),

@@ -232,6 +232,7 @@ impl Network {
             journal_backend: plan.journal_backend,
             // The order is computed again from all records.
             retention_bytes: 0,
+            udp: false,
             timers: plan.timers,
             settle_node: usize::from(settle_node),
             finality: plan.finality,

@@ -46,6 +46,7 @@ use crate::stage::followers::FollowCounts;
 use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
+use crate::stage::links::datagrams::DatagramClients;
 use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::standings::Standings;
@@ -306,7 +307,7 @@ struct Setup {
 
 /// What one thread needs to build its stages where they will run.
 struct ThreadParts {
-    io: Option<IoPorts>,
+    io: Option<(IoPorts, DatagramClients)>,
     core: Option<CoreStage>,
 }
 
@@ -434,6 +435,7 @@ impl Setup {
             bad_proofs,
             bad_proof_refill_us,
             rollup_rate,
+            datagram_rate,
         } = config.quotas;
         let bad_proofs = Allowance {
             burst: bad_proofs,
@@ -465,6 +467,7 @@ impl Setup {
         };
         let addresses = IoAddresses {
             client_listen: config.client_listen,
+            udp_listen: config.udp_listen,
             peer_listen: config.peer_listen,
             peers: roster
                 .addresses
@@ -484,7 +487,10 @@ impl Setup {
             .map(|address| Control::start(address, figures.clone()))
             .transpose()?;
         let mut parts = ThreadParts {
-            io: Some(io_ports),
+            io: Some((
+                io_ports,
+                DatagramClients::new(system_entropy()?, datagram_rate),
+            )),
             core: Some(core),
         };
         let (ready_sender, ready) = mpsc::channel();
@@ -557,7 +563,7 @@ impl Setup {
 
 /// The stages of one thread, before it runs.
 struct Hosted {
-    io: Option<IoPorts>,
+    io: Option<(IoPorts, DatagramClients)>,
     core: Option<CoreStage>,
     wake: WakeCell,
     chosen: BackendKind,
@@ -583,7 +589,7 @@ impl Hosted {
         if let Some(core) = self.core {
             stages.push(Box::new(core));
         }
-        let Some(ports) = self.io else {
+        let Some((ports, datagrams)) = self.io else {
             self.wake.set(Wake::Thread(std::thread::current()));
             let _ = self.ready.send(Ok(()));
             return crate::stage::run(&mut stages, &mut ParkWaiter, &self.stop, self.wait);
@@ -599,6 +605,7 @@ impl Hosted {
             self.link_keys,
             self.key,
             &self.addresses,
+            datagrams,
             ports,
         )?;
         self.wake.set(io.wake());
@@ -671,13 +678,33 @@ fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
         let Some(address) = address else {
             continue;
         };
-        while let Err(error) = std::net::TcpListener::bind(address) {
-            anyhow::ensure!(
-                error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until,
-                "cannot listen on the {what} address {address}: {error}; free the port or choose another"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until_free(
+            until,
+            &format!("listen on the {what} address {address}"),
+            || std::net::TcpListener::bind(address).map(drop),
+        )?;
+    }
+    if let Some(address) = config.udp_listen {
+        let what = format!("receive datagrams at the udp_listen address {address}");
+        wait_until_free(until, &what, || {
+            std::net::UdpSocket::bind(address).map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Binds until it works. Errors: it does not, by `until` or for another reason than that the address is in use.
+fn wait_until_free(
+    until: Instant,
+    what: &str,
+    bind: impl Fn() -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    while let Err(error) = bind() {
+        anyhow::ensure!(
+            error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until,
+            "cannot {what}: {error}; free the port or choose another"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
@@ -720,6 +747,9 @@ pub(crate) fn check_quotas(quotas: Quotas) -> Result<(), String> {
     }
     if quotas.rollup_rate > RATE_MAX {
         return Err(format!("quotas.rollup_rate is at most {RATE_MAX}"));
+    }
+    if quotas.datagram_rate > RATE_MAX {
+        return Err(format!("quotas.datagram_rate is at most {RATE_MAX}"));
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ impl OneNode {
             durability: Durability::Sync,
             backend: BackendName::Auto,
             journal_backend: AppendChoice::default(),
+            udp: true,
             timers: Timers::default(),
             settle_node: 0,
             finality: FinalityName::Node,

@@ -48,6 +48,8 @@ pub struct TestnetPlan {
     pub journal_backend: AppendChoice,
     /// For every node.
     pub retention_bytes: u64,
+    /// Nodes take clients over UDP, too, at the address of their TCP listener.
+    pub udp: bool,
     /// For every node.
     pub timers: Timers,
     /// The node that settlement workers attach to.
@@ -176,6 +178,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         index: index as u8,
         committee: PathBuf::from(COMMITTEE_FILE),
         client_listen: client,
+        udp_listen: plan.udp.then_some(client),
         peer_listen: peer,
         metrics_listen: None,
         settle_socket: settle_socket(index),
@@ -305,6 +308,7 @@ mod tests {
             backend: BackendName::Auto,
             journal_backend: AppendChoice::default(),
             retention_bytes: 0,
+            udp: true,
             timers: Timers::default(),
             settle_node: 0,
             finality: FinalityName::Node,

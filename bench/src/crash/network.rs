@@ -59,6 +59,7 @@ impl Network {
             durability: setting.durability,
             backend: BackendName::Auto,
             journal_backend: AppendChoice::default(),
+            udp: false,
             timers: Timers {
                 // Slower rounds than the default: the machine's time is for starting processes here.
                 round_interval_us_min: ROUND_INTERVAL_US,

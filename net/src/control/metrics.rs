@@ -120,12 +120,43 @@ impl Snapshot {
             ("bad_proofs_before", report.submissions_put_off),
             ("rollup_rate", report.submissions_over_rate),
             ("busy", io.busy),
+            ("datagram_busy", io.datagrams.busy),
+            ("datagram_rate", io.datagrams.over_rate),
             ("disk_full", report.disk_full.busy),
         ];
         let help = "Submissions refused before the engine saw them";
         lines.family("submissions_refused", help, "reason", &refused)?;
         let cut = [("sent", io.clients_cut), ("slow", io.clients_slow)];
-        lines.family("clients_cut", "Client connections cut", "reason", &cut)
+        lines.family("clients_cut", "Client connections cut", "reason", &cut)?;
+        self.encode_datagrams(lines)
+    }
+
+    fn encode_datagrams(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        let counts = &self.report.io.datagrams;
+        let help = "Datagrams received from clients";
+        lines.counter("datagrams_received", help, counts.received)?;
+        lines.counter("datagrams_sent", "Datagrams sent to clients", counts.sent)?;
+        let help = "Clients over UDP that proved their address";
+        lines.counter("datagram_clients", help, counts.clients)?;
+        let help = "Submissions taken over UDP";
+        lines.counter("datagram_submissions", help, counts.submissions)?;
+        let gone = [
+            ("silent", counts.silent),
+            ("turned_away", counts.turned_away),
+        ];
+        let help = "Clients over UDP that were forgotten or not taken";
+        lines.family("datagram_clients_gone", help, "reason", &gone)?;
+        let lost = [
+            ("malformed", counts.malformed),
+            ("unknown_token", counts.unknown),
+            ("unanswered", counts.unanswered),
+            ("too_long", counts.truncated),
+            ("kernel", counts.dropped),
+            ("unsent", counts.unsent),
+            ("notice_too_long", counts.notices_left_out),
+        ];
+        let help = "Datagrams that came to nothing, and notices that none could carry";
+        lines.family("datagrams_lost", help, "reason", &lost)
     }
 
     fn encode_peers(&self, lines: &mut Lines<'_>) -> fmt::Result {

@@ -7,6 +7,8 @@
 //! backlog, and when that is full the link is cut (counted), so that the peer reconnects and what was lost is fetched
 //! through the DAG.
 //!
+//! Clients that talk over UDP stand beside those of TCP: see [`super::links::datagrams`].
+//!
 //! What goes to authorities is sealed here (see [`crate::session`]), straight into the buffer that is sent. Vertices, shares
 //! and requests leave at once; what may be long, and is wanted by one that is behind, waits until little else is queued.
 
@@ -14,16 +16,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fairlane_client::protocol;
+use fairlane_client::protocol::{self, DATAGRAM_LEN_MAX};
 use fairlane_engine::committee::Committee;
 use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
 use super::key_watch::KeyCell;
+use super::links::datagrams::{DatagramClients, DatagramCounters};
 use super::links::peers::{Cut, LinkCounters};
 use super::links::{Links, Op};
 use super::messages::{FromCore, ToCore};
 use super::{Fatal, Waiter, WakeCell, clock};
-use crate::backend::{Backend, ConnId, Event, ListenLimits, ListenerTag, SendRefused};
+use crate::backend::{
+    Backend, ConnId, Counters, DatagramLimits, Event, ListenLimits, ListenerTag, SendRefused,
+};
 use crate::session::keys::LinkKeys;
 
 /// Client connections at a time.
@@ -32,6 +37,12 @@ pub const CLIENTS_MAX: u32 = 16_384;
 pub const CLIENT_QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Connections from authorities at a time: one each, and handshakes.
 pub const PEER_CONNECTIONS_MAX: u32 = 256;
+/// Connections of either kind at a time, those to authorities included.
+pub const CONNECTIONS_MAX: usize = CLIENTS_MAX as usize + 2 * PEER_CONNECTIONS_MAX as usize;
+/// Bytes of datagrams queued towards all clients; what does not fit is lost, counted, and asked for again by them.
+pub const DATAGRAM_QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Asked of the kernel for the UDP socket, each way: some 3,000 datagrams.
+const DATAGRAM_KERNEL_BYTES: usize = 4 << 20;
 /// Bytes queued towards an authority that reads too slowly; then it is cut.
 pub const PEER_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Bulk is sealed and queued towards an authority while fewer bytes than this wait: so much may be ahead of a vertex.
@@ -46,12 +57,16 @@ const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 /// The listener for clients.
 pub const CLIENTS: ListenerTag = ListenerTag(0);
 const PEERS: ListenerTag = ListenerTag(1);
+/// The UDP socket for clients.
+const DATAGRAMS: ListenerTag = ListenerTag(2);
 
 /// Where to listen and whom to connect to.
 #[derive(Clone, Debug)]
 pub struct IoAddresses {
     /// For clients.
     pub client_listen: SocketAddr,
+    /// For clients over UDP; none: nobody listens there.
+    pub udp_listen: Option<SocketAddr>,
     /// For authorities.
     pub peer_listen: SocketAddr,
     /// Every authority's peer address, by index.
@@ -73,6 +88,9 @@ pub struct IoCounters {
     pub clients_slow: u64,
     /// Of links to authorities.
     pub links: LinkCounters,
+    /// Of clients over UDP.
+    #[serde(default)]
+    pub datagrams: DatagramCounters,
     /// Bytes received.
     pub received_bytes: u64,
     /// Bytes sent.
@@ -123,6 +141,7 @@ impl IoStage {
         link_keys: Arc<LinkKeys>,
         key: KeyCell,
         addresses: &IoAddresses,
+        datagrams: DatagramClients,
         ports: IoPorts,
     ) -> Result<Self, Fatal> {
         let listeners = [
@@ -152,6 +171,19 @@ impl IoStage {
                 ))
             })?;
         }
+        if let Some(address) = addresses.udp_listen {
+            let limits = DatagramLimits {
+                bytes_max: DATAGRAM_LEN_MAX,
+                send_queue_bytes_max: DATAGRAM_QUEUE_BYTES_MAX,
+                kernel_buffer_bytes: DATAGRAM_KERNEL_BYTES,
+            };
+            backend.bind_udp(address, DATAGRAMS, limits).map_err(|error| {
+                Fatal(format!(
+                    "cannot receive datagrams at the udp_listen address {address}: {error}; free the port or choose another"
+                ))
+            })?;
+        }
+        let datagrams = addresses.udp_listen.map(|_| datagrams);
         let outgoing = |address: &SocketAddr| Outgoing {
             address: *address,
             attempt: None,
@@ -162,7 +194,14 @@ impl IoStage {
         let at: Vec<IpAddr> = addresses.peers.iter().map(SocketAddr::ip).collect();
         Ok(Self {
             backend,
-            links: Links::new(committee, own, key, (link_keys, at), ports.to_core),
+            links: Links::new(
+                committee,
+                own,
+                key,
+                (link_keys, at),
+                datagrams,
+                ports.to_core,
+            ),
             own,
             outgoing: addresses.peers.iter().map(outgoing).collect(),
             from_core: ports.from_core,
@@ -199,6 +238,8 @@ impl IoStage {
                 FromCore::ToClient { connection, bytes } => {
                     if let Some(conn) = self.links.client(connection) {
                         self.send(conn, bytes);
+                    } else {
+                        self.links.send_datagrams(connection, &bytes);
                     }
                 }
                 FromCore::NewKey { frame } => {
@@ -208,6 +249,7 @@ impl IoStage {
                         bytes.extend_from_slice(&frame);
                         self.send(conn, bytes);
                     }
+                    self.links.send_key_datagrams(&frame);
                 }
                 FromCore::Settled { count } => {
                     let listeners: Vec<ConnId> = self.links.settled_listeners().collect();
@@ -216,6 +258,7 @@ impl IoStage {
                         protocol::encode_settled(&mut bytes, count);
                         self.send(conn, bytes);
                     }
+                    self.links.send_settled_datagrams(count);
                 }
             }
         }
@@ -308,6 +351,10 @@ impl IoStage {
                 Op::Send(conn, bytes) => self.send(conn, bytes),
                 Op::Close(conn) => self.backend.close(conn),
                 Op::Abort(conn) => self.backend.abort(conn),
+                // A refusal is counted; clients ask again for what they lack.
+                Op::SendDatagram(to, bytes) => {
+                    let _ = self.backend.send_datagram(DATAGRAMS, to, &bytes);
+                }
             }
         }
     }
@@ -343,6 +390,7 @@ impl Waiter for IoStage {
         });
         polled.map_err(|error| Fatal(format!("the network backend failed: {error}")))?;
         links.with_peers(now, |peers, outcome| peers.look(outcome));
+        links.look_at_datagrams(now);
         self.carry_out();
         self.warn_of_keys();
         self.core.wake();
@@ -350,10 +398,24 @@ impl Waiter for IoStage {
         self.links.counters.links = self.links.peers.counters;
         self.links.counters.received_bytes = counted.received_bytes;
         self.links.counters.sent_bytes = counted.sent_bytes;
+        if let Some(datagrams) = &self.links.datagrams {
+            self.links.counters.datagrams = with_backend(datagrams.counters, &counted);
+        }
         if let Ok(mut publish) = self.publish.try_lock() {
             *publish = self.links.counters;
         }
         Ok(())
+    }
+}
+
+/// The counts of clients over UDP, with what the backend counted of their datagrams.
+const fn with_backend(counters: DatagramCounters, counted: &Counters) -> DatagramCounters {
+    DatagramCounters {
+        sent: counted.datagrams_sent,
+        unsent: counted.datagrams_refused + counted.datagrams_unsent,
+        truncated: counted.datagrams_truncated,
+        dropped: counted.datagrams_dropped,
+        ..counters
     }
 }
 

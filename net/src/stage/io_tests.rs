@@ -145,6 +145,7 @@ impl Linked {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let addresses = IoAddresses {
             client_listen: at(1),
+            udp_listen: None,
             peer_listen: at(2),
             peers: (3..7).map(at).collect(),
         };
@@ -160,6 +161,7 @@ impl Linked {
             keys(0),
             KeyCell::default(),
             &addresses,
+            DatagramClients::new([1; 32], 0),
             ports,
         )
         .unwrap();

@@ -5,7 +5,7 @@
 //! borrow the backend).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use fairlane_client::protocol::{
@@ -17,6 +17,7 @@ use fairlane_engine::seal::share::{SHARE_MESSAGE_OVERHEAD, SHARES_MAX};
 use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
 use self::core_queue::CoreQueue;
+use self::datagrams::{DatagramClients, Surroundings};
 use self::peers::{Outcome, PeerLinks};
 use super::io::{CLIENTS, IoCounters};
 use super::key_watch::KeyCell;
@@ -27,6 +28,7 @@ use crate::frame::Frame;
 use crate::session::keys::LinkKeys;
 
 pub mod core_queue;
+pub mod datagrams;
 pub mod door;
 pub mod peers;
 
@@ -44,6 +46,8 @@ pub enum Op {
     Close(ConnId),
     /// Reset.
     Abort(ConnId),
+    /// Send this datagram to a client.
+    SendDatagram(SocketAddr, Vec<u8>),
 }
 
 /// All connections of a node.
@@ -56,6 +60,8 @@ pub struct Links {
     /// Clients' connections, by slot.
     conns: Vec<Option<Conn>>,
     clients: BTreeMap<u64, ConnId>,
+    /// Clients over UDP, where it is listened for them.
+    pub datagrams: Option<DatagramClients>,
     next_connection: u64,
     core: CoreQueue,
     /// What to do next, in order.
@@ -92,6 +98,7 @@ impl Links {
         own: AuthorityIndex,
         key: KeyCell,
         (keys, addresses): (Arc<LinkKeys>, Vec<IpAddr>),
+        datagrams: Option<DatagramClients>,
         to_core: rtrb::Producer<ToCore>,
     ) -> Self {
         let authorities = committee.thresholds().authorities() as usize;
@@ -102,6 +109,7 @@ impl Links {
             key,
             conns: Vec::new(),
             clients: BTreeMap::new(),
+            datagrams,
             next_connection: 1,
             core: CoreQueue::new(to_core, authorities),
             ops: Vec::new(),
@@ -185,7 +193,52 @@ impl Links {
                     self.on_client_closed(conn);
                 }
             }
-            Event::Woken | Event::Datagram { .. } => {}
+            Event::Datagram { peer, bytes, .. } => self.on_datagram(peer, bytes, now),
+            Event::Woken => {}
+        }
+    }
+
+    fn on_datagram(&mut self, peer: SocketAddr, bytes: &[u8], now: TimestampUs) {
+        let Some(mut datagrams) = self.datagrams.take() else {
+            return;
+        };
+        let (committee, own, key) = (&self.committee, self.own, &self.key);
+        let mut around = Surroundings {
+            now,
+            core: &mut self.core,
+            ops: &mut self.ops,
+            next_connection: &mut self.next_connection,
+            welcome: &|hello| welcome(committee, own, key, hello),
+        };
+        datagrams.on_datagram(peer, bytes, &mut around);
+        self.datagrams = Some(datagrams);
+    }
+
+    /// Tells clients over UDP; false: no such client.
+    pub fn send_datagrams(&mut self, connection: u64, frames: &[u8]) -> bool {
+        let ops = &mut self.ops;
+        let mut datagrams = self.datagrams.iter_mut();
+        datagrams.any(|datagrams| datagrams.send(connection, frames, ops))
+    }
+
+    /// Tells clients over UDP how many batches are settled.
+    pub fn send_settled_datagrams(&mut self, count: u64) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.send_settled(count, &mut self.ops);
+        }
+    }
+
+    /// Tells clients over UDP of a new key.
+    pub fn send_key_datagrams(&mut self, frame: &[u8]) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.send_key(frame, &mut self.ops);
+        }
+    }
+
+    /// Forgets clients over UDP that are silent.
+    pub fn look_at_datagrams(&mut self, now: TimestampUs) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.look(now, &mut self.core);
         }
     }
 
@@ -288,12 +341,11 @@ impl Links {
     }
 
     fn on_hello(&mut self, id: ConnId, role: &mut Role, hello: Hello) -> Result<(), Cut> {
-        if hello.chain_id != self.committee.chain_id {
-            return Err(Cut(
-                GoodbyeCode::WrongChain,
-                "this node serves another chain",
-            ));
-        }
+        let bytes = welcome(&self.committee, self.own, &self.key, &hello);
+        let bytes = bytes.ok_or(Cut(
+            GoodbyeCode::WrongChain,
+            "this node serves another chain",
+        ))?;
         let connection = self.next_connection;
         self.next_connection += 1;
         self.counters.clients += 1;
@@ -303,25 +355,12 @@ impl Links {
             settled: hello.settled,
             keys: hello.keys,
         };
-        let word = self.key.load();
-        let mut bytes = Vec::new();
-        protocol::encode_welcome(
-            &mut bytes,
-            &Welcome {
-                authority: self.own,
-                chain_id: self.committee.chain_id,
-                epoch: self.committee.epoch,
-                key_id: word.key_id,
-            },
-        );
-        if let Some(frame) = word.frame.filter(|_| hello.keys) {
-            bytes.extend_from_slice(&frame);
-        }
         self.ops.push(Op::Send(id, bytes));
         let notices = NoticeFlags {
             receipts: hello.receipts,
             ordered: hello.ordered,
             settled: hello.settled,
+            is_datagram: false,
         };
         self.core.hand_over(ToCore::ClientUp {
             connection,
@@ -340,6 +379,33 @@ impl Links {
             self.core.hand_over(ToCore::ClientDown { connection });
         }
     }
+}
+
+/// What a client is welcomed with; `None` where it means another chain.
+fn welcome(
+    committee: &Committee,
+    own: AuthorityIndex,
+    key: &KeyCell,
+    hello: &Hello,
+) -> Option<Vec<u8>> {
+    if hello.chain_id != committee.chain_id {
+        return None;
+    }
+    let word = key.load();
+    let mut bytes = Vec::new();
+    protocol::encode_welcome(
+        &mut bytes,
+        &Welcome {
+            authority: own,
+            chain_id: committee.chain_id,
+            epoch: committee.epoch,
+            key_id: word.key_id,
+        },
+    );
+    if let Some(frame) = word.frame.filter(|_| hello.keys) {
+        bytes.extend_from_slice(&frame);
+    }
+    Some(bytes)
 }
 
 /// The longest frame that an authority sends.

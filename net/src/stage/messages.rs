@@ -109,4 +109,6 @@ pub struct NoticeFlags {
     pub ordered: bool,
     /// Settled counts.
     pub settled: bool,
+    /// Frames must be short enough for datagrams.
+    pub is_datagram: bool,
 }

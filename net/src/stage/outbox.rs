@@ -80,7 +80,8 @@ impl Outbox {
                 .iter()
                 .map(|item| (item.client.tag, item.index, item.path.as_slice()))
                 .collect();
-            protocol::encode_receipts(&mut out.frames, header, &wire);
+            let len_max = out.frame_len_max();
+            protocol::encode_receipts_within(&mut out.frames, header, &wire, len_max);
         }
     }
 
@@ -97,7 +98,8 @@ impl Outbox {
                     index: *index,
                 })
                 .collect();
-            protocol::encode_ordered(&mut out.frames, seq, &wire);
+            let len_max = out.frame_len_max();
+            protocol::encode_ordered_within(&mut out.frames, seq, &wire, len_max);
         }
     }
 
@@ -124,7 +126,8 @@ impl Outbox {
             client.touched = false;
             let mut bytes = Vec::new();
             if !client.acks.is_empty() {
-                protocol::encode_acks(&mut bytes, &client.acks);
+                let len_max = client.frame_len_max();
+                protocol::encode_acks_within(&mut bytes, &client.acks, len_max);
                 client.acks.clear();
             }
             bytes.append(&mut client.frames);
@@ -141,6 +144,17 @@ impl Outbox {
             self.touched.push(connection);
         }
         Some(client)
+    }
+}
+
+impl Client {
+    /// Bound of the length field of frames to it.
+    const fn frame_len_max(&self) -> u32 {
+        if self.notices.is_datagram {
+            protocol::DATAGRAM_NOTICE_LEN_MAX
+        } else {
+            protocol::NOTICE_LEN_MAX
+        }
     }
 }
 
