@@ -26,7 +26,8 @@
 //! - [`attack`]: simulated attackers on this order and on others; a run of its own, `fairlane-bench attack`;
 //! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
-//! - [`gate`]: whether such runs got slower, `fairlane-bench gate`.
+//! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
+//! - [`xdp`]: ways to receive UDP, side by side on a veth pair, `fairlane-bench xdp`.
 
 #![forbid(unsafe_code)]
 
@@ -43,3 +44,4 @@ pub mod reveals;
 pub mod sealing;
 pub mod tdh2_bls;
 pub mod vertices;
+pub mod xdp;

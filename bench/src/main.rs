@@ -17,6 +17,7 @@ use fairlane_bench::crash::{self, CrashPlan};
 use fairlane_bench::e2e::{self, Cell, E2ePlan, Program};
 use fairlane_bench::gate::limit::Limit;
 use fairlane_bench::gate::{self, GatePlan};
+use fairlane_bench::xdp::{self, XdpPlan};
 use fairlane_net::journal::Durability;
 
 /// Measurements of Fairlane that are runs of their own.
@@ -39,6 +40,8 @@ enum Command {
     /// Run a local network several times for each cell of a matrix of settings, two versions in turns where asked.
     #[command(after_help = EXIT_STATUS)]
     E2e(E2eArguments),
+    /// Receive UDP in every way there is, side by side on a veth pair in network namespaces that go with the run; needs root.
+    Xdp(XdpArguments),
     /// Judge whether latencies got worse, from HdrHistogram logs of several runs of each side.
     #[command(after_help = EXIT_STATUS)]
     Gate(GateArguments),
@@ -195,6 +198,22 @@ struct CrashArguments {
     away: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct XdpArguments {
+    /// Turns; in each, every way to receive has one.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// How long each is sent to.
+    #[arg(long, default_value_t = 400, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    milliseconds: u64,
+    /// Bytes of payload of a datagram.
+    #[arg(long, default_value_t = 256, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1..=1472))]
+    payload: u16,
+    /// Write the figures to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 const CRASH_STATUS: &str = "Exit status: 0 everything held; 1 something did not: what, where the journals are, and how to \
 repeat it is said; 2 bad input, or the machine lacks something.";
 
@@ -205,6 +224,7 @@ fn main() -> ExitCode {
         Command::Crash(arguments) => run_crash(&arguments),
         Command::E2e(arguments) => run_e2e(arguments),
         Command::Gate(arguments) => run_gate(arguments),
+        Command::Xdp(arguments) => run_xdp(arguments).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -357,6 +377,23 @@ fn run_gate(arguments: GateArguments) -> anyhow::Result<bool> {
     }
     let fails = gated.is_worse() || (arguments.strict && gated.is_unclear());
     Ok(!fails)
+}
+
+fn run_xdp(arguments: XdpArguments) -> anyhow::Result<()> {
+    let report = xdp::run(
+        &XdpPlan {
+            repeat: arguments.repeat,
+            time: Duration::from_millis(arguments.milliseconds),
+            payload_bytes: arguments.payload.into(),
+        },
+        &mut |next| eprintln!("{next}"),
+    )?;
+    print!("{report}");
+    if let Some(path) = arguments.json {
+        let json = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn parse_confidence(text: &str) -> Result<f64, String> {
