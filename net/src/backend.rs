@@ -94,6 +94,18 @@ pub trait Backend {
         limits: DatagramLimits,
     ) -> io::Result<SocketAddr>;
 
+    /// Hands out, from the next poll on, what comes through `source`, too, as datagrams of the UDP socket with this tag.
+    ///
+    /// The two are not ordered against each other.
+    ///
+    /// # Errors
+    /// `InvalidInput` when no UDP socket has this tag, or for one source too many; what the kernel says of watching it.
+    fn watch_datagrams(
+        &mut self,
+        socket: ListenerTag,
+        source: Box<dyn DatagramSource>,
+    ) -> io::Result<()>;
+
     /// Queues a copy of `bytes` as one datagram; it leaves at the next poll, unless the kernel has no room for it.
     ///
     /// # Errors
@@ -375,6 +387,8 @@ pub struct Counters {
     pub datagrams_refused: u64,
     /// Datagrams that the kernel did not take: no route, a forbidden address, too long.
     pub datagrams_unsent: u64,
+    /// What sources of datagrams count themselves; their datagrams and losses are in the counts above, too.
+    pub sources: SourceCounters,
 }
 
 /// Default bound of the bytes queued towards one connection.

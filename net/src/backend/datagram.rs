@@ -76,6 +76,17 @@ impl Datagrams {
         Ok((self.sockets.len() - 1, bound))
     }
 
+    /// The bounds of the socket with this tag.
+    ///
+    /// # Errors
+    /// `InvalidInput`: there is none.
+    pub(super) fn limits(&self, tag: ListenerTag) -> io::Result<DatagramLimits> {
+        let socket = self.sockets.iter().find(|socket| socket.tag == tag);
+        socket
+            .map(|socket| socket.limits)
+            .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
     /// Takes back the binding just made, of which nothing is used yet.
     pub(super) fn unbind_last(&mut self) {
         self.sockets.pop();

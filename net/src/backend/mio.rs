@@ -24,6 +24,7 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
 use super::datagram::Datagrams;
 use super::life::Step;
 use super::socket;
+use super::source::{DatagramSource, Sources};
 use super::table::Table;
 use super::waker::Waker;
 use super::{
@@ -37,6 +38,7 @@ pub struct MioBackend {
     ready_events: Events,
     table: Table<Ready>,
     datagrams: Datagrams,
+    sources: Sources,
     ready: Vec<ConnId>,
     waker: Waker,
     receive_buffer: Vec<u8>,
@@ -65,6 +67,7 @@ impl MioBackend {
             ready_events: Events::with_capacity(EVENTS_MAX),
             table: Table::new(config),
             datagrams: Datagrams::default(),
+            sources: Sources::default(),
             ready: Vec::new(),
             waker,
             receive_buffer: vec![0; RECEIVE_BYTES],
@@ -96,6 +99,9 @@ impl MioBackend {
     fn on_event(&mut self, token: Token, is_readable: bool, events: &mut dyn FnMut(Event<'_>)) {
         if token == WAKER {
             return self.waker.drain();
+        }
+        if let Some(source) = source_of(token) {
+            return self.sources.take(source, &mut self.table.counters, events);
         }
         if let Some(socket) = datagram_socket_of(token) {
             if is_readable {
@@ -320,11 +326,14 @@ impl MioBackend {
                 self.read_datagrams(index, events);
             }
         }
+        self.sources.take_listed(&mut self.table.counters, events);
     }
 
     fn has_ready(&self) -> bool {
         let mut sockets = self.datagrams.sockets.iter();
-        !self.ready.is_empty() || sockets.any(|socket| socket.is_listed)
+        !self.ready.is_empty()
+            || sockets.any(|socket| socket.is_listed)
+            || self.sources.has_listed()
     }
 
     fn expire(&mut self, events: &mut dyn FnMut(Event<'_>)) {
@@ -412,6 +421,19 @@ impl Backend for MioBackend {
         Ok(bound)
     }
 
+    fn watch_datagrams(
+        &mut self,
+        socket: ListenerTag,
+        source: Box<dyn DatagramSource>,
+    ) -> io::Result<()> {
+        let limits = self.datagrams.limits(socket)?;
+        let index = self.sources.add(source, socket, limits.bytes_max)?;
+        let (fd, token) = (self.sources.fd(index), Token(SOURCE_0 + index));
+        // Registering tells of what has come before.
+        self.register(fd, token, Interest::READABLE)
+            .inspect_err(|_| self.sources.remove_last())
+    }
+
     fn send_datagram(
         &mut self,
         socket: ListenerTag,
@@ -473,10 +495,12 @@ impl Backend for MioBackend {
     }
 
     fn counters(&self) -> Counters {
-        Counters {
+        let mut counters = Counters {
             datagrams_dropped: self.datagrams.dropped(),
             ..self.table.counters
-        }
+        };
+        self.sources.count(&mut counters);
+        counters
     }
 }
 
@@ -492,10 +516,16 @@ fn datagram_socket_of(token: Token) -> Option<usize> {
     token.0.checked_sub(DATAGRAM_SOCKET_0)
 }
 
+fn source_of(token: Token) -> Option<usize> {
+    token.0.checked_sub(SOURCE_0)
+}
+
 /// Above all connection ids, which have 56 bits.
 const LISTENER_0: usize = 1 << 60;
 /// Above all listeners.
 const DATAGRAM_SOCKET_0: usize = 1 << 61;
+/// Above all datagram sockets.
+const SOURCE_0: usize = 1 << 62;
 const WAKER: Token = Token(usize::MAX);
 
 /// A token must hold a connection's 56 bits.

@@ -12,6 +12,7 @@
 //! - U4. A killed connection submits nothing but one cancel.
 //! - U5. A datagram socket has buffers of its own, so that a flood of datagrams takes none from connections; its receive
 //!   is armed or due to be armed at `retry_at`.
+//! - U6. The poll of a source is armed; one that ends without MORE is armed again, which tells of what has come meanwhile.
 //!
 //! Departs from textbook io_uring: an outgoing connection is started by connect(2) and awaited by a poll operation, so
 //! that no address has to be kept for the kernel. Plain descriptors: registered ones gained nothing beyond the noise in a probe.
@@ -31,6 +32,7 @@ use self::ring::{Completion, Ring};
 use super::datagram::Datagrams;
 use super::life::Step;
 use super::socket;
+use super::source::{DatagramSource, Sources};
 use super::table::{Link, Table};
 use super::waker::Waker;
 use super::{
@@ -62,6 +64,7 @@ struct Memory {
     datagrams: Datagrams,
     /// What the kernel uses of each datagram socket, by its index.
     flights: Vec<Flights>,
+    sources: Sources,
     waker: Waker,
     wake_counter: Box<u64>,
 }
@@ -91,6 +94,7 @@ impl UringBackend {
             buffers,
             datagrams: Datagrams::default(),
             flights: Vec::new(),
+            sources: Sources::default(),
             waker: Waker::new(false)?,
             wake_counter: Box::new(0),
         };
@@ -140,6 +144,24 @@ impl UringBackend {
         let fd = self.memory.table.listeners[listener].fd.as_raw_fd();
         // SAFETY: listeners stay in `memory` until nothing is outstanding.
         unsafe { self.ring.submit(op::accept(listener, fd)) };
+    }
+
+    fn arm_source(&mut self, index: usize) {
+        let fd = self.memory.sources.fd(index);
+        // SAFETY: sources stay in `memory` until nothing is outstanding.
+        unsafe { self.ring.submit(op::watch(index, fd)) };
+    }
+
+    /// A source has become readable; `more`: its poll goes on.
+    fn on_source(&mut self, index: usize, more: bool, events: &mut dyn FnMut(Event<'_>)) {
+        if self.is_stopping {
+            return;
+        }
+        if !more {
+            self.arm_source(index);
+        }
+        let Memory { table, sources, .. } = &mut *self.memory;
+        sources.take(index, &mut table.counters, events);
     }
 
     fn arm_recv(&mut self, id: ConnId) {
@@ -276,6 +298,17 @@ impl Backend for UringBackend {
         self.bind_datagrams(address, tag, limits)
     }
 
+    fn watch_datagrams(
+        &mut self,
+        socket: ListenerTag,
+        source: Box<dyn DatagramSource>,
+    ) -> io::Result<()> {
+        let limits = self.memory.datagrams.limits(socket)?;
+        let index = self.memory.sources.add(source, socket, limits.bytes_max)?;
+        self.arm_source(index);
+        Ok(())
+    }
+
     fn send_datagram(
         &mut self,
         socket: ListenerTag,
@@ -317,7 +350,10 @@ impl Backend for UringBackend {
         self.send_datagrams();
         let memory = &*self.memory;
         let mut wait = memory.datagrams.sleep_max(memory.table.sleep_max(timeout));
-        if has_news || (wait != Some(Duration::ZERO) && !self.memory.waker.try_park()) {
+        if has_news
+            || memory.sources.has_listed()
+            || (wait != Some(Duration::ZERO) && !memory.waker.try_park())
+        {
             wait = Some(Duration::ZERO);
         }
         let entered = self.ring.enter(wait, self.gather);
@@ -325,6 +361,8 @@ impl Backend for UringBackend {
             events(Event::Woken);
         }
         entered?;
+        let Memory { table, sources, .. } = &mut *self.memory;
+        sources.take_listed(&mut table.counters, events);
         self.complete(events);
         self.expire();
         self.memory.table.bury(events);
@@ -344,10 +382,12 @@ impl Backend for UringBackend {
     }
 
     fn counters(&self) -> Counters {
-        Counters {
+        let mut counters = Counters {
             datagrams_dropped: self.memory.datagrams.dropped(),
             ..self.memory.table.counters
-        }
+        };
+        self.memory.sources.count(&mut counters);
+        counters
     }
 }
 

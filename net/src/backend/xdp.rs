@@ -178,7 +178,7 @@ impl XdpQueue {
 }
 
 impl DatagramSource for XdpQueue {
-    fn take(&mut self, limit: u32, each: &mut dyn FnMut(SocketAddr, &[u8])) -> io::Result<bool> {
+    fn take(&mut self, limit: u32, each: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
         let (scope, counters) = (self.scope, &mut self.counters);
         self.socket.take(limit, &mut |frame| {
             let Ok((peer, bytes)) = read_datagram(frame, scope) else {

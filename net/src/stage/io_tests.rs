@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::*;
-use crate::backend::{BackendKind, CloseReason, Counters, DatagramLimits, Waker};
+use crate::backend::{BackendKind, CloseReason, Counters, DatagramLimits, DatagramSource, Waker};
 use crate::deframe::Deframer;
 use crate::frame;
 use crate::session::handshake::Handshake;
@@ -71,6 +71,10 @@ impl Backend for FakeBackend {
         _: DatagramLimits,
     ) -> io::Result<SocketAddr> {
         Ok(address)
+    }
+
+    fn watch_datagrams(&mut self, _: ListenerTag, _: Box<dyn DatagramSource>) -> io::Result<()> {
+        Ok(())
     }
 
     fn send_datagram(

@@ -1,4 +1,5 @@
-//! One suite, every backend: what `fairlane_net::backend` promises (B1 to B8), run over io_uring and over mio.
+//! One suite, every backend: what `fairlane_net::backend` promises (B1 to B8), run over io_uring and over mio;
+//! with the feature `xdp` its datagrams also come through AF_XDP, watched by each of the two.
 //!
 //! The order of events (B1) and dead ids (B2) are checked by `host` on every event of every test. Where io_uring is
 //! refused its tests say so on stderr, past the capture of the test harness, and pass.
@@ -16,6 +17,8 @@ mod host;
 mod load;
 mod streams;
 mod waking;
+#[cfg(feature = "xdp")]
+mod xdp;
 
 /// Builds the backend under test.
 type Open = fn(BackendConfig) -> Box<dyn Backend>;

@@ -38,6 +38,7 @@ impl UringBackend {
             Some(Op::CancelAll) => {}
             Some(Op::RecvDatagram(socket)) => self.on_recv_datagram(socket, completion, events),
             Some(Op::SendDatagram(place)) => self.on_sent_datagram(place, completion.result),
+            Some(Op::Source(index)) => self.on_source(index, completion.more, events),
             None => debug_assert!(false, "only our own operations complete"),
         }
     }

@@ -29,6 +29,8 @@ pub(super) enum Op {
     RecvDatagram(usize),
     /// A datagram on its way out.
     SendDatagram(Place),
+    /// Multishot poll of the source of datagrams with this index.
+    Source(usize),
 }
 
 /// Where a datagram on its way out is kept.
@@ -55,6 +57,7 @@ impl Op {
             Self::SendDatagram(Place { socket, flight }) => {
                 (8, u64::from(socket) << 32 | u64::from(flight))
             }
+            Self::Source(index) => (9, index as u64),
         };
         (kind << KIND_SHIFT) | rest
     }
@@ -76,6 +79,7 @@ impl Op {
                 socket: (rest >> 32) as u32,
                 flight: rest as u32,
             }),
+            9 => Self::Source(rest as usize),
             _ => return None,
         })
     }
@@ -125,6 +129,12 @@ pub(super) fn send_datagram(place: Place, fd: RawFd, header: *const libc::msghdr
     Op::SendDatagram(place).tag(entry.build())
 }
 
+/// Tells each time that a source of datagrams becomes readable.
+pub(super) fn watch(index: usize, fd: RawFd) -> Entry {
+    let entry = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true);
+    Op::Source(index).tag(entry.build())
+}
+
 /// Reads the waker's counter into `counter`, which must stay until the completion.
 pub(super) fn wake(fd: RawFd, counter: *mut u64) -> Entry {
     let entry = opcode::Read::new(Fd(fd), counter.cast(), size_of::<u64>() as u32);
@@ -164,10 +174,11 @@ mod tests {
                 socket: 15,
                 flight: u32::MAX,
             }),
+            Op::Source(3),
         ];
         for op in ops {
             assert_eq!(Op::from_bits(op.to_bits()), Some(op));
         }
-        assert_eq!(Op::from_bits(9 << KIND_SHIFT), None);
+        assert_eq!(Op::from_bits(10 << KIND_SHIFT), None);
     }
 }

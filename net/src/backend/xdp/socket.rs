@@ -94,10 +94,7 @@ impl Socket {
     }
 
     /// Hands out at most `limit` frames that have come; never waits. True when more are there already.
-    ///
-    /// # Errors
-    /// What the kernel says when its driver is to be woken: the interface is down or gone.
-    pub(super) fn take(&mut self, limit: u32, each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+    pub(super) fn take(&mut self, limit: u32, each: &mut dyn FnMut(&[u8])) -> bool {
         let waiting = self.receive.look();
         let count = waiting.min(limit);
         for index in 0..count {
@@ -112,9 +109,9 @@ impl Socket {
             self.fill.publish();
         }
         if self.fill.needs_wakeup() {
-            self.wake_driver()?;
+            self.wake_driver();
         }
-        Ok(waiting > count)
+        waiting > count
     }
 
     /// Sleeps until a frame is there, at most `timeout`.
@@ -146,11 +143,11 @@ impl Socket {
         })
     }
 
-    fn wake_driver(&self) -> io::Result<()> {
-        match net::recv(&self.fd, &mut [0_u8; 0], RecvFlags::DONTWAIT) {
-            Ok(_) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+    /// Has a driver look that sleeps because it found the fill ring empty.
+    fn wake_driver(&self) {
+        // An error is passing (the driver is busy), or the interface is down or gone: then nothing comes from it either, and
+        // what is for us takes the kernel's way.
+        let _ = net::recv(&self.fd, &mut [0_u8; 0], RecvFlags::DONTWAIT);
     }
 }
 
