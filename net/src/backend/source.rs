@@ -10,11 +10,11 @@ use super::{Counters, Event, ListenerTag};
 ///
 /// The backend that it was given to watches the descriptor and hands the datagrams out as [`Event::Datagram`], as if they
 /// had come through the UDP socket of the same tag.
-pub trait DatagramSource: AsFd {
+pub trait DatagramSource: AsFd + Send {
     /// Hands out at most `limit` datagrams that have come; never waits. True when more may be there already.
     fn take(&mut self, limit: u32, each: &mut dyn FnMut(SocketAddr, &[u8])) -> bool;
 
-    /// What was counted so far.
+    /// What was counted so far. Asked for at every poll: what costs a system call may be a moment old.
     fn counters(&self) -> SourceCounters;
 }
 
