@@ -110,19 +110,22 @@ impl FillRing {
         })
     }
 
-    /// Adds the chunk that begins at `chunk`; the kernel sees it after [`Self::publish`].
+    /// Adds the chunk that begins at `chunk`, which the kernel sees after [`Self::publish`]; false when there is no room.
     ///
-    /// # Panics
-    /// When the ring is full: there are no more chunks than it has entries.
-    pub(super) fn push(&mut self, chunk: u64) {
+    /// There may be none for a moment though there are no more chunks than entries: the kernel shows a frame in the receive
+    /// ring before it moves the counter of this ring on.
+    pub(super) fn try_push(&mut self, chunk: u64) -> bool {
         if self.is_full() {
             self.consumer = self.shared.consumer().load(Ordering::Acquire);
-            assert!(!self.is_full(), "a chunk is in one place only");
+            if self.is_full() {
+                return false;
+            }
         }
         let entry = self.shared.entry::<u64>(self.producer);
         // SAFETY: the entry is inside the mapping and aligned; by R1 it is ours, as the ring is not full.
         unsafe { entry.write(chunk) };
         self.producer = self.producer.wrapping_add(1);
+        true
     }
 
     fn is_full(&self) -> bool {
@@ -224,3 +227,112 @@ impl Shared {
 
 /// XDP_RING_NEED_WAKEUP.
 const NEED_WAKEUP: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::*;
+
+    const OFFSETS: XdpRingOffset = XdpRingOffset {
+        producer: 0,
+        consumer: 64,
+        flags: Some(128),
+        desc: 192,
+    };
+
+    /// The kernel's side of a ring of four entries.
+    struct Kernel {
+        memory: File,
+    }
+
+    impl Kernel {
+        fn new() -> Self {
+            let memory = File::from(memfd_create("ring", MemfdFlags::CLOEXEC).unwrap());
+            memory.set_len(4096).unwrap();
+            Self { memory }
+        }
+
+        fn set(&self, at: u64, value: u32) {
+            use std::os::unix::fs::FileExt;
+            let bytes = value.to_ne_bytes();
+            self.memory.write_all_at(&bytes, at).unwrap();
+        }
+
+        fn word(&self, at: u64) -> u64 {
+            use std::os::unix::fs::FileExt;
+            let mut bytes = [0; 8];
+            self.memory.read_exact_at(&mut bytes, at).unwrap();
+            u64::from_ne_bytes(bytes)
+        }
+    }
+
+    #[test]
+    fn a_full_fill_ring_takes_no_more_until_the_kernel_has_read_some() {
+        let kernel = Kernel::new();
+        let mut ring = FillRing::map(kernel.memory.as_fd(), 0, OFFSETS, 4).unwrap();
+        assert!((0..4).all(|chunk| ring.try_push(chunk)));
+        assert!(!ring.try_push(4) && !ring.try_push(4));
+        assert_eq!(
+            kernel.word(0) as u32,
+            0,
+            "nothing is seen before it is published"
+        );
+        ring.publish();
+        assert_eq!(kernel.word(0) as u32, 4);
+        kernel.set(64, 1);
+        assert!(ring.try_push(40));
+        assert!(!ring.try_push(50));
+        ring.publish();
+        assert_eq!(kernel.word(0) as u32, 5);
+        assert_eq!(kernel.word(192), 40, "the first entry is used again");
+        assert_eq!(kernel.word(200), 1);
+        assert!(!ring.needs_wakeup());
+        kernel.set(128, 1);
+        assert!(ring.needs_wakeup());
+    }
+
+    #[test]
+    fn received_frames_are_read_once_and_given_back() {
+        let kernel = Kernel::new();
+        let mut ring = ReceiveRing::map(kernel.memory.as_fd(), 0, OFFSETS, 4).unwrap();
+        assert_eq!(ring.look(), 0);
+        for turn in 0..10_u32 {
+            let at = 192 + 16 * u64::from(turn % 4);
+            kernel.set(at, 2048 * turn);
+            kernel.set(at + 8, 60 + turn);
+            kernel.set(0, turn + 1);
+            assert_eq!(ring.look(), 1);
+            let frame = ring.frame(0);
+            assert_eq!((frame.addr, frame.len), (u64::from(2048 * turn), 60 + turn));
+            ring.release(1);
+            assert_eq!(kernel.word(64) as u32, turn + 1);
+            assert_eq!(ring.look(), 0);
+        }
+    }
+
+    #[test]
+    fn offsets_that_lie_elsewhere_are_refused() {
+        let kernel = Kernel::new();
+        for offsets in [
+            XdpRingOffset {
+                producer: 200,
+                ..OFFSETS
+            },
+            XdpRingOffset {
+                consumer: 66,
+                ..OFFSETS
+            },
+            XdpRingOffset {
+                desc: 196,
+                ..OFFSETS
+            },
+        ] {
+            let mapped = FillRing::map(kernel.memory.as_fd(), 0, offsets, 4);
+            assert_eq!(mapped.unwrap_err().kind(), io::ErrorKind::Unsupported);
+        }
+    }
+}

@@ -34,6 +34,8 @@ pub(super) const RING_DEPTH: u32 = 8192;
 pub(super) struct Socket {
     receive: ReceiveRing,
     fill: FillRing,
+    /// Chunks that were read while the fill ring had no room; as many as there are at most.
+    spare: Vec<u64>,
     fd: OwnedFd,
     umem: Umem,
     is_zero_copy: bool,
@@ -69,7 +71,11 @@ impl Socket {
         let at = XDP_UMEM_PGOFF_FILL_RING;
         let mut fill = FillRing::map(fd.as_fd(), at, offsets.fr, RING_DEPTH)?;
         for chunk in 0..CHUNKS {
-            fill.push(u64::from(chunk) * u64::from(CHUNK_LEN));
+            let has_room = fill.try_push(u64::from(chunk) * u64::from(CHUNK_LEN));
+            assert!(
+                has_room,
+                "the kernel has read nothing yet, and there are as many entries as chunks"
+            );
         }
         fill.publish();
         bind_patiently(fd.as_fd(), interface, queue, mode)?;
@@ -77,6 +83,7 @@ impl Socket {
         Ok(Self {
             receive,
             fill,
+            spare: Vec::new(),
             is_zero_copy: options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY),
             fd,
             umem,
@@ -99,19 +106,31 @@ impl Socket {
         let count = waiting.min(limit);
         for index in 0..count {
             let frame = self.receive.frame(index);
-            // SAFETY: the receive ring has just named these bytes, and their chunk is pushed to the fill ring below, when
-            // the slice is gone.
+            // SAFETY: the receive ring has just named these bytes, and their chunk is given back below, when the slice is
+            // gone.
             each(unsafe { self.umem.bytes(frame.addr, frame.len) });
-            self.fill.push(chunk_of(frame.addr));
+            self.give_back(chunk_of(frame.addr));
         }
         if count > 0 {
             self.receive.release(count);
+            while let Some(chunk) = self.spare.pop() {
+                if !self.fill.try_push(chunk) {
+                    self.spare.push(chunk);
+                    break;
+                }
+            }
             self.fill.publish();
         }
         if self.fill.needs_wakeup() {
             self.wake_driver();
         }
         waiting > count
+    }
+
+    fn give_back(&mut self, chunk: u64) {
+        if !self.fill.try_push(chunk) {
+            self.spare.push(chunk);
+        }
     }
 
     /// Sleeps until a frame is there, at most `timeout`.

@@ -133,6 +133,35 @@ fn rings_that_run_full_lose_what_is_counted_and_go_on() {
 }
 
 #[test]
+fn a_flood_beside_a_spinning_receiver_is_received_or_counted() {
+    in_own_network("a_flood_beside_a_spinning_receiver", || {
+        const SENT: u64 = 200_000;
+        let (fallback, mut queue) = open("127.0.0.1:0");
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(fallback.local_addr().unwrap()).unwrap();
+        let sender = std::thread::spawn(move || {
+            for index in 0..SENT {
+                client.send(&index.to_le_bytes()).unwrap();
+            }
+        });
+        let (mut received, mut last) = (0, None);
+        let mut each = |_, bytes: &[u8]| {
+            let index = u64::from_le_bytes(bytes.try_into().unwrap());
+            assert!(last.is_none_or(|last| last < index), "{last:?}, {index}");
+            last = Some(index);
+            received += 1;
+        };
+        while !sender.is_finished() {
+            queue.take(64, &mut each);
+        }
+        while queue.take(64, &mut each) {}
+        sender.join().unwrap();
+        let counted = counters(&queue);
+        assert_eq!(received + counted.dropped + counted.ring_full, SENT);
+    });
+}
+
+#[test]
 fn a_limit_leaves_the_rest_for_the_next_time() {
     in_own_network("a_limit_leaves_the_rest", || {
         let (fallback, mut queue) = open("127.0.0.1:0");

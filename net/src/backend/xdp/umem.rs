@@ -2,8 +2,8 @@
 //!
 //! Huge pages where the machine has some to spare, as then one address translation covers a thousand chunks.
 //!
-//! Ownership of a chunk: `fill ring` (the kernel's) -> `receive ring names it` (ours, until) -> `fill ring`. A chunk is in
-//! exactly one of these places, and there are as many as the fill ring has entries, so it never overruns.
+//! Ownership of a chunk: `fill ring` (the kernel's) -> `receive ring names it` (ours, until) -> `fill ring`, or `spare` while
+//! the fill ring has no room. A chunk is in exactly one of these places.
 //!
 //! Invariant: M1. The bytes of a chunk are read only between the receive ring's naming it and its return to the fill ring.
 
