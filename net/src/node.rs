@@ -47,6 +47,7 @@ use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
 use crate::stage::links::datagrams::DatagramClients;
+use crate::stage::pressure::{Gauge, Pressure};
 use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::SettlePort;
 use crate::stage::standings::Standings;
@@ -441,6 +442,7 @@ impl Setup {
             burst: bad_proofs,
             refill_us: bad_proof_refill_us,
         };
+        let pressure = Pressure::new();
         let core = CoreStage::new(
             engine,
             committee.clone(),
@@ -456,6 +458,7 @@ impl Setup {
                 certificates,
                 keys: watch,
                 boot,
+                pressure: Gauge::new(pressure.clone()),
                 report: core_report.clone(),
             },
         );
@@ -463,6 +466,7 @@ impl Setup {
             to_core,
             from_core,
             core: between(&core_wake),
+            pressure,
             counters: io_counters.clone(),
         };
         let addresses = IoAddresses {

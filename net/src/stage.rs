@@ -16,6 +16,7 @@ pub mod key_watch;
 pub mod links;
 pub mod messages;
 pub mod outbox;
+pub mod pressure;
 pub mod rollup_quotas;
 pub mod settle_port;
 mod settled_words;

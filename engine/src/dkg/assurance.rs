@@ -355,7 +355,7 @@ mod tests {
         let instances: Vec<_> = (0..INSTANCES)
             .map(|index| {
                 let secret = statement.secret(entropy, index as u32);
-                let mut instance = statement.instance(&secret);
+                let mut instance = statement.instances(&[*secret]).remove(0);
                 if bad.contains(&index) {
                     *instance.mask += Scalar::ONE;
                     let masked = RistrettoPoint::mul_base(&instance.mask);

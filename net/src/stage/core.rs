@@ -39,6 +39,7 @@ use super::journal_port::JournalPort;
 use super::key_watch::KeyWatch;
 use super::messages::{FromCore, ToCore};
 use super::outbox::Outbox;
+use super::pressure::{Fates, Gauge};
 use super::rollup_quotas::RollupQuotas;
 use super::settle_port::SettlePort;
 use super::standings::Standings;
@@ -147,6 +148,8 @@ pub struct CorePorts {
     pub certificates: CertificatePort,
     /// Follows the keys.
     pub keys: KeyWatch,
+    /// Tells the IO stage how much is under way.
+    pub pressure: Gauge,
     /// Says whether the disk may lose what counts as durable.
     pub boot: BootMark,
     /// Where figures are published for reports.
@@ -177,6 +180,8 @@ pub struct CoreStage {
     is_disk_full: bool,
     catch_up_log: CatchUpLog,
     settled: u64,
+    /// Entries of batches opened in this life.
+    opened: u64,
     scratch: rkyv::util::AlignedVec<16>,
     report: CoreReport,
 }
@@ -210,6 +215,7 @@ impl CoreStage {
             is_disk_full: false,
             catch_up_log: CatchUpLog::default(),
             settled: 0,
+            opened: 0,
             scratch: rkyv::util::AlignedVec::new(),
             report: CoreReport::default(),
         }
@@ -433,6 +439,7 @@ impl CoreStage {
             self.ports.certificates.on_opened(&opened.header, now);
             self.ports.settle.on_opened(&opened.header);
             self.report.batches += 1;
+            self.opened += opened.digests.len() as u64;
             self.report.steps.open.add_since(start, 1);
             opened_any = true;
         }
@@ -546,6 +553,13 @@ impl CoreStage {
 
     fn publish(&mut self, now: TimestampUs) {
         let counters = *self.engine.counters();
+        let fates = Fates {
+            taken: counters.accepted,
+            opened: self.opened,
+            dropped: counters.dropped,
+        };
+        let is_idle = self.engine.is_drained();
+        self.ports.pressure.look(now, fates, is_idle);
         let standing = &mut self.report.standing;
         if standing.anchor_us == 0 || counters.anchors > self.report.engine.anchors {
             standing.anchor_us = now.0;

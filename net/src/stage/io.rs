@@ -3,7 +3,8 @@
 //! It does not know what a message means. Client submissions and authorities' messages go to the core stage through one
 //! bounded ring in the order in which they were received: the path from socket to position never reorders.
 //!
-//! What happens when the ring is full, or a client has its part of it: a submission is answered Busy at once (counted); an authority's message waits in a
+//! What happens when the ring is full, or a client has its part of it, or more is under way than the node opens in a
+//! moment ([`super::pressure`]): a submission is answered Busy at once (counted); an authority's message waits in a
 //! backlog, and when that is full the link is cut (counted), so that the peer reconnects and what was lost is fetched
 //! through the DAG.
 //!
@@ -25,6 +26,7 @@ use super::links::datagrams::{DatagramClients, DatagramCounters};
 use super::links::peers::{Cut, LinkCounters};
 use super::links::{Links, Op};
 use super::messages::{FromCore, ToCore};
+use super::pressure::Pressure;
 use super::{Fatal, Waiter, WakeCell, clock};
 use crate::backend::{
     Backend, ConnId, Counters, DatagramLimits, Event, ListenLimits, ListenerTag, SendRefused,
@@ -80,7 +82,7 @@ pub struct IoCounters {
     pub clients: u64,
     /// Submissions taken.
     pub submissions: u64,
-    /// Submissions answered Busy because the ring, or their client's part of it, was full.
+    /// Submissions answered Busy because the ring, or their client's part of it, was full, or too much is under way.
     pub busy: u64,
     /// Client connections cut for what they sent.
     pub clients_cut: u64,
@@ -105,6 +107,8 @@ pub struct IoPorts {
     pub from_core: rtrb::Consumer<FromCore>,
     /// The core stage's thread.
     pub core: WakeCell,
+    /// How much the node has under way.
+    pub pressure: Arc<Pressure>,
     /// Where counters are published for reports.
     pub counters: Arc<Mutex<IoCounters>>,
 }
@@ -200,7 +204,7 @@ impl IoStage {
                 key,
                 (link_keys, at),
                 datagrams,
-                ports.to_core,
+                (ports.to_core, ports.pressure),
             ),
             own,
             outgoing: addresses.peers.iter().map(outgoing).collect(),

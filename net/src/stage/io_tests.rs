@@ -157,6 +157,7 @@ impl Linked {
             to_core,
             from_core: from,
             core: WakeCell::default(),
+            pressure: crate::stage::pressure::Pressure::new(),
             counters: Arc::default(),
         };
         let mut stage = IoStage::new(

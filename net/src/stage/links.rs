@@ -22,6 +22,7 @@ use self::peers::{Outcome, PeerLinks};
 use super::io::{CLIENTS, IoCounters};
 use super::key_watch::KeyCell;
 use super::messages::{NoticeFlags, ToCore};
+use super::pressure::{Gate, Pressure};
 use crate::backend::{ConnId, Event};
 use crate::deframe::Deframer;
 use crate::frame::Frame;
@@ -32,6 +33,8 @@ pub mod datagrams;
 pub mod door;
 pub mod peers;
 
+/// A submission that finds more under way than the node opens in a moment is told to come back after this time.
+pub const OVERLOAD_RETRY_US: u64 = 100_000;
 /// A submission that finds the ring full is told to come back after this time.
 pub const BUSY_RETRY_US: u64 = 20_000;
 /// Version and kind, in front of every body.
@@ -64,6 +67,9 @@ pub struct Links {
     pub datagrams: Option<DatagramClients>,
     next_connection: u64,
     core: CoreQueue,
+    gate: Gate,
+    /// Answers to submissions that were not taken, of one client: they leave as one frame.
+    refused: Vec<Ack>,
     /// What to do next, in order.
     pub ops: Vec<Op>,
     /// What was counted.
@@ -99,7 +105,7 @@ impl Links {
         key: KeyCell,
         (keys, addresses): (Arc<LinkKeys>, Vec<IpAddr>),
         datagrams: Option<DatagramClients>,
-        to_core: rtrb::Producer<ToCore>,
+        (to_core, pressure): (rtrb::Producer<ToCore>, Arc<Pressure>),
     ) -> Self {
         let authorities = committee.thresholds().authorities() as usize;
         Self {
@@ -112,6 +118,8 @@ impl Links {
             datagrams,
             next_connection: 1,
             core: CoreQueue::new(to_core, authorities),
+            gate: Gate::new(pressure, authorities),
+            refused: Vec::new(),
             ops: Vec::new(),
             counters: IoCounters::default(),
         }
@@ -185,7 +193,7 @@ impl Links {
             }
             Event::Received { conn, bytes } => {
                 if !self.with_peers(now, |peers, outcome| peers.on_bytes(conn, bytes, outcome)) {
-                    self.on_client_bytes(conn, bytes);
+                    self.on_client_bytes(conn, bytes, now);
                 }
             }
             Event::Closed { conn, .. } => {
@@ -206,6 +214,7 @@ impl Links {
         let mut around = Surroundings {
             now,
             core: &mut self.core,
+            gate: &mut self.gate,
             ops: &mut self.ops,
             next_connection: &mut self.next_connection,
             welcome: &|hello| welcome(committee, own, key, hello),
@@ -254,7 +263,7 @@ impl Links {
         });
     }
 
-    fn on_client_bytes(&mut self, id: ConnId, bytes: &[u8]) {
+    fn on_client_bytes(&mut self, id: ConnId, bytes: &[u8], now: TimestampUs) {
         let slot = self.conns.get_mut(id.slot());
         let Some(mut conn) = slot.and_then(|slot| slot.take_if(|conn| conn.id == id)) else {
             return;
@@ -264,7 +273,7 @@ impl Links {
         let cut = loop {
             let taken = match frames.next() {
                 Ok(None) => break None,
-                Ok(Some(frame)) => self.on_client_frame(id, &mut role, frame),
+                Ok(Some(frame)) => self.on_client_frame(id, &mut role, frame, now),
                 Err(_) => Err(Cut(
                     GoodbyeCode::BadFrame,
                     "a frame is malformed or too long",
@@ -276,6 +285,12 @@ impl Links {
         };
         drop(frames);
         conn.role = role;
+        if !self.refused.is_empty() {
+            let mut bytes = Vec::new();
+            protocol::encode_acks(&mut bytes, &self.refused);
+            self.refused.clear();
+            self.ops.push(Op::Send(id, bytes));
+        }
         self.conns[id.slot()] = Some(conn);
         if let Some(Cut(code, text)) = cut {
             self.counters.clients_cut += 1;
@@ -291,6 +306,7 @@ impl Links {
         id: ConnId,
         role: &mut Role,
         frame: Frame<'_>,
+        now: TimestampUs,
     ) -> Result<(), Cut> {
         let malformed = |_| Cut(GoodbyeCode::BadFrame, "a frame does not decode");
         match (
@@ -300,22 +316,27 @@ impl Links {
             (Request::Hello(hello), Role::NewClient) => self.on_hello(id, role, hello),
             (Request::Submit { tag, envelope }, Role::Client { connection, .. }) => {
                 self.counters.submissions += 1;
-                let bytes = Arc::from(envelope);
-                let submission = ToCore::Submit {
+                let waiting = self.core.submissions_len();
+                let submission = || ToCore::Submit {
                     connection,
                     tag,
-                    bytes,
+                    bytes: Arc::from(envelope),
                 };
-                if !self.core.try_submit(id.slot(), submission) {
+                // What is refused here costs neither a copy nor a hash.
+                let retry_us = if !self.gate.takes(id.slot(), waiting, now) {
+                    Some(OVERLOAD_RETRY_US)
+                } else if !self.core.try_submit(id.slot(), submission()) {
+                    Some(BUSY_RETRY_US)
+                } else {
+                    None
+                };
+                if let Some(detail) = retry_us {
                     self.counters.busy += 1;
-                    let ack = Ack {
+                    self.refused.push(Ack {
                         tag,
                         code: AckCode::Busy,
-                        detail: BUSY_RETRY_US,
-                    };
-                    let mut bytes = Vec::new();
-                    protocol::encode_acks(&mut bytes, &[ack]);
-                    self.ops.push(Op::Send(id, bytes));
+                        detail,
+                    });
                 }
                 Ok(())
             }

@@ -26,6 +26,8 @@ pub struct CoreQueue {
     submitted: Vec<usize>,
     /// How many clients have some.
     submitting: usize,
+    /// How many submissions in the ring are anybody's.
+    submissions: usize,
     backlog: VecDeque<ToCore>,
     /// How many of the backlog are each authority's messages, by index.
     waiting: Vec<usize>,
@@ -41,6 +43,7 @@ impl CoreQueue {
             in_ring: VecDeque::with_capacity(depth),
             submitted: Vec::new(),
             submitting: 0,
+            submissions: 0,
             backlog: VecDeque::new(),
             waiting: vec![0; authorities],
         }
@@ -49,6 +52,11 @@ impl CoreQueue {
     /// Whether messages wait for room in the ring.
     pub fn is_backlogged(&self) -> bool {
         !self.backlog.is_empty()
+    }
+
+    /// Submissions that the core stage has not taken out of the ring, as of the last look.
+    pub const fn submissions_len(&self) -> usize {
+        self.submissions
     }
 
     /// Hands over a submission of the client in `slot`; false when there is no room for it now.
@@ -64,6 +72,7 @@ impl CoreQueue {
             return false;
         }
         self.submitted[slot] += 1;
+        self.submissions += 1;
         self.submitting += usize::from(is_new);
         true
     }
@@ -130,6 +139,7 @@ impl CoreQueue {
             };
             if let Some(count) = self.submitted.get_mut(of as usize) {
                 *count -= 1;
+                self.submissions -= 1;
                 self.submitting -= usize::from(*count == 0);
             }
         }

@@ -28,9 +28,10 @@ use fairlane_client::protocol::{
 use fairlane_engine::types::TimestampUs;
 
 use super::core_queue::CoreQueue;
-use super::{BUSY_RETRY_US, Op};
+use super::{BUSY_RETRY_US, OVERLOAD_RETRY_US, Op};
 use crate::stage::bucket::{Allowance, Bucket};
 use crate::stage::messages::{NoticeFlags, ToCore};
+use crate::stage::pressure::Gate;
 
 /// Clients over UDP at a time.
 pub const DATAGRAM_CLIENTS_MAX: usize = 8_192;
@@ -48,8 +49,7 @@ const TOKEN_SLOT_US: u64 = 60_000_000;
 /// How often silent clients are looked for.
 const SWEEP_US: u64 = 1_000_000;
 /// Sources stand behind all connections in the table of who has how much of the ring.
-const SOURCE_SLOT_0: usize = 16_384;
-const _: () = assert!(SOURCE_SLOT_0 > super::super::io::CONNECTIONS_MAX);
+const SOURCE_SLOT_0: usize = super::super::io::CONNECTIONS_MAX.next_power_of_two();
 
 /// What was counted of datagrams from clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -132,6 +132,8 @@ pub struct Surroundings<'a> {
     pub now: TimestampUs,
     /// The way to the core.
     pub core: &'a mut CoreQueue,
+    /// Whether more is taken.
+    pub gate: &'a mut Gate,
     /// What is sent.
     pub ops: &'a mut Vec<Op>,
     /// The number of the next connection.
@@ -360,6 +362,9 @@ impl DatagramClients {
         let retry_after_us = if !is_allowed {
             self.counters.over_rate += 1;
             rate.map_or(BUSY_RETRY_US, |rate| rate.refill_us.max(BUSY_RETRY_US))
+        } else if !(around.gate).takes(source.slot, around.core.submissions_len(), around.now) {
+            self.counters.busy += 1;
+            OVERLOAD_RETRY_US
         } else {
             let submission = ToCore::Submit {
                 connection,

@@ -6,6 +6,7 @@ use fairlane_client::protocol::{
 use fairlane_engine::types::ChainId;
 
 use super::*;
+use crate::stage::pressure::Pressure;
 
 const START: TimestampUs = TimestampUs(10 * TOKEN_SLOT_US);
 const RATE: u32 = 1_000;
@@ -14,6 +15,7 @@ const CHAIN: ChainId = ChainId(7);
 struct Node {
     clients: DatagramClients,
     core: CoreQueue,
+    gate: Gate,
     out: rtrb::Consumer<ToCore>,
     next_connection: u64,
     now: TimestampUs,
@@ -29,6 +31,7 @@ impl Node {
         Self {
             clients: DatagramClients::new([3; 32], rate),
             core: CoreQueue::new(ring, 4),
+            gate: Gate::new(Pressure::new(), 4),
             out,
             next_connection: 1,
             now: START,
@@ -41,6 +44,7 @@ impl Node {
         let mut around = Surroundings {
             now: self.now,
             core: &mut self.core,
+            gate: &mut self.gate,
             ops: &mut ops,
             next_connection: &mut self.next_connection,
             welcome: &|hello: &Hello| {
