@@ -24,6 +24,7 @@ pub mod settle;
 pub mod stage;
 pub mod testnet;
 pub mod topology;
+pub mod tun;
 pub mod verify;
 
 #[cfg(test)]

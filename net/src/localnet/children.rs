@@ -75,6 +75,11 @@ impl Process {
         })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the line `word` has come on the child's output since this was last asked, or waited for.
     pub fn has_said(&self, word: &str) -> bool {
         self.ready.try_iter().any(|line| line == word)
