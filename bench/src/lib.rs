@@ -27,6 +27,8 @@
 //! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
+//! - [`live`]: measurements and trials on running committees: `fairlane-bench rtt`,
+//!   `overload`, `hostile`, `hosts`, `idle`, `syscalls`;
 //! - [`xdp`]: ways to receive UDP, side by side on a veth pair, `fairlane-bench xdp`.
 
 #![forbid(unsafe_code)]
@@ -38,6 +40,7 @@ pub mod core_run;
 pub mod crash;
 pub mod e2e;
 pub mod gate;
+pub mod live;
 pub mod local_orders;
 pub mod measure;
 pub mod reveals;

@@ -17,7 +17,16 @@ use fairlane_bench::crash::{self, CrashPlan};
 use fairlane_bench::e2e::{self, Cell, E2ePlan, Program};
 use fairlane_bench::gate::limit::Limit;
 use fairlane_bench::gate::{self, GatePlan};
+use fairlane_bench::live::hostile::{self, HostilePlan};
+use fairlane_bench::live::hosts::{self, HostsPlan};
+use fairlane_bench::live::idle::{self, IdlePlan};
+use fairlane_bench::live::overload::{self, OverloadPlan};
+use fairlane_bench::live::rtt::{self, RttPlan};
+use fairlane_bench::live::syscalls::{self, SyscallsPlan};
+use fairlane_bench::live::write_json;
 use fairlane_bench::xdp::{self, XdpPlan};
+use fairlane_loadgen::duration::parse_duration;
+use fairlane_net::config::BackendName;
 use fairlane_net::journal::Durability;
 
 /// Measurements of Fairlane that are runs of their own.
@@ -45,6 +54,178 @@ enum Command {
     /// Judge whether latencies got worse, from HdrHistogram logs of several runs of each side.
     #[command(after_help = EXIT_STATUS)]
     Gate(GateArguments),
+    /// Send malformed traffic to every port of a local committee, and measure an honest load with and without it.
+    #[command(after_help = EXIT_STATUS)]
+    Hostile(HostileArguments),
+    /// Run a committee on hosts of their own (network namespaces) with delays, jitter, loss and cuts between them; needs root.
+    #[command(after_help = EXIT_STATUS)]
+    Hosts(HostsArguments),
+    /// Hold thousands of idle connections to an authority, and measure its memory and an honest load beside them.
+    #[command(after_help = EXIT_STATUS)]
+    Idle(IdleArguments),
+    /// The process of `idle` that connects.
+    #[command(hide = true)]
+    IdleClients(IdleClientsArguments),
+    /// Offer several times as much as a local committee can take, with a modest client beside; hold it to bounds.
+    #[command(after_help = EXIT_STATUS)]
+    Overload(OverloadArguments),
+    /// Measure from submission to acknowledgement at low load, for each way to wait, beside a bare ping-pong.
+    #[command(after_help = EXIT_STATUS)]
+    Rtt(RttArguments),
+    /// Count system calls for each envelope, on io_uring and on epoll; needs the perf command, and root.
+    #[command(after_help = EXIT_STATUS)]
+    Syscalls(SyscallsArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct SyscallsArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Authorities.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    nodes: u8,
+    /// Open envelopes a second.
+    #[arg(long, default_value_t = 5000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// How long they are counted.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    duration: Duration,
+    /// Write the report to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct HostileArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// How long the attackers are at it: 20s, 10m.
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = parse_duration)]
+    duration: Duration,
+    /// Authorities.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(4..=31))]
+    nodes: u8,
+    /// Honest envelopes a second.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    rate: u32,
+    /// Acts of each kind of attacker a second.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    acts: u32,
+    /// Of what the attackers do.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the report to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct HostsArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Authorities, a host each.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(4..=16))]
+    nodes: u8,
+    /// One-way delays; each is measured without and with jitter and loss.
+    #[arg(long, default_value = "10ms,50ms", value_name = "TIME,...", value_delimiter = ',', value_parser = parse_duration)]
+    delay: Vec<Duration>,
+    /// How long each is measured.
+    #[arg(long, default_value = "8s", value_name = "TIME", value_parser = parse_duration)]
+    duration: Duration,
+    /// How long an authority, and then the leader, is cut off.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    cut: Duration,
+    /// Envelopes a second.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    rate: u32,
+    /// Of what is lost, and how late the rest is.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the report to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct IdleArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Connections to one authority.
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=16_000))]
+    connections: u32,
+    /// Authorities.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(4..=31))]
+    nodes: u8,
+    /// How the nodes use the network.
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    backend: BackendName,
+    /// How long the honest load is sent, alone and beside them.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    duration: Duration,
+    /// Honest envelopes a second.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    rate: u32,
+    /// Write the report to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct IdleClientsArguments {
+    #[arg(long)]
+    address: std::net::SocketAddr,
+    #[arg(long)]
+    chain: u64,
+    #[arg(long)]
+    connections: u32,
+}
+
+#[derive(Debug, clap::Args)]
+struct OverloadArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Authorities.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    nodes: u8,
+    /// Open envelopes instead of sealed ones.
+    #[arg(long)]
+    open: bool,
+    /// Offer so many times the highest rate that holds.
+    #[arg(long, default_value_t = 5, value_name = "X", value_parser = clap::value_parser!(u16).range(2..=100))]
+    times: u16,
+    /// For how long: 30s, 2m; a third of it before and after at half the highest rate.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
+    duration: Duration,
+    /// The highest rate that holds, where it is known [default: looked for first, about a minute].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    peak: Option<u32>,
+    /// Write the report to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RttArguments {
+    /// The fairlane binary to run [default: the one beside this binary].
+    #[arg(long, value_name = "FILE")]
+    fairlane: Option<PathBuf>,
+    /// Round trips of each kind.
+    #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    samples: u32,
+    /// Between an answer and the next submission: 2ms, 100ms.
+    #[arg(long, default_value = "4ms", value_name = "TIME", value_parser = parse_duration)]
+    pause: Duration,
+    /// How the node uses the network.
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    backend: BackendName,
+    /// Write the report to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -224,6 +405,17 @@ fn main() -> ExitCode {
         Command::Crash(arguments) => run_crash(&arguments),
         Command::E2e(arguments) => run_e2e(arguments),
         Command::Gate(arguments) => run_gate(arguments),
+        Command::Hostile(arguments) => run_hostile(&arguments),
+        Command::Hosts(arguments) => run_hosts(&arguments),
+        Command::Idle(arguments) => run_idle(&arguments),
+        Command::IdleClients(IdleClientsArguments {
+            address,
+            chain,
+            connections,
+        }) => idle::connect(address, chain, connections).map(|()| true),
+        Command::Overload(arguments) => run_overload(&arguments),
+        Command::Rtt(arguments) => run_rtt(&arguments).map(|()| true),
+        Command::Syscalls(arguments) => run_syscalls(&arguments).map(|()| true),
         Command::Xdp(arguments) => run_xdp(arguments).map(|()| true),
     };
     match done {
@@ -298,6 +490,89 @@ fn run_crash(arguments: &CrashArguments) -> anyhow::Result<bool> {
     let report = crash::run(&plan, &mut |line| println!("{line}"))?;
     print!("{report}");
     Ok(report.failure.is_none())
+}
+
+fn run_hostile(arguments: &HostileArguments) -> anyhow::Result<bool> {
+    let plan = HostilePlan {
+        authorities: arguments.nodes,
+        duration: arguments.duration,
+        seed: arguments.seed,
+        rate: arguments.rate,
+        acts: arguments.acts,
+    };
+    let fairlane = binary(arguments.fairlane.as_deref())?;
+    let report = hostile::run(&plan, &fairlane, &mut |line| eprintln!("{line}"))?;
+    print!("{report}");
+    write_json(arguments.json.as_deref(), &report)?;
+    Ok(report.holds())
+}
+
+fn run_hosts(arguments: &HostsArguments) -> anyhow::Result<bool> {
+    let plan = HostsPlan {
+        authorities: arguments.nodes,
+        delays: arguments.delay.clone(),
+        duration: arguments.duration,
+        cut: arguments.cut,
+        rate: arguments.rate,
+        seed: arguments.seed,
+    };
+    let fairlane = binary(arguments.fairlane.as_deref())?;
+    let report = hosts::run(&plan, &fairlane, &mut |line| eprintln!("{line}"))?;
+    print!("{report}");
+    write_json(arguments.json.as_deref(), &report)?;
+    Ok(report.holds())
+}
+
+fn run_idle(arguments: &IdleArguments) -> anyhow::Result<bool> {
+    let plan = IdlePlan {
+        connections: arguments.connections,
+        authorities: arguments.nodes,
+        backend: arguments.backend,
+        duration: arguments.duration,
+        rate: arguments.rate,
+    };
+    let fairlane = binary(arguments.fairlane.as_deref())?;
+    let report = idle::run(&plan, &fairlane, &std::env::current_exe()?)?;
+    print!("{report}");
+    write_json(arguments.json.as_deref(), &report)?;
+    Ok(report.holds())
+}
+
+fn run_overload(arguments: &OverloadArguments) -> anyhow::Result<bool> {
+    let plan = OverloadPlan {
+        authorities: arguments.nodes,
+        open: arguments.open,
+        times: arguments.times.into(),
+        duration: arguments.duration,
+        peak: arguments.peak.map(f64::from),
+    };
+    let fairlane = binary(arguments.fairlane.as_deref())?;
+    let report = overload::run(&plan, &fairlane, &mut |line| eprintln!("{line}"))?;
+    print!("{report}");
+    write_json(arguments.json.as_deref(), &report)?;
+    Ok(report.holds())
+}
+
+fn run_rtt(arguments: &RttArguments) -> anyhow::Result<()> {
+    let plan = RttPlan {
+        samples: arguments.samples,
+        pause: arguments.pause,
+        backend: arguments.backend,
+    };
+    let report = rtt::run(&plan, &binary(arguments.fairlane.as_deref())?)?;
+    print!("{report}");
+    write_json(arguments.json.as_deref(), &report)
+}
+
+fn run_syscalls(arguments: &SyscallsArguments) -> anyhow::Result<()> {
+    let plan = SyscallsPlan {
+        authorities: arguments.nodes,
+        rate: arguments.rate,
+        duration: arguments.duration,
+    };
+    let report = syscalls::run(&plan, &binary(arguments.fairlane.as_deref())?)?;
+    print!("{report}");
+    write_json(arguments.json.as_deref(), &report)
 }
 
 /// The binary that was named, or the one beside this. Errors: there is none.
