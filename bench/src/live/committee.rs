@@ -202,6 +202,7 @@ fn testnet_plan(plan: &CommitteePlan<'_>) -> TestnetPlan {
             policy: RollupPolicy::Either,
         }],
         addresses: plan.addresses.clone(),
+        udp: false,
         durability: Durability::Sync,
         backend: plan.backend,
         journal_backend: AppendChoice::default(),
