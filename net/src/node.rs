@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! clients  --io_uring--> [io] --ring--> [core] --ring--> [journal] (write, fdatasync)
-//! peers   <--io_uring--> [io] <--ring-- [core] --shared memory--> settlement worker
+//! peers   <--io_uring--> [io] <--ring-- [core] --shared memory--> settlement workers
 //!                                          ^--bounded channels--> [certifier] (signatures, pairings)
 //! ```
 //!
@@ -49,7 +49,7 @@ use crate::stage::key_watch::{KeyCell, KeyWatch};
 use crate::stage::links::datagrams::DatagramClients;
 use crate::stage::pressure::{Gauge, Pressure};
 use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
-use crate::stage::settle_port::SettlePort;
+use crate::stage::settle_port::{SettlePort, WorkerFigures};
 use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
 use crate::stage::waiting::{self, Wait};
@@ -110,6 +110,9 @@ pub struct NodeReport {
     /// What was done for clients that follow.
     #[serde(default)]
     pub follow: FollowCounts,
+    /// How each settlement worker stood that it knew.
+    #[serde(default)]
+    pub workers: Vec<WorkerFigures>,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -192,6 +195,11 @@ impl Node {
         }
     }
 
+    /// The report as of now.
+    pub fn report(&self) -> NodeReport {
+        self.figures.report()
+    }
+
     /// Stops, writes what is queued, and gives the report, which is also in the data folder.
     pub fn stop(mut self) -> anyhow::Result<NodeReport> {
         self.stopper().stop();
@@ -268,6 +276,7 @@ impl Figures {
             standing: core.standing,
             certificates: core.certificates,
             follow: core.follow,
+            workers: core.workers.into_iter().flatten().collect(),
             cpu_us: process_cpu_us(),
         }
     }
@@ -360,10 +369,13 @@ impl Setup {
             &resolve(path, &config.settle_socket),
             config.settle_ring_bytes,
             &committee,
-            BatchLoader::start(&data, committee.epoch, {
-                let wake = thread_of_core.clone();
-                move || wake.wake()
-            })?,
+            {
+                let (wake, data, epoch) = (thread_of_core.clone(), data.clone(), committee.epoch);
+                Box::new(move || {
+                    let wake = wake.clone();
+                    BatchLoader::start(&data, epoch, move || wake.wake())
+                })
+            },
             {
                 let wake = thread_of_core.clone();
                 move || wake.wake()
@@ -378,8 +390,8 @@ impl Setup {
                 keys,
                 timers: config.timers.into(),
             };
-            let watch = settle.watch();
-            let settled = move || watch.settled_count();
+            let settled_by_all = settle.settled_by_all();
+            let settled = move || settled_by_all.load(Ordering::Acquire);
             let append = append_choice(config.journal_backend, chosen.kind);
             recover_and_start(
                 &config,

@@ -31,6 +31,11 @@ pub(crate) struct OneNode {
 
 impl OneNode {
     pub(crate) fn new() -> Self {
+        Self::of_rollups(&[1])
+    }
+
+    /// The same with these rollups; clients seal for the first.
+    pub(crate) fn of_rollups(rollups: &[u64]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let held = [free(), free()];
@@ -40,10 +45,12 @@ impl OneNode {
             chain_id: ChainId(7),
             epoch_start: clock(),
             parameters: Parameters::default(),
-            rollups: vec![Rollup {
-                id: RollupId(1),
-                policy: RollupPolicy::Sealed,
-            }],
+            rollups: (rollups.iter())
+                .map(|id| Rollup {
+                    id: RollupId(*id),
+                    policy: RollupPolicy::Sealed,
+                })
+                .collect(),
             addresses: vec![Addresses { client, peer }],
             durability: Durability::Sync,
             backend: BackendName::Auto,

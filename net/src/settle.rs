@@ -1,4 +1,4 @@
-//! Settlement: a worker that takes batches out of the node's ring and hands them to a sink, exactly once and in order.
+//! Settlement: workers that take batches out of the node's shared memory and hand them to a sink, exactly once and in order.
 //!
 //! ```text
 //! node: core thread --Producer--> ring (shared memory) --Consumer--> worker: validate, append, sync --> sink
@@ -6,11 +6,12 @@
 //!          +---- hook <- server thread <- a byte on the Unix socket <---+  advance(settled count)
 //! ```
 //!
-//! The worker connects to the node's Unix socket, says who it is, and gets the ring's descriptors. From then on the socket
-//! carries only one-byte wake-ups from worker to node, and its hang-up tells each side that the other is gone.
+//! A worker connects to the node's Unix socket, says for which rollup it settles and up to which seq it has, and gets the
+//! descriptors of a ring of its own, fed from there on. From then on the socket carries only one-byte wake-ups from worker
+//! to node, and its hang-up tells each side that the other is gone. Up to [`WORKERS_MAX`] at a time, of one rollup or several.
 //!
-//! I1 exactly once: the sink alone says what is settled (it reads that back from its own file), the ring's cursor only
-//!    follows it. A batch that the sink has is skipped, one that would leave a gap is an error.
+//! I1 exactly once: the sink alone says what is settled (it reads that back from its own file), and the ring begins there;
+//!    its cursor only follows the sink. A batch that the sink has is skipped, one that would leave a gap is an error.
 //! I2 a batch is settled after the sink's sync that covers it, never before; then the cursor moves, then the node is told.
 //! I3 each batch is validated against its header, and each header against the one before (hash chain), so what stands in
 //!    the sink is one chain whatever node it came from.
@@ -22,6 +23,7 @@
 //!    their payloads, as everything is public once it is opened; [`SettledBatch::entries_of`] gives the own ones.
 //! I6 the worker trusts its own node for memory, the node trusts the worker for nothing.
 
+mod attach;
 mod fault;
 mod handshake;
 mod journal_sink;
@@ -43,6 +45,7 @@ use fairlane_engine::wire::DecodeError;
 use crate::journal::JournalError;
 use crate::ring::RingError;
 
+pub use attach::{Attachment, MakeLoader, WORKERS_MAX, WorkerLink};
 pub use journal_sink::{JournalSink, UNCOVERED_MAX};
 pub use ndjson::NdjsonSink;
 pub use proof::{Proof, ProofError, ProofRule, Words};

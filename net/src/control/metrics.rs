@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::node::{Figures, NodeReport};
 use crate::stage::core::CoreReport;
+use crate::stage::settle_port::WorkerFigures;
 
 /// What the text is.
 pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,6 +48,7 @@ impl Collector for Snapshot {
         self.encode_peers(&mut lines)?;
         self.encode_journal(&mut lines)?;
         self.encode_certificates(&mut lines)?;
+        self.encode_workers(&mut lines)?;
         let steps = self.report.steps.named();
         let seconds = steps.map(|(name, step)| (name, step.ns as f64 / 1e9));
         lines.family(
@@ -104,7 +106,7 @@ impl Snapshot {
         lines.counter("batches", "Batches opened", report.batches)?;
         lines.gauge(
             "settled",
-            "Batches settled by the worker, of all",
+            "Batches settled by a worker at least, of all",
             standing.settled,
         )?;
         let seconds = report.cpu_us as f64 / 1e6;
@@ -238,6 +240,62 @@ impl Snapshot {
             seconds,
         )
     }
+
+    /// A gauge for each figure, and a line in it for each settlement worker, by its slot and rollup.
+    fn encode_workers(&self, lines: &mut Lines<'_>) -> fmt::Result {
+        type Figure = fn(&WorkerFigures) -> u64;
+        let gauges: [(&str, &str, Figure); 7] = [
+            (
+                "worker_attached",
+                "1 while the settlement worker is there",
+                |of| u64::from(of.is_attached),
+            ),
+            (
+                "worker_live",
+                "1 while it gets batches as they are opened, 0 from the journal",
+                |of| u64::from(of.is_live),
+            ),
+            (
+                "worker_settled",
+                "Batches that it has settled, of all",
+                |of| of.settled,
+            ),
+            (
+                "worker_lag",
+                "Batches opened that it has not settled",
+                |of| of.lag,
+            ),
+            (
+                "worker_ring_bytes",
+                "Bytes in its ring that it has not given back",
+                |of| of.ring_bytes,
+            ),
+            (
+                "worker_fallbacks",
+                "Times that its ring stayed full",
+                |of| of.fallbacks,
+            ),
+            (
+                "worker_lies",
+                "Times that its cursor held what no correct worker writes",
+                |of| of.lies,
+            ),
+        ];
+        let known: Vec<(usize, WorkerFigures)> = (self.core.workers.iter().enumerate())
+            .filter_map(|(slot, worker)| Some((slot, (*worker)?)))
+            .collect();
+        for (name, help, figure) in gauges {
+            let values = known.iter().map(|(slot, worker)| {
+                let labels = [
+                    ("worker", slot.to_string()),
+                    ("rollup", worker.rollup.to_string()),
+                ];
+                (labels, figure(worker))
+            });
+            lines.gauges(name, help, values)?;
+        }
+        Ok(())
+    }
 }
 
 /// One metric after the other.
@@ -255,6 +313,25 @@ impl Lines<'_> {
     fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
         let kind = metric.metric_type();
         metric.encode(self.0.encode_descriptor(name, help, None, kind)?)
+    }
+
+    /// A gauge for each set of labels; nothing where there are none.
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'static str, String); 2], u64)>,
+    ) -> fmt::Result {
+        let mut values = values.peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        let kind = MetricType::Gauge;
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     /// A counter for each value of a label.

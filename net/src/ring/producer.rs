@@ -54,6 +54,7 @@ pub fn create(capacity: u64, first_seq: u64) -> Result<(Producer, RingWatch, Rin
         next_seq: first_seq,
         reservation: None,
         lies: 0,
+        lie: None,
     };
     let fds = RingFds {
         data: data_file,
@@ -78,6 +79,8 @@ pub struct Producer {
     next_seq: u64,
     reservation: Option<Reservation>,
     lies: u64,
+    /// The last of them.
+    lie: Option<u64>,
 }
 
 impl Producer {
@@ -174,7 +177,16 @@ impl Producer {
         }
     }
 
-    /// How often the cursor held a position that no correct reader writes.
+    /// Counts every seq below `seq` as published: the reader has them from elsewhere, and may say that they are settled.
+    ///
+    /// Panics after a commit: a bug of the caller.
+    pub fn start_at(&mut self, seq: u64) {
+        assert_eq!(self.head, 0, "a ring starts once");
+        self.next_seq = seq;
+        self.shared.published.store(seq, Ordering::Release);
+    }
+
+    /// Positions in the cursor that no correct reader writes, each counted once while it stands there.
     pub const fn lies(&self) -> u64 {
         self.lies
     }
@@ -182,6 +194,14 @@ impl Producer {
     /// Bytes that are published and not given back, as last seen.
     pub const fn backlog_len(&self) -> u64 {
         self.head - self.tail
+    }
+
+    /// As [`Self::backlog_len`], after a look at the cursor.
+    pub fn look_at_backlog(&mut self) -> u64 {
+        if self.tail < self.head {
+            self.refresh_tail();
+        }
+        self.backlog_len()
     }
 
     fn has_room(&self, need: u64) -> bool {
@@ -193,7 +213,8 @@ impl Producer {
         let aligned = claimed.is_multiple_of(RECORD_HEADER_LEN);
         if aligned && (self.tail..=self.head).contains(&claimed) {
             self.tail = claimed;
-        } else {
+        } else if self.lie != Some(claimed) {
+            self.lie = Some(claimed);
             self.lies += 1;
         }
     }

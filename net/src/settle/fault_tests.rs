@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::fault::{self, DIED};
 use super::sink_format::FILE_NAME;
@@ -20,7 +21,7 @@ fn run_until_death(folder: &Path, node: &Node, point: u64) -> bool {
         });
         let emitted = node.emitted();
         wait_until("dead or done", || {
-            worker.is_finished() || node.watch.settled_count() == emitted
+            worker.is_finished() || node.settled_count() == emitted
         });
         stop.store(true, Ordering::Release);
         match worker.join().unwrap() {
@@ -55,14 +56,14 @@ fn a_worker_that_dies_around_any_of_its_writes_settles_every_batch_exactly_once(
         deaths += u64::from(has_died);
         let found = found_outside(folder.path());
         assert!(
-            node.watch.settled_count() <= found,
+            node.settled_count() <= found,
             "point {point}: the node was told of more than is there"
         );
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.wait_detached();
         node.emit(3);
         // Once more at the same place, now on what the first death left.
         run_until_death(folder.path(), &node, point);
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.wait_detached();
         assert!(found_outside(folder.path()) >= found, "point {point}");
         node.emit(2);
         let worker = WorkerThread::start(folder.path());
@@ -126,14 +127,23 @@ fn a_worker_that_is_stopped_while_its_disk_is_full_says_so_and_settles_later() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
     node.emit(20);
-    let (config, stop) = (config(folder.path()), AtomicBool::new(true));
+    let (config, stop) = (config(folder.path()), AtomicBool::new(false));
     let sink = JournalSink::open(&config.sink_folder, CHAIN, ROLLUP).unwrap();
-    let mut full = Full { sink, syncs: 1 };
-    let stopped = run_with(&config, &mut full, &stop, || ()).unwrap_err();
+    let mut full = Full {
+        sink,
+        syncs: u32::MAX,
+    };
+    let stopped = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| run_with(&config, &mut full, &stop, || ()).unwrap_err());
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!worker.is_finished(), "it waits for room");
+        stop.store(true, Ordering::Release);
+        worker.join().unwrap()
+    });
     assert!(stopped.is_disk_full(), "{stopped}");
     drop(full);
-    assert_eq!(node.watch.settled_count(), 0);
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    assert_eq!(node.settled_count(), 0);
+    node.wait_detached();
     let worker = WorkerThread::start(folder.path());
     node.wait_settled();
     worker.stop();
@@ -148,7 +158,7 @@ fn a_real_full_disk_is_waited_for_and_what_was_half_written_is_written_over() {
     };
     let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
     let worker = WorkerThread::start(folder.path());
-    wait_until("attached", || node.server.as_ref().unwrap().is_attached());
+    node.wait_attached();
     disk.fill();
     node.emit(200);
     // The page of the file's head takes some more bytes; the next has no room.
@@ -156,7 +166,7 @@ fn a_real_full_disk_is_waited_for_and_what_was_half_written_is_written_over() {
     wait_until("half written", || {
         std::fs::metadata(&file).unwrap().len() >= 4096
     });
-    assert!(node.watch.settled_count() < 200);
+    assert!(node.settled_count() < 200);
     disk.free();
     node.wait_settled();
     let report = worker.stop();

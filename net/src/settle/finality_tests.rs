@@ -60,7 +60,7 @@ impl Committee {
 }
 
 fn wait_final(node: &Node, count: u64) {
-    wait_until("final", || node.watch.settled_count() == count);
+    wait_until("final", || node.settled_count() == count);
 }
 
 /// Batches that the file holds, final or not.
@@ -79,7 +79,7 @@ fn a_batch_is_settled_when_a_certificate_covers_it_and_not_before() {
     let worker = committee.start_worker(folder);
     node.emit(10);
     wait_stored(folder, 10);
-    assert_eq!(node.watch.settled_count(), 0);
+    assert_eq!(node.settled_count(), 0);
     assert_settled_by(folder, 0, Finality::Certificate);
 
     node.certify(&committee.certificate(node.header(6)));
@@ -89,7 +89,7 @@ fn a_batch_is_settled_when_a_certificate_covers_it_and_not_before() {
     node.certify(&committee.certificate(node.header(3)));
     node.emit(5);
     wait_stored(folder, 15);
-    assert_eq!(node.watch.settled_count(), 7);
+    assert_eq!(node.settled_count(), 7);
     node.certify(&committee.certificate(node.header(14)));
     wait_final(&node, 15);
     let report = worker.stop();
@@ -111,11 +111,11 @@ fn what_waits_for_a_certificate_is_kept_over_a_start_and_settled_once() {
     wait_final(&node, 3);
     wait_stored(folder, 8);
     worker.stop();
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    node.wait_detached();
     let worker = committee.start_worker(folder);
     node.emit(2);
     wait_stored(folder, 10);
-    assert_eq!(node.watch.settled_count(), 3);
+    assert_eq!(node.settled_count(), 3);
     // Of a batch that the worker before this one has taken.
     node.certify(&committee.certificate(node.header(7)));
     wait_final(&node, 8);
@@ -156,7 +156,7 @@ fn a_certificate_that_does_not_hold_or_names_another_batch_ends_the_worker() {
         let config = committee.worker_config(folder.path());
         let error = run(&config, &AtomicBool::new(false)).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
-        assert_eq!(node.watch.settled_count(), 0);
+        assert_eq!(node.settled_count(), 0);
         assert_settled_by(folder.path(), 0, Finality::Certificate);
     }
 }
@@ -171,7 +171,7 @@ fn a_worker_that_waits_for_less_settles_what_waited_and_one_that_waits_for_nothi
     wait_stored(folder, 4);
     worker.stop();
     assert_settled_by(folder, 0, Finality::Certificate);
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    node.wait_detached();
     let worker = WorkerThread::start(folder);
     node.certify(&committee.certificate(node.header(3)));
     node.emit(1);
@@ -201,7 +201,7 @@ fn run_until_death(
             run(&config, &stop)
         });
         wait_until("dead or done", || {
-            worker.is_finished() || node.watch.settled_count() == count
+            worker.is_finished() || node.settled_count() == count
         });
         stop.store(true, Ordering::Release);
         match worker.join().unwrap() {
@@ -224,12 +224,12 @@ fn a_worker_that_dies_around_any_of_its_writes_settles_what_is_certified_exactly
         node.certify(&committee.certificate(node.header(2)));
         let has_died = run_until_death(&committee, folder, &node, point, 3);
         deaths += u64::from(has_died);
-        assert!(node.watch.settled_count() <= 3, "point {point}");
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        assert!(node.settled_count() <= 3, "point {point}");
+        node.wait_detached();
         node.emit(3);
         // Once more at the same place, now on what the first death left.
         run_until_death(&committee, folder, &node, point, 3);
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.wait_detached();
         node.certify(&committee.certificate(node.header(5)));
         let worker = committee.start_worker(folder);
         wait_final(&node, 6);
@@ -266,13 +266,13 @@ fn a_batch_is_settled_when_f_plus_one_name_its_chain_and_not_before() {
     wait_final(&node, 7);
     assert_settled_by(folder, 7, Finality::Validity);
     worker.stop();
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    node.wait_detached();
 
     // Kept over a start, like what waits for a certificate.
     let worker = WorkerThread::start_with(words_config(folder));
     node.emit(2);
     wait_stored(folder, 12);
-    assert_eq!(node.watch.settled_count(), 7);
+    assert_eq!(node.settled_count(), 7);
     let last = node.header(11);
     node.prove(&words(&[(1, last), (2, last)]));
     wait_final(&node, 12);
@@ -334,7 +334,7 @@ fn a_node_that_lies_about_the_words_of_others_ends_the_worker_and_settles_nothin
             .unwrap_err()
             .to_string();
         assert!(error.contains(text), "{error}");
-        assert_eq!(node.watch.settled_count(), 0);
+        assert_eq!(node.settled_count(), 0);
         assert_settled_by(folder.path(), 0, Finality::Validity);
     }
 }
@@ -352,13 +352,13 @@ fn words_do_not_pass_for_a_certificate_and_are_passed_over_where_nothing_is_wait
     node.certify(&committee.certificate(node.header(0)));
     wait_final(&node, 1);
     assert_eq!(worker.stop().words, 0);
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    node.wait_detached();
     // Told to wait for less, it takes what f + 1 say of batches that waited for more.
     let worker = WorkerThread::start_with(words_config(folder));
     node.prove(&words(&[(0, header), (1, header)]));
     wait_final(&node, 3);
     assert_eq!(worker.stop().words, 1);
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    node.wait_detached();
     let worker = WorkerThread::start(folder);
     node.emit(1);
     let header = node.header(3);

@@ -15,7 +15,7 @@ use fairlane_engine::wire::{DecodeError, Reader, Writer};
 pub(super) struct Hello {
     pub(super) chain_id: ChainId,
     pub(super) rollup_id: RollupId,
-    /// It has settled every batch below this seq.
+    /// It has every batch below this seq, final or not: what it is fed begins here.
     pub(super) settled: u64,
 }
 
@@ -52,7 +52,7 @@ impl Hello {
 pub(super) enum Answer {
     /// The descriptors are beside this message.
     Welcome = 0,
-    /// Another worker is attached.
+    /// As many workers are attached as a node serves.
     Busy = 1,
     /// The node serves another chain.
     WrongChain = 2,
@@ -60,7 +60,7 @@ pub(super) enum Answer {
     UnknownRollup = 3,
     /// The hello was not understood.
     Malformed = 4,
-    /// A worker before it had settled more.
+    /// The node's journal does not hold what the worker lacks.
     Behind = 5,
 }
 
@@ -89,12 +89,12 @@ impl Answer {
     pub(super) const fn reason(self) -> &'static str {
         match self {
             Self::Welcome => "it does not",
-            Self::Busy => "another worker is attached",
+            Self::Busy => "it serves as many workers as it can: stop one",
             Self::WrongChain => "it serves another chain",
             Self::UnknownRollup => "it does not know the rollup",
             Self::Malformed => "it did not understand the hello",
             Self::Behind => {
-                "a worker before had settled more batches than this one: restore the sink, or start the node again to serve this one from where it stands"
+                "its journal does not hold what this worker lacks: restore the sink from a copy, or attach to a node that keeps more"
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fairlane_engine::types::Digest;
 
-use super::tests::{CHAIN, Node, ROLLUP, WorkerThread, config, wait_until};
+use super::tests::{CHAIN, Node, ROLLUP, WorkerThread, config};
 use super::*;
 use crate::ring::CAPACITY_DEFAULT;
 
@@ -42,7 +42,7 @@ fn settle(folder: &Path, rollup: RollupId, batches: u64) -> u64 {
         node.emit(part);
         node.wait_settled();
         entries += worker.stop().entries;
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.wait_detached();
     }
     entries
 }

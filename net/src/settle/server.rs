@@ -1,26 +1,28 @@
-//! The node's side of settlement: hands the ring to one worker at a time, and tells the node what is settled.
+//! The node's side of settlement: takes workers in, each with a ring of its own, and wakes the core stage for them.
 //!
-//! Its own thread, so that the core thread only ever touches the ring's producer. A worker that dies is seen as a hang-up
-//! and may be replaced; a client that says nothing, or nonsense, is dropped and holds up nobody but itself.
+//! Its own thread, so that the core thread only ever touches the rings' producers. A worker that dies is seen as a hang-up
+//! and may come back; a client that says nothing, or nonsense, is dropped and holds up nobody but itself.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlane_engine::types::{ChainId, RollupId};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
 use super::SettleError;
+use super::attach::{Attacher, Attachment, Connection, MakeLoader, Offers, Seat};
 use super::handshake::{Answer, HELLO_LEN, Hello};
-use crate::ring::{RingFds, RingWatch, send_fds};
+use crate::journal::BatchLoader;
+use crate::ring::{Producer, send_fds};
 
 /// What the server needs to know.
 #[derive(Clone, Debug)]
@@ -31,15 +33,14 @@ pub struct ServerConfig {
     pub chain_id: ChainId,
     /// The rollups that it serves.
     pub rollups: Vec<RollupId>,
+    /// Bytes of records in each worker's ring.
+    pub ring_bytes: u64,
 }
 
-/// The listening server; dropping it hangs up on the worker, which then drains the ring and ends.
-#[derive(Debug)]
+/// The listening server; dropping it hangs up on the workers, which then drain their rings and end.
 pub struct SettleServer {
-    watch: RingWatch,
-    attached: Arc<AtomicBool>,
-    /// What the first worker had settled, plus one; 0 before it came.
-    first_settled: Arc<AtomicU64>,
+    attacher: Arc<Attacher>,
+    offers: Offers,
     socket: PathBuf,
     /// Closing it ends the thread.
     stop: Option<PipeWriter>,
@@ -47,17 +48,21 @@ pub struct SettleServer {
 }
 
 impl SettleServer {
-    /// Starts to listen. `on_settled` is called on the server's thread with the settled count whenever the worker reports
-    /// progress; it should only store and wake.
+    /// Starts to listen. `make_loader` makes what reads a worker's missed batches; `wake` is called on the server's thread
+    /// whenever a worker comes, goes, or reports progress; it should only wake.
     ///
     /// A socket file that nobody listens on is replaced. Errors: somebody does, or the system refuses.
     pub fn start(
         config: ServerConfig,
-        fds: RingFds,
-        watch: RingWatch,
-        on_settled: impl Fn(u64) + Send + 'static,
+        make_loader: MakeLoader,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, SettleError> {
-        let socket = config.socket.clone();
+        let ServerConfig {
+            socket,
+            chain_id,
+            rollups,
+            ring_bytes,
+        } = config;
         let failed = |source| {
             let path = socket.clone();
             SettleError::Socket {
@@ -66,20 +71,16 @@ impl SettleServer {
                 source,
             }
         };
-        let listener = bind(&config.socket).map_err(failed)?;
+        let listener = bind(&socket).map_err(failed)?;
         let (stopped, stop) = io::pipe().map_err(failed)?;
-        let attached = Arc::new(AtomicBool::new(false));
-        let first_settled = Arc::new(AtomicU64::new(0));
+        let wake = Box::new(wake);
+        let (attacher, offers) = Attacher::new(chain_id, rollups, ring_bytes, make_loader, wake);
         let server = Server {
-            config,
+            attacher: Arc::clone(&attacher),
             listener,
             stopped,
-            fds,
-            watch: watch.clone(),
-            attached: Arc::clone(&attached),
-            first_settled: Arc::clone(&first_settled),
-            worker: None,
-            on_settled,
+            greeters: Vec::new(),
+            workers: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("settle".into())
@@ -87,28 +88,32 @@ impl SettleServer {
             .map_err(failed)?;
         let (stop, thread) = (Some(stop), Some(thread));
         Ok(Self {
-            watch,
-            attached,
-            first_settled,
+            attacher,
+            offers,
             socket,
             stop,
             thread,
         })
     }
 
-    /// The worker has settled every seq below this.
-    pub fn settled_count(&self) -> u64 {
-        self.watch.settled_count()
-    }
-
-    /// Up to which seq the first worker that ever came had settled; none before it came.
-    pub fn first_settled(&self) -> Option<u64> {
-        self.first_settled.load(Ordering::Acquire).checked_sub(1)
+    /// The next worker that has come.
+    pub fn try_attached(&self) -> Option<Attachment> {
+        self.offers.attachments.try_recv().ok()
     }
 
     /// Whether a worker is attached.
     pub fn is_attached(&self) -> bool {
-        self.attached.load(Ordering::Acquire)
+        self.attacher.seated() > 0
+    }
+
+    /// Batches below `seq` are not to be had any more: who needs one of them is refused.
+    pub fn note_absent_below(&self, seq: u64) {
+        self.attacher.note_absent_below(seq);
+    }
+
+    /// Takes back what a worker that is gone was fed with.
+    pub fn retire(&self, producer: Producer, loader: BatchLoader) {
+        self.offers.retire(producer, loader);
     }
 }
 
@@ -124,87 +129,157 @@ impl Drop for SettleServer {
     }
 }
 
-struct Server<F> {
-    config: ServerConfig,
-    listener: UnixListener,
-    stopped: PipeReader,
-    fds: RingFds,
-    watch: RingWatch,
-    attached: Arc<AtomicBool>,
-    first_settled: Arc<AtomicU64>,
-    worker: Option<UnixStream>,
-    on_settled: F,
+impl std::fmt::Debug for SettleServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SettleServer")
+            .field("socket", &self.socket)
+            .field("workers", &self.attacher.seated())
+            .finish_non_exhaustive()
+    }
 }
 
-impl<F: Fn(u64)> Server<F> {
+struct Server {
+    attacher: Arc<Attacher>,
+    listener: UnixListener,
+    stopped: PipeReader,
+    greeters: Vec<Greeter>,
+    workers: Vec<Worker>,
+}
+
+/// A client that has not said hello yet.
+struct Greeter {
+    socket: UnixStream,
+    until: Instant,
+    bytes: [u8; HELLO_LEN],
+    len: usize,
+}
+
+struct Worker {
+    socket: UnixStream,
+    _seat: Seat,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // The core stage holds the connection, too. One that has hung up itself is hung up on already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// What a wait ended with.
+#[derive(Default)]
+struct Ready {
+    stopped: bool,
+    incoming: bool,
+    greeters: Vec<bool>,
+    workers: Vec<bool>,
+}
+
+impl Server {
     fn run(mut self) {
         loop {
-            let Ok([stopped, incoming, worker]) = self.wait() else {
-                // Only a lack of kernel memory makes poll fail here: the worker is hung up on, and may come back.
-                self.detach();
+            let Ok(ready) = self.wait() else {
+                // Only a lack of kernel memory makes poll fail here: all are hung up on, and may come back.
+                self.greeters.clear();
+                self.workers.clear();
                 std::thread::sleep(RETRY_AFTER);
                 continue;
             };
-            if stopped {
+            if ready.stopped {
                 return;
             }
-            if worker {
-                self.on_worker();
-            }
-            if incoming {
+            self.hear_workers(&ready.workers);
+            self.hear_greeters(&ready.greeters);
+            if ready.incoming {
                 self.on_incoming();
             }
+            self.attacher.sweep();
         }
     }
 
-    /// Waits; says whether to stop, whether somebody connects, and whether the worker has something.
-    fn wait(&self) -> io::Result<[bool; 3]> {
+    fn wait(&self) -> io::Result<Ready> {
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
         ];
-        if let Some(worker) = &self.worker {
-            fds.push(PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN));
-        }
-        match poll(&mut fds, None) {
+        let greeters = self.greeters.iter().map(|greeter| greeter.socket.as_fd());
+        let workers = self.workers.iter().map(|worker| worker.socket.as_fd());
+        let both = greeters.chain(workers);
+        fds.extend(both.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let until = self.greeters.iter().map(|greeter| greeter.until).min();
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = timeout.map(|time| Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(time.subsec_nanos()),
+        });
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok([false; 3]),
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
             Err(errno) => return Err(errno.into()),
         }
-        let has = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        Ok([has(0), has(1), has(2)])
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = || ready.next().unwrap_or(false);
+        Ok(Ready {
+            stopped: next(),
+            incoming: next(),
+            greeters: self.greeters.iter().map(|_| next()).collect(),
+            workers: self.workers.iter().map(|_| next()).collect(),
+        })
     }
 
-    /// Wake-ups of the worker, or its end.
-    fn on_worker(&mut self) {
-        let Some(worker) = self.worker.as_mut() else {
-            return;
-        };
-        // How many bytes came says nothing: the cursor does. What is left is read the next time round.
-        let mut bytes = [0; 256];
-        match worker.read(&mut bytes) {
-            Ok(0) => self.detach(),
-            Ok(_) => {}
-            Err(error) if is_transient(&error) => {}
-            Err(_) => self.detach(),
+    /// Wake-ups of workers, and their ends.
+    fn hear_workers(&mut self, ready: &[bool]) {
+        let mut has_progress = false;
+        let mut ready = ready.iter();
+        self.workers.retain_mut(|worker| {
+            if !ready.next().copied().unwrap_or(false) {
+                return true;
+            }
+            has_progress = true;
+            // How many bytes came says nothing: the cursor does. What is left is read the next time round.
+            let mut bytes = [0; 256];
+            match worker.socket.read(&mut bytes) {
+                Ok(0) => false,
+                Ok(_) => true,
+                Err(error) => is_transient(&error),
+            }
+        });
+        if has_progress {
+            self.attacher.wake();
         }
-        (self.on_settled)(self.watch.settled_count());
+    }
+
+    /// Takes in whoever has said hello, and lets go of who does not.
+    fn hear_greeters(&mut self, ready: &[bool]) {
+        let now = Instant::now();
+        let mut ready = ready.iter();
+        for mut greeter in std::mem::take(&mut self.greeters) {
+            let is_ready = ready.next().copied().unwrap_or(false);
+            let heard = is_ready.then(|| greeter.read());
+            match heard {
+                None | Some(Heard::Part) if now < greeter.until => self.greeters.push(greeter),
+                Some(Heard::Whole) => self.on_hello(greeter),
+                None | Some(Heard::Part | Heard::End) => refuse(&greeter.socket, Answer::Malformed),
+            }
+        }
     }
 
     fn on_incoming(&mut self) {
         match self.listener.accept() {
-            // Who is refused is told if it listens; what it makes of that is its own affair.
-            Ok((client, _)) => {
-                if let Ok(Some(settled)) = self.greet(&client) {
-                    self.worker = Some(client);
-                    self.attached.store(true, Ordering::Release);
-                    if self.first_settled.load(Ordering::Acquire) == 0 {
-                        let said = settled.saturating_add(1);
-                        self.first_settled.store(said, Ordering::Release);
-                    }
-                    // The node may have batches for it.
-                    (self.on_settled)(self.watch.settled_count());
+            Ok((socket, _)) => {
+                if socket.set_nonblocking(true).is_err() || !is_own_user(&socket) {
+                    return;
                 }
+                if self.greeters.len() == GREETERS_MAX {
+                    refuse(&socket, Answer::Busy);
+                    return;
+                }
+                self.greeters.push(Greeter {
+                    socket,
+                    until: Instant::now() + HELLO_TIMEOUT,
+                    bytes: [0; HELLO_LEN],
+                    len: 0,
+                });
             }
             Err(error) if is_transient(&error) => {}
             // Too many open files, as a rule: without a pause this would spin.
@@ -212,54 +287,76 @@ impl<F: Fn(u64)> Server<F> {
         }
     }
 
-    /// Answers a client; what it has settled, when it is the worker from now on.
-    fn greet(&self, client: &UnixStream) -> io::Result<Option<u64>> {
-        client.set_read_timeout(Some(HELLO_TIMEOUT))?;
-        client.set_write_timeout(Some(HELLO_TIMEOUT))?;
-        // The file's mode says the same; this holds on systems, too, that do not check it.
-        if socket_peercred(client)?.uid != geteuid() {
-            return Ok(None);
+    fn on_hello(&mut self, greeter: Greeter) {
+        let Greeter { socket, bytes, .. } = greeter;
+        let Ok(hello) = Hello::decode(&bytes) else {
+            return refuse(&socket, Answer::Malformed);
+        };
+        match self.attacher.judge(&hello) {
+            Answer::Welcome => {}
+            answer => return refuse(&socket, answer),
         }
-        let (answer, settled) = self.judge(client);
-        match answer {
-            Answer::Welcome => send_fds(client, &answer.encode(), &self.fds.as_fds())?,
-            _ => send_fds(client, &answer.encode(), &[])?,
-        }
-        client.set_nonblocking(true)?;
-        Ok((answer == Answer::Welcome).then_some(settled))
-    }
-
-    /// What to answer, and what the client has settled.
-    fn judge(&self, mut client: &UnixStream) -> (Answer, u64) {
-        // Before its hello is read: waiting for it would delay the notices of the worker that is attached.
-        if self.worker.is_some() {
-            return (Answer::Busy, 0);
-        }
-        let mut bytes = [0; HELLO_LEN];
-        let hello = client
-            .read_exact(&mut bytes)
+        let Some(seat) = self.attacher.try_seat() else {
+            return refuse(&socket, Answer::Busy);
+        };
+        let attached = socket
+            .try_clone()
             .ok()
-            .and_then(|()| Hello::decode(&bytes).ok());
-        let Some(hello) = hello else {
-            return (Answer::Malformed, 0);
-        };
-        let answer = if hello.chain_id != self.config.chain_id {
-            Answer::WrongChain
-        } else if !self.config.rollups.contains(&hello.rollup_id) {
-            Answer::UnknownRollup
-        } else if hello.settled < self.watch.settled_count() {
-            // What it lacks left the ring when it was settled.
-            Answer::Behind
-        } else {
-            Answer::Welcome
-        };
-        (answer, hello.settled)
+            .map(|held| (self.attacher).attach(&seat, &hello, Connection::Unix(held)));
+        match attached {
+            Some(Ok(Some(fds))) => {
+                // One that does not listen is gone, and its seat with it.
+                let greeted = send_fds(&socket, &Answer::Welcome.encode(), &fds.as_fds());
+                if greeted.is_ok() {
+                    self.workers.push(Worker {
+                        socket,
+                        _seat: seat,
+                    });
+                }
+            }
+            Some(Ok(None)) => refuse(&socket, Answer::Busy),
+            Some(Err(error)) => {
+                eprintln!("warning: a settlement worker cannot be served: {error}");
+                refuse(&socket, Answer::Busy);
+            }
+            None => {}
+        }
     }
+}
 
-    fn detach(&mut self) {
-        self.worker = None;
-        self.attached.store(false, Ordering::Release);
+/// What a greeter has said.
+enum Heard {
+    Part,
+    Whole,
+    End,
+}
+
+impl Greeter {
+    fn read(&mut self) -> Heard {
+        match self.socket.read(&mut self.bytes[self.len..]) {
+            Ok(0) => Heard::End,
+            Ok(len) => {
+                self.len += len;
+                if self.len == HELLO_LEN {
+                    Heard::Whole
+                } else {
+                    Heard::Part
+                }
+            }
+            Err(error) if is_transient(&error) => Heard::Part,
+            Err(_) => Heard::End,
+        }
     }
+}
+
+/// Tells a client that it is not taken; what it makes of that is its own affair.
+fn refuse(socket: &UnixStream, answer: Answer) {
+    let _ = send_fds(socket, &answer.encode(), &[]);
+}
+
+/// The socket's mode says the same; this holds on systems, too, that do not check it.
+fn is_own_user(socket: &UnixStream) -> bool {
+    socket_peercred(socket).is_ok_and(|peer| peer.uid == geteuid())
 }
 
 /// Listens at `path`, replacing a socket file that a dead node left, for this user only.
@@ -284,6 +381,8 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// How long a client may take to say hello, while no worker is attached.
+/// Clients that have connected and not said hello.
+const GREETERS_MAX: usize = 16;
+/// How long a client may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(50);

@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,14 @@ use fairlane_engine::batch::{
     validate,
 };
 use fairlane_engine::certificate::{Certificate, CertifiedHeader};
-use fairlane_engine::types::{ChainId, Digest, RollupId, Sha256Hash};
+use fairlane_engine::types::{ChainId, Digest, Epoch, RollupId, Sha256Hash};
 use rkyv::util::AlignedVec;
 
 use super::handshake::Hello;
 use super::sink_format::{Content, FILE_HEAD_LEN, FILE_NAME, RECORD_HEAD_LEN, RecordHead};
 use super::*;
-use crate::ring::{CAPACITY_DEFAULT, Producer, RingWatch, create};
+use crate::journal::BatchLoader;
+use crate::ring::CAPACITY_DEFAULT;
 
 pub(super) const CHAIN: ChainId = ChainId(11);
 pub(super) const ROLLUP: RollupId = RollupId(22);
@@ -87,38 +88,119 @@ fn digest_of(seq: u64, index: u64) -> [u8; 32] {
 /// Room for the largest batch of [`Chain`].
 const ROOM: usize = archive_len_max(4, 4 * 640);
 
-/// A node without a committee: it only emits batches.
+/// A node without a committee: it only emits batches, keeps them, and feeds the first worker that comes.
 pub(super) struct Node {
+    inner: Arc<Mutex<Inner>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Inner {
     chain: Chain,
-    producer: Producer,
-    pub(super) watch: RingWatch,
-    pub(super) server: Option<SettleServer>,
-    noticed: Arc<AtomicU64>,
+    /// With the seq that the ring is told.
+    archives: Vec<(u64, AlignedVec<16>)>,
+    /// Each stands behind so many batches.
+    certificates: Vec<(usize, Vec<u8>)>,
+    server: SettleServer,
+    worker: Option<Fed>,
+    settled: u64,
+}
+
+struct Fed {
+    attachment: Attachment,
+    next: usize,
+    next_certificate: usize,
+}
+
+impl Inner {
+    /// Feeds the worker as far as there is room; whether it has all.
+    fn pump(&mut self) -> bool {
+        if let Some(fed) = &self.worker {
+            let believed = fed.attachment.watch.settled_count().min(fed.next as u64);
+            self.settled = self.settled.max(believed);
+            if !fed.attachment.link.is_up() {
+                self.worker = None;
+            }
+        }
+        if self.worker.is_none() {
+            self.worker = self.server.try_attached().map(|mut attachment| {
+                let next = self.archives.len().min(attachment.settled as usize);
+                attachment.producer.start_at(next as u64);
+                // The newest of before, too: what it covers may wait for it still.
+                let newer = self
+                    .certificates
+                    .iter()
+                    .position(|(behind, _)| *behind > next);
+                let next_certificate = newer.unwrap_or(self.certificates.len()).saturating_sub(1);
+                Fed {
+                    attachment,
+                    next,
+                    next_certificate,
+                }
+            });
+        }
+        let Some(fed) = &mut self.worker else {
+            return false;
+        };
+        loop {
+            let certificate = self.certificates.get(fed.next_certificate);
+            let producer = &mut fed.attachment.producer;
+            if let Some((behind, bytes)) = certificate
+                && *behind <= fed.next
+            {
+                let Some(room) = producer.reserve(bytes.len()) else {
+                    return false;
+                };
+                room.copy_from_slice(bytes);
+                producer.commit_certificate(bytes.len());
+                fed.next_certificate += 1;
+            } else if let Some((seq, archive)) = self.archives.get(fed.next) {
+                let Some(room) = producer.reserve(archive.len()) else {
+                    return false;
+                };
+                room.copy_from_slice(archive);
+                producer.commit(*seq, archive.len());
+                fed.next += 1;
+            } else {
+                return true;
+            }
+        }
+    }
 }
 
 impl Node {
-    pub(super) fn start(folder: &Path, capacity: u64) -> Self {
-        Self::serving(folder, capacity, &[ROLLUP])
+    pub(super) fn start(folder: &Path, ring_bytes: u64) -> Self {
+        Self::serving(folder, ring_bytes, &[ROLLUP])
     }
 
-    pub(super) fn serving(folder: &Path, capacity: u64, rollups: &[RollupId]) -> Self {
-        let (producer, watch, fds) = create(capacity, 0).unwrap();
-        let noticed = Arc::new(AtomicU64::new(0));
-        let notice = Arc::clone(&noticed);
+    pub(super) fn serving(folder: &Path, ring_bytes: u64, rollups: &[RollupId]) -> Self {
         let config = ServerConfig {
             socket: folder.join("socket"),
             chain_id: CHAIN,
             rollups: rollups.to_vec(),
+            ring_bytes,
         };
-        let server = SettleServer::start(config, fds, watch.clone(), move |count| {
-            notice.store(count, Ordering::Release);
+        let server = SettleServer::start(config, no_loader(folder), || ()).unwrap();
+        let inner = Arc::new(Mutex::new(Inner {
+            chain: Chain::default(),
+            archives: Vec::new(),
+            certificates: Vec::new(),
+            server,
+            worker: None,
+            settled: 0,
+        }));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (pumped, stopped) = (Arc::clone(&inner), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                pumped.lock().unwrap().pump();
+                std::thread::sleep(Duration::from_micros(100));
+            }
         });
         Self {
-            chain: Chain::default(),
-            producer,
-            watch,
-            server: Some(server.unwrap()),
-            noticed,
+            inner,
+            stop,
+            thread: Some(thread),
         }
     }
 
@@ -136,48 +218,73 @@ impl Node {
     }
 
     pub(super) fn prove(&mut self, proof: &Proof) {
-        let bytes = proof.encode();
-        let room = self.producer.reserve(bytes.len()).unwrap();
-        room[..bytes.len()].copy_from_slice(&bytes);
-        self.producer.commit_certificate(bytes.len());
+        let mut inner = self.inner.lock().unwrap();
+        let behind = inner.archives.len();
+        inner.certificates.push((behind, proof.encode()));
     }
 
     pub(super) fn emitted(&self) -> u64 {
-        self.chain.last.map_or(0, |last| last.seq.0 + 1)
-    }
-
-    /// Publishes the next batch; false while the ring is full.
-    pub(super) fn try_emit(&mut self) -> bool {
-        let seq = self.emitted();
-        let Some(room) = self.producer.reserve(ROOM) else {
-            return false;
-        };
-        let len = self.chain.write_next(room);
-        self.producer.commit(seq, len);
-        true
+        self.inner.lock().unwrap().archives.len() as u64
     }
 
     pub(super) fn emit(&mut self, batches: u64) {
+        let mut inner = self.inner.lock().unwrap();
         for _ in 0..batches {
-            wait_until("room in the ring", || self.try_emit());
+            let archive = inner.chain.next_archive();
+            let seq = inner.chain.last.unwrap().seq.0;
+            inner.archives.push((seq, archive));
         }
+        inner.pump();
+    }
+
+    /// Gives the worker these bytes as the next batch.
+    fn emit_bytes(&mut self, bytes: &[u8]) {
+        let mut archive = AlignedVec::new();
+        archive.extend_from_slice(bytes);
+        self.inner.lock().unwrap().archives.push((0, archive));
+    }
+
+    fn with_chain(&mut self, change: impl FnOnce(&mut Chain)) {
+        change(&mut self.inner.lock().unwrap().chain);
     }
 
     pub(super) fn settled_count(&self) -> u64 {
-        self.watch.settled_count()
+        self.inner.lock().unwrap().settled
+    }
+
+    pub(super) fn wait_attached(&self) {
+        wait_until("attached", || self.inner.lock().unwrap().worker.is_some());
     }
 
     pub(super) fn wait_detached(&self) {
-        wait_until("detached", || !self.server.as_ref().unwrap().is_attached());
+        wait_until("detached", || {
+            let inner = self.inner.lock().unwrap();
+            inner.worker.is_none() && !inner.server.is_attached()
+        });
     }
 
     pub(super) fn wait_settled(&self) {
         let emitted = self.emitted();
-        wait_until("settled", || self.watch.settled_count() == emitted);
-        wait_until("noticed", || {
-            self.noticed.load(Ordering::Acquire) == emitted
-        });
+        wait_until("settled", || self.settled_count() == emitted);
     }
+}
+
+impl Drop for Node {
+    /// A worker that is there gets everything before the node is gone.
+    fn drop(&mut self) {
+        wait_until("fed", || {
+            let mut inner = self.inner.lock().unwrap();
+            inner.pump() || inner.worker.is_none()
+        });
+        self.stop.store(true, Ordering::Release);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// What reads no batch: [`Node`] has them all.
+pub(super) fn no_loader(folder: &Path) -> MakeLoader {
+    let folder = folder.to_path_buf();
+    Box::new(move || BatchLoader::start(&folder, Epoch(0), || ()))
 }
 
 pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -262,7 +369,7 @@ fn every_batch_is_settled_once_in_order_and_the_node_is_told() {
     node.emit(50);
     let worker = WorkerThread::start(folder.path());
     node.wait_settled();
-    assert!(node.server.as_ref().unwrap().is_attached());
+    node.wait_attached();
     for _ in 0..20 {
         node.emit(1);
         node.wait_settled();
@@ -292,7 +399,7 @@ fn a_worker_stopped_and_started_again_and_again_settles_exactly_once() {
         let report = worker.stop();
         settled += report.batches;
         assert_eq!(report.skipped, 0, "a clean stop gives back what it settled");
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+        node.wait_detached();
     }
     let worker = WorkerThread::start(folder.path());
     node.wait_settled();
@@ -328,32 +435,30 @@ fn a_worker_that_dies_between_its_sync_and_the_cursor_repeats_nothing() {
     let mut sink = DiesAfterSync(JournalSink::open(&config.sink_folder, CHAIN, ROLLUP).unwrap());
     let died = run_with(&config, &mut sink, &AtomicBool::new(false), || ()).unwrap_err();
     assert!(matches!(died, SettleError::Handshake("killed")));
-    assert_eq!(node.watch.settled_count(), 0, "the node was not told");
+    assert_eq!(node.settled_count(), 0, "the node was not told");
+    // Of ten, what the ring held when it looked.
+    let had = sink.settled_count();
+    assert!(had > 0);
     drop(sink);
     node.emit(5);
-    wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
+    node.wait_detached();
     let worker = WorkerThread::start(folder.path());
     node.wait_settled();
     let report = worker.stop();
-    assert_eq!((report.skipped, report.batches), (10, 5));
+    assert_eq!((report.skipped, report.batches), (0, 15 - had));
     assert_settled(folder.path(), 15);
 }
 
 #[test]
-fn a_full_ring_holds_the_node_back_until_a_worker_comes_and_loses_nothing() {
+fn a_ring_far_shorter_than_what_goes_through_it_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = Node::start(folder.path(), 1 << 15);
-    let mut emitted = 0;
-    while node.try_emit() {
-        emitted += 1;
-    }
-    assert!(emitted > 5 && !node.try_emit());
-    assert_eq!(node.emitted(), emitted);
+    node.emit(400);
     let worker = WorkerThread::start(folder.path());
-    node.emit(100);
+    node.emit(400);
     node.wait_settled();
     worker.stop();
-    assert_settled(folder.path(), emitted + 100);
+    assert_settled(folder.path(), 800);
 }
 
 #[test]
@@ -380,8 +485,9 @@ fn a_worker_goes_on_with_a_node_that_was_restarted_and_emits_again_from_the_star
     drop(node);
     worker.join().unwrap();
     let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
-    node.emit(30);
     let worker = WorkerThread::start(folder.path());
+    node.wait_attached();
+    node.emit(30);
     node.wait_settled();
     let report = worker.stop();
     assert_eq!((report.skipped, report.batches), (20, 10));
@@ -400,10 +506,12 @@ fn a_node_that_tells_another_story_is_refused() {
 
     // Another batch 3 after a restart.
     let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
+    let worker = WorkerThread::start(folder.path());
+    node.wait_attached();
     node.emit(3);
-    node.chain.last.as_mut().unwrap().cap_fired = 9;
+    node.with_chain(|chain| chain.last.as_mut().unwrap().cap_fired = 9);
     node.emit(1);
-    let refused = WorkerThread::start(folder.path()).join().unwrap_err();
+    let refused = worker.join().unwrap_err();
     assert!(
         refused
             .to_string()
@@ -414,10 +522,12 @@ fn a_node_that_tells_another_story_is_refused() {
 
     // A gap.
     let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
+    let worker = WorkerThread::start(folder.path());
+    node.wait_attached();
     node.emit(4);
-    node.chain.next_archive();
+    node.with_chain(|chain| drop(chain.next_archive()));
     node.emit(1);
-    let refused = WorkerThread::start(folder.path()).join().unwrap_err();
+    let refused = worker.join().unwrap_err();
     assert!(
         refused
             .to_string()
@@ -428,9 +538,10 @@ fn a_node_that_tells_another_story_is_refused() {
 
     // Bytes that are no batch.
     let mut node = Node::start(folder.path(), CAPACITY_DEFAULT);
-    node.producer.reserve(64).unwrap().fill(0xAA);
-    node.producer.commit(0, 64);
-    let refused = WorkerThread::start(folder.path()).join().unwrap_err();
+    let worker = WorkerThread::start(folder.path());
+    node.wait_attached();
+    node.emit_bytes(&[0xAA; 64]);
+    let refused = worker.join().unwrap_err();
     assert!(
         matches!(refused, SettleError::Batch { seq: 0, .. }),
         "{refused}"
@@ -459,18 +570,35 @@ fn strangers_are_refused_and_do_not_disturb_the_worker() {
     std::fs::remove_dir_all(folder.path().join("stranger")).unwrap();
 
     let mut nonsense = UnixStream::connect(folder.path().join("socket")).unwrap();
-    nonsense.write_all(&[0xFF; 17]).unwrap();
+    nonsense.write_all(&[0xFF; 25]).unwrap();
     let mut answer = Vec::new();
     let _ = nonsense.read_to_end(&mut answer);
     assert_eq!(answer, handshake::Answer::Malformed.encode());
 
     let worker = WorkerThread::start(folder.path());
-    wait_until("attached", || node.server.as_ref().unwrap().is_attached());
+    node.wait_attached();
+    // The seats that are left, taken by workers that never read.
+    let hello = Hello {
+        chain_id: CHAIN,
+        rollup_id: ROLLUP,
+        settled: 0,
+    };
+    let others: Vec<UnixStream> = (1..WORKERS_MAX)
+        .map(|_| {
+            let mut other = UnixStream::connect(folder.path().join("socket")).unwrap();
+            other.write_all(&hello.encode()).unwrap();
+            let mut answer = [0; 2];
+            other.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, handshake::Answer::Welcome.encode());
+            other
+        })
+        .collect();
     let refused = connect(|_| ()).unwrap_err();
     assert!(
-        refused.to_string().contains("another worker is attached"),
+        refused.to_string().contains("as many workers as it can"),
         "{refused}"
     );
+    drop(others);
     let _silent = UnixStream::connect(folder.path().join("socket")).unwrap();
     node.emit(5);
     node.wait_settled();
@@ -504,13 +632,13 @@ fn a_stale_socket_is_replaced_a_live_one_and_a_file_are_not() {
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let node = Node::start(folder.path(), CAPACITY_DEFAULT);
     let start = |socket: PathBuf| {
-        let (_, watch, fds) = create(4096, 0).unwrap();
         let config = ServerConfig {
             socket,
             chain_id: CHAIN,
             rollups: vec![],
+            ring_bytes: 4096,
         };
-        SettleServer::start(config, fds, watch, |_| {})
+        SettleServer::start(config, no_loader(folder.path()), || ())
     };
     assert!(matches!(
         start(socket.clone()),
@@ -679,19 +807,19 @@ fn a_worker_killed_at_any_instant_leaves_each_batch_settled_exactly_once() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let before = node.watch.settled_count();
+        let before = node.settled_count();
         wait_until("the process settles", || {
-            node.try_emit();
-            node.watch.settled_count() > before
+            node.emit(1);
+            node.settled_count() > before
         });
         let until = Instant::now() + Duration::from_micros(300 * round);
         while Instant::now() < until {
-            node.try_emit();
+            node.emit(1);
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        wait_until("detached", || !node.server.as_ref().unwrap().is_attached());
-        node.try_emit();
+        node.wait_detached();
+        node.emit(1);
     }
     let worker = WorkerThread::start(folder.path());
     node.wait_settled();

@@ -5,8 +5,8 @@
 //! to the journal ring, frames to the IO ring, answers to clients gathered into one buffer a connection.
 //!
 //! What happens when a ring is full: towards the journal and towards IO messages wait here in order, and while any
-//! wait nothing new is taken in (back-pressure reaches the sockets); when the settlement ring is full, batches stay
-//! unopened until the worker has read on, up to [`UNSETTLED_MAX`], after which it is served from the journal.
+//! wait nothing new is taken in (back-pressure reaches the sockets); when the rings of all settlement workers that keep
+//! up are full, batches stay unopened until one has read on, up to [`UNSETTLED_MAX`]; then they are served from the journal.
 //!
 //! While the disk that holds the journal is full, nothing becomes durable, so nothing new is signed or promised: clients'
 //! new envelopes are answered Busy, known ones as ever. Once as many records wait as may, authorities' requests are still
@@ -41,7 +41,7 @@ use super::messages::{FromCore, ToCore};
 use super::outbox::Outbox;
 use super::pressure::{Fates, Gauge};
 use super::rollup_quotas::RollupQuotas;
-use super::settle_port::SettlePort;
+use super::settle_port::{SettlePort, WorkerTable};
 use super::standings::Standings;
 use super::stats::CoreSteps;
 use super::{Fatal, Polled, Stage, WakeCell, clock};
@@ -96,6 +96,8 @@ pub struct CoreReport {
     pub certificates: CertifierCounts,
     /// What was done for clients that follow.
     pub follow: FollowCounts,
+    /// How each settlement worker stands.
+    pub workers: WorkerTable,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -109,7 +111,7 @@ pub struct Standing {
     pub anchor_us: u64,
     /// Consensus time, microseconds since 1970.
     pub consensus_us: u64,
-    /// Batches that the settlement worker has settled.
+    /// Batches that a settlement worker has settled.
     pub settled: u64,
     /// Sealing keys held.
     pub keys: u64,
@@ -142,7 +144,7 @@ pub struct CorePorts {
     pub journal: JournalPort,
     /// Reads old batches from the journal.
     pub loader: BatchLoader,
-    /// The settlement worker.
+    /// The settlement workers.
     pub settle: SettlePort,
     /// Signs batches and collects certificates.
     pub certificates: CertificatePort,
@@ -574,6 +576,7 @@ impl CoreStage {
         self.report.journal = self.ports.journal.stats();
         self.report.certificates = self.ports.certificates.counts();
         self.report.follow = self.followers.counts();
+        self.report.workers = self.ports.settle.figures();
         if let Ok(mut report) = self.ports.report.try_lock() {
             report.clone_from(&self.report);
         }
@@ -626,9 +629,9 @@ impl Stage for CoreStage {
         let opened = self.open_batches(now);
         self.carry_out()?;
         let sign_at = self.certify(now)?;
-        self.tell_settled();
         let opened_count = self.engine.next_open_seq().0;
         let feed_at = self.ports.settle.poll(now, opened_count);
+        self.tell_settled();
         let flush_at = self.hand_on(now)?;
         let catch_up = self.engine.catch_up();
         self.report.standing.is_catching_up = catch_up.is_some();

@@ -1,78 +1,103 @@
-//! The core stage's end of settlement: which batch the worker gets next, and how far it has settled.
+//! The core stage's end of settlement: who settles, which batch each gets next, and how far each has settled.
 //!
-//! A batch is opened straight into the ring while the worker keeps up. Otherwise it is opened into memory of the node's own,
-//! and the worker gets it later from the journal, which holds every batch: so it is served when it comes for the first time,
-//! when node or worker were restarted, and when it was slow, and it never stops consensus. Sources of the next batch:
-//!
-//! - nobody yet: no worker has said where it stands;
-//! - journal: its next batch is opened already; read back, two at a time, in order;
-//! - live: its next batch is the next that is opened.
+//! A batch is opened straight into the ring of a worker that keeps up, and copied into the rings of the others that do.
+//! Who does not keep up gets it later from the journal, which holds every batch: so is served who comes for the first
+//! time, who was away, whose node was, and who is slow, and none of them stops consensus or another worker. While no worker
+//! that keeps up has room, batches wait unopened for a while ([`super::core::UNSETTLED_MAX`]).
 
-use std::collections::VecDeque;
+mod feed;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fairlane_engine::batch::{BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX, BatchHeader, archive_len_max};
 use fairlane_engine::certificate::Certificate;
-use fairlane_engine::committee::Committee;
+use fairlane_engine::committee::{Committee, Thresholds};
 use fairlane_engine::dag::SignedHeader;
-use fairlane_engine::sync::part::Item;
 use fairlane_engine::types::{BatchSeq, TimestampUs};
+use serde::{Deserialize, Serialize};
 
-use super::settled_words::SettledWords;
-use crate::journal::BatchLoader;
-use crate::ring::{self, Producer, RingWatch};
-use crate::settle::{Proof, ServerConfig, SettleServer};
+use super::settled_words::{LatestWords, SettledWords};
+use crate::ring;
+use crate::settle::{Attachment, MakeLoader, ServerConfig, SettleServer, WORKERS_MAX};
+use feed::{Feed, Lacks};
 
-/// Room for batches and the way to the worker.
+pub use feed::CERTIFICATES_WAITING_MAX;
+
+/// Room for batches and the way to the workers.
 #[derive(Debug)]
 pub struct SettlePort {
-    producer: Producer,
-    /// `None` once the worker was cut off.
-    server: Option<SettleServer>,
-    source: Source,
-    loader: BatchLoader,
-    watch: RingWatch,
-    /// The worker has every batch below this seq, or the ring holds it.
-    handed: u64,
-    certificates: Certificates,
-    words: SettledWords,
+    server: SettleServer,
+    /// Workers that are there, and that were, at most [`WORKERS_MAX`].
+    slots: Vec<Slot>,
+    /// Into whose ring the next batch is opened: the one that [`Self::reserve`] found room in.
+    lead: usize,
+    newest_certificate: Option<Certificate>,
+    /// What authorities' vertices say of batches.
+    words: LatestWords,
+    thresholds: Thresholds,
+    /// One above the highest seq up to which any worker has settled.
+    settled: u64,
+    /// What the journal is told: every worker known has settled what is below.
+    settled_by_all: Arc<AtomicU64>,
 }
 
-/// Where the worker's next batch comes from.
+/// A worker, there or away.
 #[derive(Debug)]
-enum Source {
-    Nobody,
-    Journal(Backlog),
-    Live,
+struct Slot {
+    figures: WorkerFigures,
+    /// What was counted for those that had it before.
+    before: Counted,
+    feed: Option<Feed>,
 }
 
-/// Batches that are opened and not in the ring.
-#[derive(Debug)]
-struct Backlog {
-    /// The next for the ring.
-    next: u64,
-    /// Asked for and not read yet, ascending; what stands before the first is in `read`.
-    asked: VecDeque<u64>,
-    /// Read, from `next` on.
-    read: VecDeque<Arc<[u8]>>,
-    /// One was not there: since when, and when to look again. The journal writes in groups.
-    absent: Option<(TimestampUs, TimestampUs)>,
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    fallbacks: u64,
+    lies: u64,
 }
+
+/// How one settlement worker stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerFigures {
+    /// The rollup that it settles.
+    pub rollup: u64,
+    /// It is there.
+    pub is_attached: bool,
+    /// Its batches come as they are opened; else from the journal, or it is away.
+    pub is_live: bool,
+    /// Batches that it has settled, of all.
+    pub settled: u64,
+    /// Batches opened that it has not settled.
+    pub lag: u64,
+    /// Bytes in its ring that it has not given back.
+    pub ring_bytes: u64,
+    /// Times that it came.
+    pub attachments: u64,
+    /// Times that its ring stayed full, so that it was turned over to the journal.
+    pub fallbacks: u64,
+    /// Times that its cursor held what no correct worker writes.
+    pub lies: u64,
+}
+
+/// The figures of all workers, by slot.
+pub type WorkerTable = [Option<WorkerFigures>; WORKERS_MAX];
 
 impl SettlePort {
-    /// Listens for a worker on `socket`; `loader` reads this node's batches. `wake` is called when the worker has settled
-    /// something.
+    /// Listens for workers on `socket`, each to have a ring of `ring_bytes`; what `make_loader` makes reads this node's
+    /// batches. `wake` is called when a worker comes, goes, or has settled something.
     ///
     /// Errors: somebody else listens there, the size is no power of two or too small for a batch, or the system refuses.
     pub fn start(
         socket: &Path,
         ring_bytes: u64,
         committee: &Committee,
-        loader: BatchLoader,
-        wake: impl Fn() + Send + 'static,
+        make_loader: MakeLoader,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let (producer, watch, fds) = ring::create(ring_bytes, 0)?;
+        // Found out now, not when a worker comes.
+        drop(ring::create(ring_bytes, 0)?);
         let longest = archive_len_max(BATCH_ENTRIES_MAX, BATCH_PAYLOAD_MAX) as u64;
         anyhow::ensure!(
             ring::record_len_max(ring_bytes) >= longest,
@@ -82,118 +107,132 @@ impl SettlePort {
             socket: socket.to_path_buf(),
             chain_id: committee.chain_id,
             rollups: committee.rollups.iter().map(|rollup| rollup.id).collect(),
+            ring_bytes,
         };
-        let server = SettleServer::start(config, fds, watch.clone(), move |_| wake())?;
         Ok(Self {
-            producer,
-            server: Some(server),
-            source: Source::Nobody,
-            loader,
-            watch,
-            handed: 0,
-            certificates: Certificates::default(),
-            words: SettledWords::new(committee.thresholds()),
+            server: SettleServer::start(config, make_loader, wake)?,
+            slots: Vec::new(),
+            lead: 0,
+            newest_certificate: None,
+            words: LatestWords::new(committee.thresholds()),
+            thresholds: committee.thresholds(),
+            settled: 0,
+            settled_by_all: Arc::default(),
         })
     }
 
-    /// Goes on with what the journal has for the worker. `opened` batches are opened, and have been asked to be recorded.
+    /// Lets go of who has left, takes in who has come, and goes on with what the journal has for each. `opened` batches are
+    /// opened, and have been asked to be recorded.
     ///
     /// Gives when to be called again, if nothing else happens.
     pub fn poll(&mut self, now: TimestampUs, opened: u64) -> Option<TimestampUs> {
-        if matches!(self.source, Source::Nobody) {
-            let settled = self.server.as_ref()?.first_settled()?;
-            // A worker may have settled what the node has not recorded before it died: then it meets that once more.
-            self.handed = settled.min(opened);
-            self.source = Source::at(self.handed, opened);
-            self.words.begin_again();
-        }
-        let feed_at = self.feed(now, opened);
-        let certify_at = self.hand_certificate(now);
-        let words_at = self.hand_words(now);
-        let again = feed_at.into_iter().chain(certify_at).chain(words_at);
-        again.min()
-    }
-
-    /// Hands on the words of f + 1 authorities that vouch for more than any before; gives when there may be room.
-    fn hand_words(&mut self, now: TimestampUs) -> Option<TimestampUs> {
-        let (count, words) = self.words.agreed(self.handed)?;
-        let bytes = Proof::Words(words).encode();
-        let Some(room) = self.producer.reserve(bytes.len()) else {
-            return Some(now.plus_us(RETRY_US));
-        };
-        room[..bytes.len()].copy_from_slice(&bytes);
-        self.producer.commit_certificate(bytes.len());
-        self.words.on_handed_on(count);
-        None
-    }
-
-    /// Hands on the newest certificate whose batch the worker has, or the ring; gives when there may be room.
-    fn hand_certificate(&mut self, now: TimestampUs) -> Option<TimestampUs> {
-        let certificate = self.certificates.newest_below(self.handed)?;
-        let bytes = certificate.encode();
-        let Some(room) = self.producer.reserve(bytes.len()) else {
-            return Some(now.plus_us(RETRY_US));
-        };
-        room[..bytes.len()].copy_from_slice(&bytes);
-        self.producer.commit_certificate(bytes.len());
-        self.certificates.drop_up_to(certificate.header.seq);
-        None
-    }
-
-    fn feed(&mut self, now: TimestampUs, opened: u64) -> Option<TimestampUs> {
-        let Source::Journal(backlog) = &mut self.source else {
-            return None;
-        };
-        while let Some((item, archive)) = self.loader.try_take() {
-            backlog.take(item, archive, now);
-        }
-        while let Some(archive) = backlog.read.front() {
-            let Some(room) = self.producer.reserve(archive.len()) else {
-                return Some(now.plus_us(RETRY_US));
-            };
-            room[..archive.len()].copy_from_slice(archive);
-            self.producer.commit(backlog.next, archive.len());
-            backlog.read.pop_front();
-            backlog.next += 1;
-            self.handed = backlog.next;
-        }
-        if backlog.next == opened && backlog.asked.is_empty() {
-            self.source = Source::Live;
-            return None;
-        }
-        if let Some((since, again)) = backlog.absent {
-            if now >= since.plus_us(ABSENT_US_MAX) {
-                let next = backlog.next;
-                self.cut_off(next);
-                return None;
-            }
-            if now < again {
-                return Some(again);
+        for slot in &mut self.slots {
+            if slot.feed.as_ref().is_some_and(|feed| !feed.link.is_up()) {
+                slot.note(opened);
+                slot.release(&self.server);
             }
         }
-        backlog.ask(opened, &mut self.loader);
-        None
+        while let Some(attachment) = self.server.try_attached() {
+            self.seat(attachment, opened);
+        }
+        let mut again = None;
+        for slot in &mut self.slots {
+            match slot
+                .feed
+                .as_mut()
+                .map(|feed| feed.poll(now, opened, &self.words))
+            {
+                None => {}
+                Some(Ok(at)) => again = at.into_iter().chain(again).min(),
+                Some(Err(Lacks(seq))) => {
+                    eprintln!(
+                        "a settlement worker of rollup {} lacks batch {seq}, which the journal does not hold; it was cut off, and the node goes on without it",
+                        slot.figures.rollup
+                    );
+                    self.server.note_absent_below(seq + 1);
+                    slot.release(&self.server);
+                }
+            }
+            slot.note(opened);
+        }
+        let settled = self.slots.iter().map(|slot| slot.figures.settled);
+        self.settled = settled.clone().max().unwrap_or(0).max(self.settled);
+        let by_all = settled.min().unwrap_or(0);
+        self.settled_by_all.store(by_all, Ordering::Release);
+        again
     }
 
-    /// Whether the next batch goes into the ring as it is opened.
-    pub const fn is_live(&self) -> bool {
-        matches!(self.source, Source::Live)
+    /// Gives a worker that has come the slot that it most likely had before, else a free one, else that of one away.
+    fn seat(&mut self, attachment: Attachment, opened: u64) {
+        let (rollup, said) = (attachment.rollup_id.0, attachment.settled);
+        let away = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.feed.is_none());
+        let own = away
+            .clone()
+            .filter(|(_, slot)| slot.figures.rollup == rollup);
+        let own = own.min_by_key(|(_, slot)| slot.figures.settled.abs_diff(said));
+        let at = match (own, away.clone().next()) {
+            (Some((at, _)), _) => at,
+            (None, _) if self.slots.len() < WORKERS_MAX => {
+                self.slots.push(Slot::of(rollup));
+                self.slots.len() - 1
+            }
+            (None, Some((at, _))) => {
+                self.slots[at] = Slot::of(rollup);
+                at
+            }
+            // Seats are counted, so one has left that is not noticed yet: the worker comes back.
+            (None, None) => return attachment.link.cut(),
+        };
+        let mut words = SettledWords::new(self.thresholds);
+        for signed in self.words.all() {
+            words.on_vertex(signed);
+        }
+        let proofs = (self.newest_certificate, words);
+        let slot = &mut self.slots[at];
+        slot.figures.attachments += 1;
+        slot.feed = Some(Feed::new(attachment, opened, proofs));
+    }
+
+    /// Whether the next batch goes to a worker as it is opened.
+    pub fn is_live(&self) -> bool {
+        self.feeds().any(Feed::is_live)
     }
 
     /// Whether a worker is there.
     pub fn is_attached(&self) -> bool {
-        self.server.as_ref().is_some_and(SettleServer::is_attached)
+        self.server.is_attached()
     }
 
-    /// Room for an archive of at most `len_max` bytes; none while the worker is too far behind.
+    /// Room for an archive of at most `len_max` bytes; none while every worker that gets batches as they are opened is too
+    /// far behind.
     pub fn reserve(&mut self, len_max: usize) -> Option<&mut [u8]> {
-        self.producer.reserve(len_max)
+        let mut feeds = self.slots.iter_mut().map(|slot| slot.feed.as_mut());
+        self.lead = feeds.position(|feed| {
+            feed.is_some_and(|feed| feed.is_live() && feed.producer.reserve(len_max).is_some())
+        })?;
+        self.slots[self.lead].feed.as_mut()?.producer.reserved_mut()
     }
 
-    /// Publishes what was written to the room that was reserved.
+    /// Publishes what was written to the room that was reserved, to every worker that keeps up. Those that have no room are
+    /// served from the journal.
+    ///
+    /// Panics without a reservation: a bug of the caller.
     pub fn commit(&mut self, seq: BatchSeq, len: usize) {
-        self.producer.commit(seq.0, len);
-        self.handed = seq.0 + 1;
+        let (before, rest) = self.slots.split_at_mut(self.lead);
+        let (lead, after) = rest.split_first_mut().expect("room was reserved");
+        let lead = lead.feed.as_mut().expect("room was reserved");
+        let written = lead.producer.reserved_mut().expect("room was reserved");
+        let others = before.iter_mut().chain(after);
+        for feed in others.filter_map(|slot| slot.feed.as_mut()) {
+            if feed.is_live() {
+                feed.copy(seq, &written[..len]);
+            }
+        }
+        lead.commit(seq, len);
     }
 
     /// A batch is opened here, the next of the chain; or, at a start, was the last before.
@@ -204,201 +243,95 @@ impl SettlePort {
     /// A vertex with this header, whose signature holds, came from its author, or has left here.
     pub fn on_vertex(&mut self, signed: &SignedHeader) {
         self.words.on_vertex(signed);
+        for feed in self.slots.iter_mut().filter_map(|slot| slot.feed.as_mut()) {
+            feed.words.on_vertex(signed);
+        }
     }
 
-    /// A certificate for the worker, once it has the batch; kept for one that has not come yet, too: of the last batch
+    /// A certificate for the workers, once they have the batch; kept for one that has not come yet, too: of the last batch
     /// before a pause no other is made.
     pub fn certified(&mut self, certificate: &Certificate) {
-        self.certificates.push(*certificate);
+        self.newest_certificate = Some(*certificate);
+        for feed in self.slots.iter_mut().filter_map(|slot| slot.feed.as_mut()) {
+            feed.certified(certificate);
+        }
     }
 
-    /// The ring stays full: from `next` on the worker is served from the journal.
+    /// The rings stay full: from `next` on those workers are served from the journal.
     pub fn fall_back(&mut self, next: u64) {
-        self.source = Source::Journal(Backlog::from(next));
-    }
-
-    /// Hangs up on the worker for good: what it needs is not to be had.
-    fn cut_off(&mut self, next: u64) {
-        self.source = Source::Nobody;
-        if self.server.take().is_some() {
-            eprintln!(
-                "the settlement worker lacks batch {next}, which the journal does not hold; it was cut off, and the node goes on without one"
-            );
-        }
-    }
-
-    /// Tells how far the worker has settled, to another thread.
-    pub fn watch(&self) -> RingWatch {
-        self.watch.clone()
-    }
-
-    /// The worker has settled every batch below this seq; read from its cursor, so that it is known at the next poll.
-    pub fn settled_count(&self) -> u64 {
-        self.watch.settled_count()
-    }
-}
-
-/// Certificates that wait until the worker has their batches, ascending by seq.
-#[derive(Debug, Default)]
-struct Certificates(VecDeque<Certificate>);
-
-impl Certificates {
-    /// When there is no room the last gives way to the new one, which covers its batches, too: those before are of use
-    /// sooner, and the newest of all must not be missed.
-    fn push(&mut self, certificate: Certificate) {
-        if self.0.len() == CERTIFICATES_WAITING_MAX {
-            self.0.pop_back();
-        }
-        self.0.push_back(certificate);
-    }
-
-    fn newest_below(&self, seq: u64) -> Option<Certificate> {
-        let behind = self.0.partition_point(|made| made.header.seq.0 < seq);
-        self.0.get(behind.checked_sub(1)?).copied()
-    }
-
-    fn drop_up_to(&mut self, seq: BatchSeq) {
-        self.0.retain(|made| made.header.seq > seq);
-    }
-}
-
-impl Source {
-    fn at(next: u64, opened: u64) -> Self {
-        match next < opened {
-            true => Self::Journal(Backlog::from(next)),
-            false => Self::Live,
-        }
-    }
-}
-
-impl Backlog {
-    const fn from(next: u64) -> Self {
-        Self {
-            next,
-            asked: VecDeque::new(),
-            read: VecDeque::new(),
-            absent: None,
-        }
-    }
-
-    /// Has the batches behind what is read or asked for read, up to [`READ_AHEAD`] and below `opened`.
-    fn ask(&mut self, opened: u64, loader: &mut BatchLoader) {
-        while self.read.len() + self.asked.len() < READ_AHEAD {
-            let next = self.next + (self.read.len() + self.asked.len()) as u64;
-            if next >= opened {
-                return;
+        for feed in self.slots.iter_mut().filter_map(|slot| slot.feed.as_mut()) {
+            if feed.is_live() {
+                feed.fall_back(next);
             }
-            loader.ask(Item::Batch(BatchSeq(next)));
-            self.asked.push_back(next);
         }
     }
 
-    /// One was read, or is not there. Answers come in the order of the questions, as one thread gives them.
-    fn take(&mut self, item: Item, archive: Option<Arc<[u8]>>, now: TimestampUs) {
-        let Item::Batch(seq) = item else {
+    /// Tells another thread up to which seq every worker known has settled; 0 while none is known.
+    pub fn settled_by_all(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.settled_by_all)
+    }
+
+    /// A worker has settled every batch below this seq, as of the last poll.
+    pub const fn settled_count(&self) -> u64 {
+        self.settled
+    }
+
+    /// How each worker stands, as of the last poll.
+    pub fn figures(&self) -> WorkerTable {
+        let mut table = WorkerTable::default();
+        for (row, slot) in table.iter_mut().zip(&self.slots) {
+            *row = Some(slot.figures);
+        }
+        table
+    }
+
+    fn feeds(&self) -> impl Iterator<Item = &Feed> {
+        self.slots.iter().filter_map(|slot| slot.feed.as_ref())
+    }
+}
+
+impl Slot {
+    fn of(rollup: u64) -> Self {
+        let figures = WorkerFigures {
+            rollup,
+            ..WorkerFigures::default()
+        };
+        Self {
+            figures,
+            before: Counted::default(),
+            feed: None,
+        }
+    }
+
+    /// Writes down how the worker stands.
+    fn note(&mut self, opened: u64) {
+        let figures = &mut self.figures;
+        figures.is_attached = self.feed.is_some();
+        if let Some(feed) = &mut self.feed {
+            figures.settled = feed.settled();
+            figures.is_live = feed.is_live();
+            figures.ring_bytes = feed.producer.look_at_backlog();
+            figures.fallbacks = self.before.fallbacks + feed.fallbacks;
+            figures.lies = self.before.lies + feed.producer.lies();
+        }
+        figures.lag = opened.saturating_sub(figures.settled);
+    }
+
+    /// Lets go of the worker.
+    fn release(&mut self, server: &SettleServer) {
+        let Some(feed) = self.feed.take() else {
             return;
         };
-        // What was asked for before a fall back is not waited for any more.
-        if self.asked.front() != Some(&seq.0) {
-            return;
-        }
-        self.asked.pop_front();
-        match archive {
-            Some(archive) if seq.0 == self.next + self.read.len() as u64 => {
-                self.read.push_back(archive);
-                self.absent = None;
-            }
-            // Behind one that is not there: asked for again with it.
-            Some(_) => {}
-            None => {
-                let since = self.absent.map_or(now, |(since, _)| since);
-                self.absent = Some((since, now.plus_us(RETRY_US)));
-            }
-        }
+        feed.link.cut();
+        let figures = &mut self.figures;
+        self.before = Counted {
+            fallbacks: figures.fallbacks,
+            lies: figures.lies,
+        };
+        (figures.is_attached, figures.is_live, figures.ring_bytes) = (false, false, 0);
+        server.retire(feed.producer, feed.loader);
     }
 }
-
-/// Certificates that wait for a worker that is behind.
-pub const CERTIFICATES_WAITING_MAX: usize = 1024;
-/// Batches read from the journal ahead of the ring.
-const READ_AHEAD: usize = 2;
-/// How soon room in the ring, or a record on its way to the disk, is looked for again, microseconds.
-const RETRY_US: u64 = 5_000;
-/// How long a batch that was opened may be absent from the journal, microseconds: its record may wait for the disk.
-const ABSENT_US_MAX: u64 = 10_000_000;
 
 #[cfg(test)]
-mod tests {
-    use fairlane_engine::certificate::{CertifiedHeader, SIGNATURE_LEN};
-    use fairlane_engine::types::{AuthoritySet, ChainId, Epoch, Sha256Hash};
-
-    use super::*;
-
-    fn archive(seq: u64) -> Option<Arc<[u8]>> {
-        Some(seq.to_be_bytes().into())
-    }
-
-    #[test]
-    fn what_is_absent_is_asked_for_again_and_nothing_overtakes_it() {
-        let now = TimestampUs(1);
-        let mut backlog = Backlog::from(5);
-        backlog.asked.extend([5, 6]);
-        backlog.take(Item::Batch(BatchSeq(5)), None, now);
-        backlog.take(Item::Batch(BatchSeq(6)), archive(6), now);
-        assert!(backlog.read.is_empty() && backlog.asked.is_empty());
-        assert_eq!(backlog.absent, Some((now, now.plus_us(RETRY_US))));
-        backlog.asked.extend([5, 6]);
-        backlog.take(Item::Batch(BatchSeq(5)), archive(5), now);
-        backlog.take(Item::Batch(BatchSeq(6)), archive(6), now);
-        assert_eq!((backlog.read.len(), backlog.absent), (2, None));
-    }
-
-    fn certificate(seq: u64) -> Certificate {
-        Certificate {
-            header: CertifiedHeader {
-                chain_id: ChainId(1),
-                epoch: Epoch(0),
-                seq: BatchSeq(seq),
-                hash: Sha256Hash([seq as u8; 32]),
-            },
-            signers: AuthoritySet::EMPTY,
-            signature: [0; SIGNATURE_LEN],
-        }
-    }
-
-    #[test]
-    fn a_worker_that_is_behind_gets_the_newest_certificate_of_what_it_has_and_then_the_next() {
-        let mut certificates = Certificates::default();
-        for seq in [3, 7, 12] {
-            certificates.push(certificate(seq));
-        }
-        assert_eq!(certificates.newest_below(3), None);
-        assert_eq!(certificates.newest_below(9), Some(certificate(7)));
-        certificates.drop_up_to(BatchSeq(7));
-        assert_eq!(certificates.newest_below(12), None);
-        assert_eq!(certificates.newest_below(13), Some(certificate(12)));
-        for seq in 13..13 + 2 * CERTIFICATES_WAITING_MAX as u64 {
-            certificates.push(certificate(seq));
-        }
-        assert_eq!(certificates.0.len(), CERTIFICATES_WAITING_MAX);
-        assert_eq!(
-            certificates.0[0],
-            certificate(12),
-            "the oldest are of use first"
-        );
-        let newest = 12 + 2 * CERTIFICATES_WAITING_MAX as u64;
-        assert_eq!(
-            certificates.newest_below(newest + 1),
-            Some(certificate(newest)),
-            "no other follows when nothing happens"
-        );
-    }
-
-    #[test]
-    fn answers_to_questions_of_before_are_left_out() {
-        let mut backlog = Backlog::from(9);
-        backlog.take(Item::Batch(BatchSeq(5)), archive(5), TimestampUs(1));
-        backlog.take(Item::Headers(BatchSeq(9)), archive(9), TimestampUs(1));
-        assert!(backlog.read.is_empty());
-    }
-}
+mod tests;

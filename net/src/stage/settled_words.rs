@@ -1,4 +1,4 @@
-//! What authorities' vertices say of the batches that this node hands to its settlement worker: f + 1 words make them final
+//! What authorities' vertices say of the batches that this node hands to its settlement workers: f + 1 words make them final
 //! for a worker that wants that.
 //!
 //! Every vertex names how many batches its author has opened, and the hash of the last one's header. Of each author the newest
@@ -17,13 +17,20 @@ use fairlane_engine::types::{BatchSeq, Sha256Hash};
 
 use crate::settle::Words;
 
-/// The words of all authorities.
+/// What all workers have in common: own headers, and what was said last.
 #[derive(Debug)]
-pub(super) struct SettledWords {
-    thresholds: Thresholds,
+pub(super) struct LatestWords {
     /// Hashes of the newest own headers; `next` is the seq behind them.
     hashes: VecDeque<Sha256Hash>,
     next: u64,
+    /// By author, for who comes while nothing happens.
+    last: Vec<Option<SignedHeader>>,
+}
+
+/// The words of all authorities, for one worker.
+#[derive(Debug)]
+pub(super) struct SettledWords {
+    thresholds: Thresholds,
     /// By author: what was said of batches that the worker may not have yet, ascending.
     ahead: Vec<VecDeque<SignedHeader>>,
     /// By author: the newest word for a batch that it has.
@@ -32,17 +39,13 @@ pub(super) struct SettledWords {
     handed_on: u64,
 }
 
-impl SettledWords {
+impl LatestWords {
     /// Nothing was said yet.
     pub(super) fn new(thresholds: Thresholds) -> Self {
-        let authors = thresholds.authorities() as usize;
         Self {
-            thresholds,
             hashes: VecDeque::new(),
             next: 0,
-            ahead: vec![VecDeque::new(); authors],
-            newest: vec![None; authors],
-            handed_on: 0,
+            last: vec![None; thresholds.authorities() as usize],
         }
     }
 
@@ -57,6 +60,41 @@ impl SettledWords {
         }
         self.hashes.push_back(header.hash());
         self.next = seq + 1;
+    }
+
+    /// A vertex with this header, whose signature holds, came from its author, or left here.
+    pub(super) fn on_vertex(&mut self, signed: &SignedHeader) {
+        let Some(last) = self.last.get_mut(signed.header.author.as_usize()) else {
+            return;
+        };
+        let count = |signed: &SignedHeader| signed.header.settled.count;
+        if last.as_ref().is_none_or(|last| count(last) < count(signed)) {
+            *last = Some(*signed);
+        }
+    }
+
+    /// What each author said last.
+    pub(super) fn all(&self) -> impl Iterator<Item = &SignedHeader> {
+        self.last.iter().flatten()
+    }
+
+    fn hash(&self, seq: u64) -> Option<Sha256Hash> {
+        let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
+        let at = self.hashes.len().checked_sub(back)?;
+        self.hashes.get(at).copied()
+    }
+}
+
+impl SettledWords {
+    /// For a worker that has come: nothing was said yet.
+    pub(super) fn new(thresholds: Thresholds) -> Self {
+        let authors = thresholds.authorities() as usize;
+        Self {
+            thresholds,
+            ahead: vec![VecDeque::new(); authors],
+            newest: vec![None; authors],
+            handed_on: 0,
+        }
     }
 
     /// A vertex with this header, whose signature holds, came from its author, or left here.
@@ -76,9 +114,9 @@ impl SettledWords {
 
     /// The words of f + 1 authorities that vouch for more batches below `handed`, those that the worker has, than any before;
     /// with how many that is.
-    pub(super) fn agreed(&mut self, handed: u64) -> Option<(u64, Words)> {
+    pub(super) fn agreed(&mut self, handed: u64, latest: &LatestWords) -> Option<(u64, Words)> {
         for author in 0..self.newest.len() {
-            self.take_up_to(author, handed);
+            self.take_up_to(author, handed, latest);
         }
         let mut words: Vec<SignedHeader> = self.newest.iter().flatten().copied().collect();
         words.sort_by_key(|signed| std::cmp::Reverse(signed.header.settled.count));
@@ -95,29 +133,18 @@ impl SettledWords {
         self.handed_on = count;
     }
 
-    /// A worker begins anew: what was handed on may not have reached it.
-    pub(super) fn begin_again(&mut self) {
-        self.handed_on = 0;
-    }
-
-    fn take_up_to(&mut self, author: usize, handed: u64) {
+    fn take_up_to(&mut self, author: usize, handed: u64, latest: &LatestWords) {
         while let Some(first) = self.ahead[author].front()
             && first.header.settled.count <= handed
         {
             let settled = first.header.settled;
-            let ours = self.hash(settled.count - 1);
+            let ours = latest.hash(settled.count - 1);
             let word = self.ahead[author].pop_front();
             // One that names another header is no word for our chain; the engine raises the alarm.
             if ours == Some(settled.hash) {
                 self.newest[author] = word;
             }
         }
-    }
-
-    fn hash(&self, seq: u64) -> Option<Sha256Hash> {
-        let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
-        let at = self.hashes.len().checked_sub(back)?;
-        self.hashes.get(at).copied()
     }
 }
 
@@ -136,7 +163,35 @@ mod tests {
 
     use super::*;
 
-    fn opened(words: &mut SettledWords, seqs: std::ops::Range<u64>) {
+    struct Both {
+        latest: LatestWords,
+        words: SettledWords,
+    }
+
+    impl Both {
+        fn on_opened(&mut self, header: &BatchHeader) {
+            self.latest.on_opened(header);
+        }
+
+        fn on_vertex(&mut self, signed: &SignedHeader) {
+            self.latest.on_vertex(signed);
+            self.words.on_vertex(signed);
+        }
+
+        fn agreed(&mut self, handed: u64) -> Option<(u64, Words)> {
+            self.words.agreed(handed, &self.latest)
+        }
+
+        /// Another worker comes.
+        fn begin_again(&mut self) {
+            self.words = SettledWords::new(self.words.thresholds);
+            for signed in self.latest.all() {
+                self.words.on_vertex(signed);
+            }
+        }
+    }
+
+    fn opened(words: &mut Both, seqs: std::ops::Range<u64>) {
         for seq in seqs {
             words.on_opened(&header(seq));
         }
@@ -166,13 +221,17 @@ mod tests {
         header.sign(&SigningKey::from_bytes(&[1; 32]))
     }
 
-    fn say(words: &mut SettledWords, author: u8, count: u64) {
+    fn say(words: &mut Both, author: u8, count: u64) {
         words.on_vertex(&word(author, count, header(count.wrapping_sub(1)).hash()));
     }
 
     /// Of four, so that f + 1 is 2.
-    fn of_four() -> SettledWords {
-        SettledWords::new(Thresholds::new(4).unwrap())
+    fn of_four() -> Both {
+        let thresholds = Thresholds::new(4).unwrap();
+        Both {
+            latest: LatestWords::new(thresholds),
+            words: SettledWords::new(thresholds),
+        }
     }
 
     fn count(agreed: Option<(u64, Words)>) -> Option<u64> {
@@ -189,7 +248,7 @@ mod tests {
         assert_eq!(count(words.agreed(10)), None, "nor does it count twice");
         say(&mut words, 1, 4);
         assert_eq!(count(words.agreed(10)), Some(4));
-        words.on_handed_on(4);
+        words.words.on_handed_on(4);
         assert_eq!(count(words.agreed(10)), None);
         say(&mut words, 2, 7);
         say(&mut words, 3, 0);
@@ -209,7 +268,7 @@ mod tests {
         assert_eq!(count(words.agreed(7)), None, "only one of them is so low");
         assert_eq!(count(words.agreed(8)), Some(5));
         assert_eq!(count(words.agreed(9)), Some(8));
-        words.on_handed_on(8);
+        words.words.on_handed_on(8);
         words.on_vertex(&word(2, 10, Sha256Hash([7; 32])));
         words.on_vertex(&word(3, 10, Sha256Hash([7; 32])));
         assert_eq!(count(words.agreed(10)), None);
@@ -222,12 +281,12 @@ mod tests {
         for count in 1..=3 * WORDS_AHEAD_MAX as u64 {
             say(&mut words, 1, count);
         }
-        assert_eq!(words.ahead[1].len(), WORDS_AHEAD_MAX);
+        assert_eq!(words.words.ahead[1].len(), WORDS_AHEAD_MAX);
         opened(&mut words, 0..2 * OWN_HASHES_MAX as u64);
-        assert_eq!(words.hashes.len(), OWN_HASHES_MAX);
-        assert_eq!(words.hash(OWN_HASHES_MAX as u64 - 1), None);
+        assert_eq!(words.latest.hashes.len(), OWN_HASHES_MAX);
+        assert_eq!(words.latest.hash(OWN_HASHES_MAX as u64 - 1), None);
         let first = OWN_HASHES_MAX as u64;
-        assert_eq!(words.hash(first), Some(header(first).hash()));
-        assert_eq!(words.hash(2 * first), None);
+        assert_eq!(words.latest.hash(first), Some(header(first).hash()));
+        assert_eq!(words.latest.hash(2 * first), None);
     }
 }

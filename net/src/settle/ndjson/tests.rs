@@ -259,17 +259,17 @@ fn a_worker_killed_at_any_instant_leaves_each_line_exactly_once() {
             .unwrap();
         let before = node.settled_count();
         wait_until("the process settles", || {
-            node.try_emit();
+            node.emit(1);
             node.settled_count() > before
         });
         let until = Instant::now() + Duration::from_micros(300 * round);
         while Instant::now() < until {
-            node.try_emit();
+            node.emit(1);
         }
         child.kill().unwrap();
         child.wait().unwrap();
         node.wait_detached();
-        node.try_emit();
+        node.emit(1);
     }
     assert!(!run_until_death(
         folder,
