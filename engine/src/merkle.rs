@@ -40,6 +40,31 @@ pub fn root_in_place(leaves: &mut [Sha256Hash]) -> Sha256Hash {
     leaves[0]
 }
 
+/// The same root, of leaf hashes as they come: O(log leaves) memory on the stack, and nothing on the heap.
+///
+/// Panics above 2^32 leaves, which no list here comes near.
+pub fn root_of(leaves: impl Iterator<Item = Sha256Hash>) -> Sha256Hash {
+    // Roots of the full trees that the leaves so far make up, the largest first: one for each bit of their count.
+    let mut full = [Sha256Hash::default(); PATH_LEN_MAX as usize];
+    let (mut len, mut count) = (0, 0u32);
+    for leaf in leaves {
+        let mut root = leaf;
+        // As adding one carries in the count, so two trees of one size make one of twice the size.
+        for _ in 0..count.trailing_ones() {
+            len -= 1;
+            root = node_hash(full[len], root);
+        }
+        full[len] = root;
+        len += 1;
+        count = count.checked_add(1).expect("fewer than 2^32 leaves");
+    }
+    let mut roots = full[..len].iter().rev();
+    let Some(smallest) = roots.next() else {
+        return root_in_place(&mut []);
+    };
+    roots.fold(*smallest, |right, left| node_hash(*left, right))
+}
+
 /// All levels of a tree, kept so that many paths cost O(log leaves) each after one O(leaves) build.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -137,6 +162,15 @@ mod tests {
 
     fn leaves(count: u8) -> Vec<Sha256Hash> {
         (0..count).map(|i| leaf_hash(&[&[i]])).collect()
+    }
+
+    #[test]
+    fn leaves_one_by_one_have_the_root_of_all_at_once() {
+        for count in 0..=255 {
+            let all = leaves(count);
+            let one_by_one = root_of(all.iter().copied());
+            assert_eq!(one_by_one, root_in_place(&mut all.clone()), "{count}");
+        }
     }
 
     /// The RFC's definition, recursive, as the oracle.

@@ -15,7 +15,7 @@
 //!    [`BatchView`], so who holds a view may use it without asking again.
 //! I3 nothing here trusts a length or an offset before checking it against the bytes that are there.
 //!
-//! Cost: writing is O(entries); validating hashes every payload byte once and 2 x entries leaves.
+//! Cost: writing is O(entries); validating hashes every payload byte once and 2 x entries leaves, and allocates nothing.
 
 mod read;
 mod schema;
@@ -27,7 +27,7 @@ pub use self::schema::{
 };
 pub use self::write::{BatchWriter, archive_len_max};
 use super::header::BatchHeader;
-use crate::merkle::{leaf_hash, root_in_place};
+use crate::merkle::{leaf_hash, root_in_place, root_of};
 use crate::types::{Digest, RollupId, Sha256Hash};
 use crate::wire::DecodeError;
 
@@ -123,10 +123,6 @@ pub fn payload_root(entries: &[BatchEntry], payload: &[u8]) -> Result<Sha256Hash
         leaves.push(payload_leaf(digest, rollup_id, &entry.outcome, bytes));
     }
     Ok(root_in_place(&mut leaves))
-}
-
-fn root_of(leaves: impl Iterator<Item = Sha256Hash>) -> Sha256Hash {
-    root_in_place(&mut leaves.collect::<Vec<_>>())
 }
 
 /// The bytes of one outcome, none when its range leaves the payload; a void entry has the empty slice.

@@ -4,9 +4,10 @@ use rkyv::rancor::Failure;
 
 use super::{
     ArchivedBatch, ArchivedBatchEntry, ArchivedOutcome, BATCH_PAYLOAD_MAX, BatchEntry, BatchError,
-    Outcome, check_counts, check_max, for_each_gap, order_root, payload_leaf, payload_of, root_of,
+    Outcome, check_counts, check_max, for_each_gap, order_root, payload_leaf, payload_of,
 };
 use crate::batch::header::BatchHeader;
+use crate::merkle::root_of;
 use crate::types::{Digest, RollupId, Sha256Hash};
 
 /// Checked access to an archive at a 16-byte aligned address: pointers and discriminants are sound, contents unchecked.
