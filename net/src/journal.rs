@@ -232,10 +232,10 @@ pub enum JournalError {
 impl JournalError {
     /// Maps an error of syncing `path`. A full disk is no exception: what was written may be lost (I4).
     pub(crate) fn sync<E: Into<std::io::Error>>(path: &Path) -> impl FnOnce(E) -> Self {
-        let path = path.to_path_buf();
+        // The path is copied when it is told, not in every call that goes well.
         move |source| Self::Io {
             what: "syncing",
-            path,
+            path: path.to_path_buf(),
             source: source.into(),
         }
     }
@@ -245,9 +245,8 @@ impl JournalError {
         what: &'static str,
         path: &Path,
     ) -> impl FnOnce(E) -> Self {
-        let path = path.to_path_buf();
         move |source| {
-            let source = source.into();
+            let (source, path) = (source.into(), path.to_path_buf());
             match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                     Self::Full { path }

@@ -15,7 +15,7 @@ use rustix::fs::fdatasync;
 
 use super::fault;
 use super::proof::Proof;
-use super::reader::{SettleReader, Stored, check_continues};
+use super::reader::{ARCHIVE_LEN_MAX, SettleReader, Stored, check_continues};
 use super::sink_format::{
     Content, FILE_NAME, FileHead, Finality, RECORD_HEAD_LEN, RecordHead, record_len,
 };
@@ -102,7 +102,8 @@ impl JournalSink {
             synced_len: 0,
             appended: settled,
             settled,
-            buffer: Vec::new(),
+            // What is collected at most: it never grows while batches come.
+            buffer: Vec::with_capacity(BUFFER_LEN_MAX + record_len(ARCHIVE_LEN_MAX)),
             finality: Finality::Node,
             uncovered: ends.uncovered,
             final_count: ends.final_count,

@@ -129,18 +129,14 @@ pub(super) struct RecordHead {
 
 impl RecordHead {
     pub(super) fn encode(self) -> [u8; RECORD_HEAD_LEN] {
-        let mut bytes = Vec::with_capacity(RECORD_HEAD_LEN);
-        Writer::new(&mut bytes)
-            .u64(self.salt)
-            .u32(self.len)
-            .u32(self.crc)
-            .u64(self.synced_len)
-            .u8(self.content.code())
-            .bytes(&[0; 3]);
-        let crc = crc32c::crc32c(&bytes);
-        Writer::new(&mut bytes).u32(crc);
         let mut out = [0; RECORD_HEAD_LEN];
-        out.copy_from_slice(&bytes);
+        out[..8].copy_from_slice(&self.salt.to_be_bytes());
+        out[8..12].copy_from_slice(&self.len.to_be_bytes());
+        out[12..16].copy_from_slice(&self.crc.to_be_bytes());
+        out[16..24].copy_from_slice(&self.synced_len.to_be_bytes());
+        out[24] = self.content.code();
+        let (covered, crc) = out.split_at_mut(RECORD_HEAD_LEN - 4);
+        crc.copy_from_slice(&crc32c::crc32c(covered).to_be_bytes());
         out
     }
 
