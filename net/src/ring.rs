@@ -1,4 +1,5 @@
-//! The settlement ring: batches in shared memory, written once by the node and read in place by one settlement worker.
+//! The settlement ring: batches in shared memory, written once by the node and read in place by a settlement
+//! worker. Each worker has a ring of its own.
 //!
 //! ```text
 //! data mapping (node writes, sealed against every other writer)      cursor mapping (the worker writes)
@@ -22,6 +23,12 @@
 //! `O_NONBLOCK` flag with whoever holds it, so a lying reader could fill it, clear the flag, and block the node for
 //! ever; the two ends of a pipe are separate. When the ring is full, [`Producer::reserve`] declines and the caller
 //! keeps its batches back: nothing is ever dropped here.
+//!
+//! Not iceoryx2 (0.9), which was looked at: its services are found by name in the file system and their resources outlive a
+//! process that is killed until somebody cleans up (its issue 601), where memfds over a socket vanish with their holders; its
+//! ports trust each other with shared bookkeeping, where here a reader may write nothing but its own cursor and is believed
+//! in nothing (I2); and it hands over samples of a pool, where batches need an order, a position to resume from and certificates
+//! between them. What would be left to use is the copy that both save.
 //!
 //! Cost: one record is one copy of a 16-byte header and one Release store; no system call while both sides run.
 

@@ -104,7 +104,7 @@ pub use worker::{Ended, SettleConfig, SettleReport, run, run_with};
 /// assert_eq!(Counter::default().settled_count(), 0);
 /// ```
 ///
-/// [`serve`] runs it beside a node; `net/examples/matching.rs` is a whole rollup.
+/// [`serve`] runs it beside a node; `net/examples/matching` is a whole rollup.
 pub trait Sink {
     /// Takes the next batch of the chain; it counts as settled after the next [`sync`](Self::sync) only.
     ///
