@@ -158,7 +158,7 @@ fn a_worker_reads_payload_where_the_node_wrote_it_and_allocates_nothing_batch_af
         chain_id: CHAIN,
         rollup_id: ROLLUP,
         sink_folder: folder.path().join("sink"),
-        certificate_keys: None,
+        proofs: fairlane_net::settle::ProofRule::Node,
     };
     let server = ServerConfig {
         socket: config.socket.clone(),

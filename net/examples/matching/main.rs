@@ -141,7 +141,7 @@ fn run(path: &Path) -> anyhow::Result<()> {
         chain_id: ChainId(read.chain_id),
         rollup_id: RollupId(read.rollup),
         sink_folder: config::resolve(path, &read.data),
-        certificate_keys: None,
+        proofs: fairlane_net::settle::ProofRule::Node,
     };
     let mut sink = MarketSink::open(&config.sink_folder, config.chain_id, config.rollup_id)?;
     let stop = Arc::new(AtomicBool::new(false));
