@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use fairlane_client::Transport;
 use fairlane_client::committee_file::Directory;
 use fairlane_engine::types::RollupId;
 
@@ -84,6 +85,9 @@ struct Cli {
     /// Send open envelopes, which anybody can read; the rollup's policy must allow them.
     #[arg(long)]
     open: bool,
+    /// How envelopes travel: tcp, or udp, one envelope a datagram, to nodes that listen for them (udp_listen).
+    #[arg(long, value_name = "tcp|udp", default_value_t = Transport::Tcp)]
+    transport: Transport,
     /// Begin when N authorities are connected [default: all].
     #[arg(long, value_name = "N")]
     live: Option<u32>,
@@ -137,7 +141,10 @@ fn run(cli: &Cli) -> Result<bool, String> {
     for (flag, path) in cli.outputs() {
         check_output(flag, path)?;
     }
-    let (workload, described) = cli.workload()?;
+    let (workload, mut described) = cli.workload()?;
+    if cli.transport == Transport::Udp {
+        described += ", over UDP";
+    }
     let directory = Directory::load(&cli.committee).map_err(|error| error.to_string())?;
     let rollups = &directory.committee.rollups;
     let rollup = cli.rollup.map(RollupId);
@@ -146,6 +153,7 @@ fn run(cli: &Cli) -> Result<bool, String> {
     let authorities = directory.committee.thresholds().authorities();
     let mut config = LoadConfig::new(directory, rollup, workload);
     config.open = cli.open;
+    config.transport = cli.transport;
     config.payload_len = cli.payload;
     config.live_min = cli.live.unwrap_or(authorities).clamp(1, authorities);
     config.connect_timeout = cli.connect_timeout;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use fairlane_client::Transport;
 use fairlane_client::committee_file::Directory;
+use fairlane_client::protocol::DATAGRAM_ENVELOPE_LEN_MAX;
 use fairlane_engine::committee::RollupPolicy;
 use fairlane_engine::seal::{ENVELOPE_LEN_MAX, LABEL_LEN, SEALED_OVERHEAD};
 use fairlane_engine::types::RollupId;
@@ -23,6 +25,8 @@ pub struct LoadConfig {
     pub payload_len: usize,
     /// When envelopes are due and what they carry.
     pub workload: Box<dyn Workload>,
+    /// How envelopes travel.
+    pub transport: Transport,
     /// How many authorities must be connected for the run to begin.
     pub live_min: u32,
     /// How long to wait for them.
@@ -51,6 +55,7 @@ impl LoadConfig {
             open: false,
             payload_len: 128,
             workload,
+            transport: Transport::Tcp,
             connect_timeout: Duration::from_secs(10),
             lead: Duration::from_millis(500),
             look_ahead: 16 * 1024,
@@ -67,7 +72,11 @@ impl LoadConfig {
         } else {
             SEALED_OVERHEAD
         };
-        let max = ENVELOPE_LEN_MAX - overhead;
+        let max = match self.transport {
+            Transport::Tcp => ENVELOPE_LEN_MAX,
+            Transport::Udp => DATAGRAM_ENVELOPE_LEN_MAX,
+        };
+        let max = max - overhead;
         if !(CONTENT_LEN_MIN..=max).contains(&self.payload_len) {
             let len = self.payload_len;
             return Err(LoadError::PayloadLen { len, max });

@@ -30,8 +30,8 @@ struct Record {
     refused: AuthoritySet,
     /// The code of the first refusal, also if who gave it is killed later.
     first_refusal: Option<AckCode>,
-    /// Batch and index, as first heard.
-    place: Option<(BatchSeq, u32)>,
+    /// Batch and index, as first heard; the index may be heard later, or never.
+    place: Option<(BatchSeq, Option<u32>)>,
     is_settled: bool,
 }
 
@@ -138,7 +138,10 @@ impl Ledger {
             }
             Event::ReceiptRefused { .. } => self.counts.receipts_refused += 1,
             Event::Ordered { tag, seq, index } => {
-                self.on_ordered(now_us, authority, *tag, (*seq, *index));
+                self.on_ordered(now_us, authority, *tag, (*seq, Some(*index)));
+            }
+            Event::Batched { tag, seq } => {
+                self.on_ordered(now_us, authority, *tag, (*seq, None));
             }
             Event::Settled { count } => self.on_settled(now_us, *count),
             // Keys are the run's business.
@@ -181,14 +184,18 @@ impl Ledger {
         now_us: u64,
         authority: AuthorityIndex,
         tag: u64,
-        place: (BatchSeq, u32),
+        place: (BatchSeq, Option<u32>),
     ) {
         let Some(record) = record_of(&mut self.records, tag, authority) else {
             self.counts.strays += 1;
             return;
         };
-        if let Some(known) = record.place {
-            self.counts.order_disagreements += u64::from(known != place);
+        if let Some(known) = &mut record.place {
+            let differs = known
+                .1
+                .is_some_and(|index| place.1.is_some_and(|other| index != other));
+            self.counts.order_disagreements += u64::from(known.0 != place.0 || differs);
+            known.1 = known.1.or(place.1);
             return;
         }
         record.place = Some(place);

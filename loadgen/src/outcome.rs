@@ -208,6 +208,9 @@ pub struct LoadOutcome {
     pub keys: Vec<KeyUse>,
     /// Notices of keys that counted for nothing.
     pub keys_refused: u64,
+    /// Datagrams sent again; 0 over TCP.
+    #[serde(default)]
+    pub resent: u64,
     /// By authority.
     pub links: Vec<LinkOutcome>,
     /// Whether every envelope came to its end before the drain timeout.

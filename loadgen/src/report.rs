@@ -107,6 +107,9 @@ impl fmt::Display for LoadReport {
             "  planned {:.0} a second, sent {:.0}, settled {:.0}",
             offering.planned_tps, offering.achieved_tps, outcome.throughput_tps
         )?;
+        if outcome.resent > 0 {
+            writeln!(f, "  datagrams sent again {}", outcome.resent)?;
+        }
         write!(f, "\n{}", outcome.latency_us)?;
         writeln!(f, "\nload generator")?;
         writeln!(

@@ -173,7 +173,10 @@ impl Run {
                 directory.committee.clone(),
                 directory.sealing_key.clone(),
                 &addresses,
-                ClientOptions::default(),
+                ClientOptions {
+                    transport: config.transport,
+                    ..ClientOptions::default()
+                },
             ),
             listener: Listener {
                 start: Instant::now(),
@@ -413,6 +416,7 @@ impl Run {
                 .map(|(_, key)| key.clone())
                 .collect(),
             keys_refused: self.listener.keys.refused,
+            resent: self.client.resend_counts().resent,
             links: authorities
                 .filter_map(|index| self.client.counts(AuthorityIndex(index as u8)))
                 .map(Into::into)

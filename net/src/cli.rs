@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use fairlane_client::Transport;
 use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{ChainId, RollupId};
@@ -126,6 +127,9 @@ struct LocalnetArguments {
     /// Send open envelopes, which anybody can read, instead of sealed ones: what sealing costs is the difference.
     #[arg(long)]
     open: bool,
+    /// How envelopes travel to the nodes: tcp, or udp, one envelope a datagram.
+    #[arg(long, value_name = "tcp|udp", default_value_t = Transport::Tcp)]
+    transport: Transport,
     /// Let the committee make its sealing key itself before the load starts, instead of a dealer.
     #[arg(long)]
     dkg: bool,
@@ -335,6 +339,7 @@ impl LocalnetArguments {
             offered,
             payload_len: self.payload,
             open: self.open,
+            transport: self.transport,
             dkg: self.dkg,
             new_key_every: self.new_key_every,
             durability: self.durability,

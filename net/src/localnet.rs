@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use fairlane_client::Transport;
 use fairlane_client::committee_file::{Addresses, Directory};
 use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::types::{AuthorityIndex, ChainId, RollupId};
@@ -58,6 +59,8 @@ pub struct LocalnetPlan {
     pub payload_len: usize,
     /// Open envelopes instead of sealed ones.
     pub open: bool,
+    /// How envelopes travel.
+    pub transport: Transport,
     /// The committee makes its sealing key itself before the load starts.
     pub dkg: bool,
     /// And the next one so long after each, while the load runs.
@@ -232,7 +235,7 @@ impl Network {
             journal_backend: plan.journal_backend,
             // The order is computed again from all records.
             retention_bytes: 0,
-            udp: false,
+            udp: plan.transport == Transport::Udp,
             timers: plan.timers,
             settle_node: usize::from(settle_node),
             finality: plan.finality,
@@ -539,6 +542,7 @@ fn load_config(
 ) -> LoadConfig {
     let mut config = LoadConfig::new(directory.clone(), ROLLUP, workload);
     config.open = plan.open;
+    config.transport = plan.transport;
     config.payload_len = plan.payload_len;
     // Sealed so shortly before they are sent, envelopes show each change of keys.
     if let Some(every) = plan.new_key_every {

@@ -253,11 +253,12 @@ impl Observer for Listener {
             | Event::ConnectFailed { .. }
             | Event::NewKey { .. }
             | Event::KeyRefused { .. }
-            | Event::Included { .. }
+            | Event::Batched { .. }
             | Event::Certified { .. }
             | Event::FollowRefused { .. }
             | Event::InclusionRefused { .. }
             | Event::Ordered { .. }
+            | Event::Included { .. }
             | Event::Settled { .. } => {}
         }
     }

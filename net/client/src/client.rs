@@ -3,8 +3,11 @@
 //! Sans thread: the caller's thread does all the work inside [`Client::poll`] and [`Client::submit`]. Fair order
 //! rests on many authorities receiving an envelope, so `submit` goes to all that are live, at once.
 //!
-//! What is queued for a node that dies is lost with its connection; the client does not re-send by itself. A caller
-//! that lacks an answer submits the same bytes again: the digest is the same, so the order holds it once.
+//! Over TCP, what is queued for a node that dies is lost with its connection; the client does not re-send by itself. A caller
+//! that lacks an answer submits the same bytes again: the digest is the same, so the order holds it once. Over UDP
+//! ([`Transport::Udp`]) the client itself sends again what an authority has not answered, or nobody has told the place of,
+//! for some 20 s; a restarted node, too, gets what it did not answer before. Receipts may be lost there: each authority sends its
+//! own, so one mostly comes.
 //!
 //! A committee may renew its sealing key. The client takes the next one when f + 1 authorities have signed for it, says so
 //! ([`Event::NewKey`]), and from then on [`Client::sealing_key`] gives it; until then it stays with the one before, which is
@@ -18,7 +21,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use fairlane_engine::committee::Committee;
@@ -32,9 +34,12 @@ use crate::inclusion::{Inclusion, InclusionError};
 use crate::key_book::{KeyBook, KeyRefused};
 use crate::link::{Link, LinkCounts, Shared};
 use crate::protocol::{
-    Ack, EnvelopeLenError, FollowCode, FollowTarget, Hello, encode_follow, encode_submit,
+    Ack, DATAGRAM_ENVELOPE_LEN_MAX, EnvelopeLenError, FollowCode, FollowTarget, Hello,
+    encode_follow, encode_submit,
 };
 use crate::receipt::{Receipt, ReceiptError};
+use crate::resends::{ResendCounts, Resends};
+use crate::transport::{Submission, Transport};
 
 /// Takes what a client hears.
 pub trait Observer {
@@ -86,6 +91,13 @@ pub enum Event {
         seq: BatchSeq,
         /// The index in it.
         index: u32,
+    },
+    /// Over UDP, after what told the place was lost: the node has settled the envelope in this batch.
+    Batched {
+        /// The caller's tag.
+        tag: u64,
+        /// The batch.
+        seq: BatchSeq,
     },
     /// The settlement worker has synced all batches with a seq below `count`.
     Settled {
@@ -141,6 +153,8 @@ pub struct ClientOptions {
     pub settled: bool,
     /// Wants to follow the committee's sealing key.
     pub keys: bool,
+    /// How to talk to the nodes.
+    pub transport: Transport,
     /// Bytes that may wait for one node; beyond them its submissions are undelivered. At least 64 KiB is kept.
     pub outgoing_len_max: usize,
 }
@@ -152,6 +166,7 @@ impl Default for ClientOptions {
             ordered: true,
             settled: true,
             keys: true,
+            transport: Transport::Tcp,
             outgoing_len_max: 8 * 1024 * 1024,
         }
     }
@@ -187,7 +202,7 @@ impl Client {
             .thresholds()
             .members()
             .zip(addresses)
-            .map(|(authority, address)| Link::new(authority, *address, now))
+            .map(|(authority, address)| Link::new(authority, *address, options.transport, now))
             .collect();
         let hello = Hello {
             chain_id: committee.chain_id,
@@ -202,6 +217,8 @@ impl Client {
                 follows: BTreeMap::new(),
                 committee,
                 hello,
+                resends: (options.transport == Transport::Udp)
+                    .then(|| Resends::new(options.ordered)),
                 outgoing_len_max: options.outgoing_len_max.max(OUTGOING_LEN_MIN),
             },
             links,
@@ -222,6 +239,12 @@ impl Client {
     /// What the link to `authority` has counted; `None` if it is no member.
     pub fn counts(&self, authority: AuthorityIndex) -> Option<LinkCounts> {
         self.links.get(authority.as_usize()).map(|link| link.counts)
+    }
+
+    /// What was sent again, and why not; all 0 over TCP.
+    pub fn resend_counts(&self) -> ResendCounts {
+        let resends = self.shared.resends.as_ref();
+        resends.map_or_else(ResendCounts::default, |resends| resends.counts)
     }
 
     /// Polls until all authorities are live or `timeout` has passed; gives those that are.
@@ -246,23 +269,38 @@ impl Client {
     ///
     /// Notices repeat `tag`; the caller keeps tags apart. The envelope leaves at the next [`Client::poll`], together with
     /// what else is queued by then. An authority that is not live, or does not keep up with its queue, is not in the set.
-    /// Errors: an envelope that is empty or longer than any node takes.
+    /// Errors: an envelope that is empty, or longer than any node takes over this transport.
     pub fn submit(&mut self, tag: u64, envelope: &[u8]) -> Result<AuthoritySet, EnvelopeLenError> {
         self.frame.clear();
-        encode_submit(&mut self.frame, tag, envelope)?;
+        if self.shared.resends.is_none() {
+            encode_submit(&mut self.frame, tag, envelope)?;
+        } else if !(1..=DATAGRAM_ENVELOPE_LEN_MAX).contains(&envelope.len()) {
+            return Err(EnvelopeLenError {
+                len: envelope.len(),
+                max: DATAGRAM_ENVELOPE_LEN_MAX,
+            });
+        }
+        let submission = Submission {
+            frame: &self.frame,
+            tag,
+            envelope,
+        };
         let mut reached = AuthoritySet::EMPTY;
         for (index, link) in self.links.iter_mut().enumerate() {
-            if link.queue(&self.frame) {
+            if link.queue(submission) {
                 // A committee has at most 128 members, so the cast keeps the value.
                 reached.insert(AuthorityIndex(index as u8));
             }
+        }
+        if let Some(resends) = &mut self.shared.resends {
+            resends.on_submit(tag, envelope, reached, Instant::now());
         }
         Ok(reached)
     }
 
     /// Follows an envelope or a rollup at every authority, as soon as its link is live, and again when it comes back.
     ///
-    /// Events repeat `name`; another target under a name in use takes its place for links that come up. Entries come from each
+    /// Over TCP alone: over UDP nothing is followed, and counted as undelivered. Events repeat `name`; another target under a name in use takes its place for links that come up. Entries come from each
     /// authority: whoever follows a rollup tells them apart by batch and index. What is in a batch already is not told of:
     /// follow a digest before its envelope is submitted. A digest that was certified is not followed any more.
     pub fn follow(&mut self, name: u64, target: FollowTarget) {
@@ -270,7 +308,7 @@ impl Client {
         self.frame.clear();
         encode_follow(&mut self.frame, name, target);
         for link in self.links.iter_mut().filter(|link| link.is_live()) {
-            link.queue(&self.frame);
+            link.follow(&self.frame);
         }
     }
 
@@ -279,12 +317,37 @@ impl Client {
         self.shared.follows.remove(&name);
     }
 
+    /// Queues again what is due to be sent again; a bounded number, so that notices are heard in between.
+    fn resend(&mut self, now: Instant) {
+        let Some(resends) = &mut self.shared.resends else {
+            return;
+        };
+        for _ in 0..RESENDS_A_POLL {
+            let links = &mut self.links;
+            let was_due = resends.resend_next(now, |tag, envelope, targets| {
+                let frame = &[];
+                let submission = Submission {
+                    frame,
+                    tag,
+                    envelope,
+                };
+                for authority in targets.iter() {
+                    links[authority.as_usize()].queue(submission);
+                }
+            });
+            if !was_due {
+                return;
+            }
+        }
+    }
+
     /// Writes what is queued, waits up to `timeout` for something to happen, and tells `observer` what did.
     ///
     /// Returns early after events, a signal, or work of its own. Errors: the host refuses to poll, which is no node's
     /// fault and does not pass.
     pub fn poll(&mut self, timeout: Duration, observer: &mut dyn Observer) -> io::Result<()> {
         let now = Instant::now();
+        self.resend(now);
         for link in &mut self.links {
             link.on_time(&self.shared, now, observer);
             link.flush(now, observer);
@@ -300,7 +363,9 @@ impl Client {
     /// `timeout`, or less if a link has something to do before.
     fn shorten(&self, timeout: Duration, now: Instant) -> Duration {
         let deadlines = self.links.iter().filter_map(Link::deadline);
+        let resends = self.shared.resends.as_ref();
         deadlines
+            .chain(resends.and_then(Resends::deadline))
             .map(|deadline| deadline.saturating_duration_since(now))
             .fold(timeout, Duration::min)
     }
@@ -353,5 +418,7 @@ impl Client {
     }
 }
 
+/// Envelopes sent again at one poll.
+const RESENDS_A_POLL: usize = 256;
 /// Room for a hello and one envelope at the very least.
 const OUTGOING_LEN_MIN: usize = 64 * 1024;

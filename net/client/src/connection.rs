@@ -172,6 +172,12 @@ pub enum CloseReason {
     /// Reading or writing failed.
     #[error("the connection broke: {0}")]
     Io(io::ErrorKind),
+    /// Over UDP: nothing came for too long, though the node was asked.
+    #[error("the node is silent")]
+    Silent,
+    /// Over UDP: the node was started again, or has forgotten this client for its silence.
+    #[error("the node does not know this client any more")]
+    Forgotten,
     /// Bytes that are no notice.
     #[error("the node sent a bad frame: {0}")]
     BadFrame(#[from] DecodeError),

@@ -6,7 +6,8 @@
 //!
 //! - [`committee_file`]: who the authorities are and which key to seal to;
 //! - [`sealing`]: makes envelopes;
-//! - [`client`]: submits them to all authorities and hears what becomes of them; [`connection`] is one of its sockets;
+//! - [`client`]: submits them to all authorities, over TCP or UDP, and hears what becomes of them; [`connection`] is one of its
+//!   sockets;
 //! - [`key_book`]: when a new key is believed;
 //! - [`receipt`]: the signed proof that an authority listed an envelope;
 //! - [`inclusion`]: the proof that it stands at a place of the certified order;
@@ -118,12 +119,15 @@
 pub mod client;
 pub mod committee_file;
 pub mod connection;
+mod datagram_connection;
 pub mod inclusion;
 pub mod key_book;
 mod link;
 pub mod protocol;
 pub mod receipt;
+mod resends;
 pub mod sealing;
+mod transport;
 
 pub use client::{Client, ClientOptions, Event, Observer};
 pub use connection::CloseReason;
@@ -131,3 +135,5 @@ pub use inclusion::{CertifiedChain, Inclusion, InclusionError};
 pub use key_book::KeyRefused;
 pub use link::LinkCounts;
 pub use receipt::{Receipt, ReceiptError};
+pub use resends::ResendCounts;
+pub use transport::Transport;

@@ -1,6 +1,6 @@
 //! The link to one authority: connect, greet, follow; after a fault, wait and begin again.
 //!
-//! States: Waiting -> Connecting -> Greeting -> Live, and from any of them back to Waiting with the reason. The wait
+//! States: Waiting -> Connecting (TCP alone) -> Greeting -> Live, and from any of them back to Waiting with the reason. The wait
 //! doubles from 50 ms to 2 s and starts over after a second of being live, so a node that comes back is found soon and
 //! a broken one is not hammered.
 //!
@@ -10,7 +10,9 @@
 //! - I2: a header is verified at most once a frame, and only if somebody wants a receipt that it carries.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use fairlane_engine::committee::Committee;
@@ -19,6 +21,7 @@ use fairlane_engine::types::AuthorityIndex;
 
 use crate::client::{Event, Observer};
 use crate::connection::{CloseReason, Connection};
+use crate::datagram_connection::DatagramConnection;
 use crate::inclusion::{CertifiedChain, Unproven};
 use crate::key_book::KeyBook;
 use crate::protocol::{
@@ -26,6 +29,8 @@ use crate::protocol::{
     encode_hello,
 };
 use crate::receipt::{Receipt, ReceiptError, verify_header, verify_path};
+use crate::resends::Resends;
+use crate::transport::{Submission, Transport, Wire};
 
 /// What every link of a client shares.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) hello: Hello,
     /// What the caller follows, by its name.
     pub(crate) follows: BTreeMap<u64, FollowTarget>,
+    /// What may have to be sent again; over UDP alone.
+    pub(crate) resends: Option<Resends>,
     pub(crate) outgoing_len_max: usize,
 }
 
@@ -64,6 +71,7 @@ pub struct LinkCounts {
 pub(crate) struct Link {
     authority: AuthorityIndex,
     address: SocketAddr,
+    transport: Transport,
     state: State,
     wait: Duration,
     unproven: Unproven,
@@ -80,20 +88,26 @@ enum State {
         until: Instant,
     },
     Greeting {
-        connection: Connection,
+        wire: Wire,
         until: Instant,
     },
     Live {
-        connection: Connection,
+        wire: Wire,
         since: Instant,
     },
 }
 
 impl Link {
-    pub(crate) fn new(authority: AuthorityIndex, address: SocketAddr, now: Instant) -> Self {
+    pub(crate) fn new(
+        authority: AuthorityIndex,
+        address: SocketAddr,
+        transport: Transport,
+        now: Instant,
+    ) -> Self {
         Self {
             authority,
             address,
+            transport,
             state: State::Waiting { until: now },
             wait: WAIT_MIN,
             unproven: Unproven::default(),
@@ -105,35 +119,37 @@ impl Link {
         matches!(self.state, State::Live { .. })
     }
 
-    /// When [`Link::on_time`] has something to do; `None` while live.
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Waiting { until }
-            | State::Connecting { until, .. }
-            | State::Greeting { until, .. } => Some(until),
-            State::Live { .. } => None,
+    /// When [`Link::on_time`] has something to do; `None` while live over TCP.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { until } | State::Connecting { until, .. } => Some(*until),
+            State::Greeting { until, wire } => {
+                let hello = wire.deadline();
+                Some(hello.map_or(*until, |hello| hello.min(*until)))
+            }
+            State::Live { wire, .. } => wire.deadline(),
         }
     }
 
-    /// The connection to wait on, and whether to wait until it can be written.
-    pub(crate) fn interest(&self) -> Option<(&Connection, bool)> {
+    /// The socket to wait on, and whether to wait until it can be written.
+    pub(crate) fn interest(&self) -> Option<(&dyn AsFd, bool)> {
         match &self.state {
             State::Waiting { .. } => None,
             State::Connecting { connection, .. } => Some((connection, true)),
-            State::Greeting { connection, .. } | State::Live { connection, .. } => {
-                Some((connection, connection.outgoing_len() > 0))
+            State::Greeting { wire, .. } | State::Live { wire, .. } => {
+                Some((wire, wire.outgoing_len() > 0))
             }
         }
     }
 
-    /// Queues a frame for a live node; false, and counted, when it is not live or does not keep up.
-    pub(crate) fn queue(&mut self, frame: &[u8]) -> bool {
+    /// Queues a submission for a live node; false, and counted, when it is not live or does not keep up.
+    pub(crate) fn queue(&mut self, submission: Submission<'_>) -> bool {
         let is_queued = match &mut self.state {
-            State::Live { connection, .. } => {
+            State::Live { wire, .. } => {
                 // A burst between two polls may fill the queue though the socket has room. A write error shows again
                 // at the next flush, which reports it.
-                let is_long = connection.outgoing_len() >= FLUSH_LEN;
-                (!is_long || connection.flush().is_ok()) && connection.queue(frame)
+                let is_long = wire.outgoing_len() >= FLUSH_LEN;
+                (!is_long || wire.flush().is_ok()) && wire.queue(submission)
             }
             _ => false,
         };
@@ -141,29 +157,53 @@ impl Link {
         is_queued
     }
 
+    /// Queues a wish to follow for a live node; counted when it does not keep up, or is reached over UDP.
+    pub(crate) fn follow(&mut self, frame: &[u8]) {
+        if let State::Live { wire, .. } = &mut self.state {
+            self.counts.undelivered += u64::from(!wire.follow(frame));
+        }
+    }
+
     /// Starts to connect when the wait is over, and gives up what took too long.
     pub(crate) fn on_time(&mut self, shared: &Shared, now: Instant, observer: &mut dyn Observer) {
         match &self.state {
-            State::Waiting { until } if *until <= now => {
-                match Connection::start(self.address, shared.outgoing_len_max) {
-                    Ok(connection) => {
-                        let until = now + GREETING_TIME_MAX;
-                        self.state = State::Connecting { connection, until };
-                    }
-                    Err(error) => self.close(CloseReason::Connect(error.kind()), now, observer),
-                }
-            }
+            State::Waiting { until } if *until <= now => match self.start(shared, now) {
+                Ok(state) => self.state = state,
+                Err(error) => self.close(CloseReason::Connect(error.kind()), now, observer),
+            },
             State::Connecting { until, .. } | State::Greeting { until, .. } if *until <= now => {
                 self.close(CloseReason::Timeout, now, observer);
             }
             _ => {}
         }
+        if let State::Greeting { wire, .. } | State::Live { wire, .. } = &mut self.state
+            && let Err(reason) = wire.on_time(now)
+        {
+            self.close(reason, now, observer);
+        }
+    }
+
+    /// Begins to connect, or over UDP to greet.
+    fn start(&self, shared: &Shared, now: Instant) -> io::Result<State> {
+        let until = now + GREETING_TIME_MAX;
+        let (address, len_max) = (self.address, shared.outgoing_len_max);
+        Ok(match self.transport {
+            Transport::Tcp => State::Connecting {
+                connection: Connection::start(address, len_max)?,
+                until,
+            },
+            Transport::Udp => {
+                let connection = DatagramConnection::start(address, shared.hello, len_max, now)?;
+                let wire = Wire::Udp(Box::new(connection));
+                State::Greeting { wire, until }
+            }
+        })
     }
 
     /// Writes what is queued.
     pub(crate) fn flush(&mut self, now: Instant, observer: &mut dyn Observer) {
-        if let State::Greeting { connection, .. } | State::Live { connection, .. } = &mut self.state
-            && let Err(reason) = connection.flush()
+        if let State::Greeting { wire, .. } | State::Live { wire, .. } = &mut self.state
+            && let Err(reason) = wire.flush()
         {
             self.close(reason, now, observer);
         }
@@ -205,7 +245,8 @@ impl Link {
             connection.queue(&frame),
             "an empty queue has room for a hello"
         );
-        self.state = State::Greeting { connection, until };
+        let wire = Wire::Tcp(connection);
+        self.state = State::Greeting { wire, until };
     }
 
     fn receive(
@@ -214,18 +255,23 @@ impl Link {
         now: Instant,
         observer: &mut dyn Observer,
     ) -> Result<(), CloseReason> {
-        let (connection, mut is_live) = match &mut self.state {
-            State::Greeting { connection, .. } => (connection, false),
-            State::Live { connection, .. } => (connection, true),
+        let (wire, mut is_live) = match &mut self.state {
+            State::Greeting { wire, .. } => (wire, false),
+            State::Live { wire, .. } => (wire, true),
             _ => return Ok(()),
         };
-        let was_live = is_live;
+        let (was_live, is_ordered) = (is_live, wire.is_ordered());
         let (authority, counts) = (self.authority, &mut self.counts);
         let unproven = &mut self.unproven;
-        let received = connection.receive(&mut |notice| match notice {
-            Notice::Welcome(_) if is_live => Err(CloseReason::OutOfPlace("a second welcome")),
+        let received = wire.receive(now, &mut |notice| match notice {
+            Notice::Welcome(_) if is_live && is_ordered => {
+                Err(CloseReason::OutOfPlace("a second welcome"))
+            }
             Notice::Welcome(welcome) => {
                 check_welcome(&welcome, authority, shared)?;
+                if is_live {
+                    return Ok(());
+                }
                 is_live = true;
                 counts.connects += 1;
                 observer.on_event(authority, Event::Connected);
@@ -235,23 +281,27 @@ impl Link {
                 code,
                 text: text.to_owned(),
             }),
-            _ if !is_live => Err(CloseReason::OutOfPlace("a notice before its welcome")),
+            _ if !is_live && is_ordered => {
+                Err(CloseReason::OutOfPlace("a notice before its welcome"))
+            }
+            // It overtook the welcome; whatever it is will be told again.
+            _ if !is_live => Ok(()),
             notice => {
-                report(notice, authority, shared, (counts, unproven), observer);
+                report(notice, authority, shared, (now, counts, unproven), observer);
                 Ok(())
             }
         });
         if is_live && !was_live {
             let state = std::mem::replace(&mut self.state, State::Waiting { until: now });
-            if let State::Greeting { mut connection, .. } = state {
+            if let State::Greeting { mut wire, .. } = state {
                 let since = now;
                 let mut frame = Vec::new();
                 for (name, target) in &shared.follows {
                     frame.clear();
                     encode_follow(&mut frame, *name, *target);
-                    self.counts.undelivered += u64::from(!connection.queue(&frame));
+                    self.counts.undelivered += u64::from(!wire.follow(&frame));
                 }
-                self.state = State::Live { connection, since };
+                self.state = State::Live { wire, since };
             }
         }
         received
@@ -307,18 +357,25 @@ fn report(
     notice: Notice<'_>,
     authority: AuthorityIndex,
     shared: &mut Shared,
-    (counts, unproven): (&mut LinkCounts, &mut Unproven),
+    (now, counts, unproven): (Instant, &mut LinkCounts, &mut Unproven),
     observer: &mut dyn Observer,
 ) {
     match notice {
         Notice::Acks(acks) => {
             for ack in acks.iter() {
-                observer.on_event(authority, Event::Ack(ack));
+                let mut tell = |event| observer.on_event(authority, event);
+                match &mut shared.resends {
+                    Some(resends) => resends.on_ack(authority, ack, now, &mut tell),
+                    None => tell(Event::Ack(ack)),
+                }
             }
         }
         Notice::Ordered(ordered) => {
             for item in ordered.iter() {
                 let (seq, tag, index) = (ordered.seq, item.tag, item.index);
+                if let Some(resends) = &mut shared.resends {
+                    resends.on_ordered(tag, now);
+                }
                 observer.on_event(authority, Event::Ordered { tag, seq, index });
             }
         }

@@ -23,8 +23,8 @@ mod request;
 pub use codes::{AckCode, GoodbyeCode};
 pub use datagram::{
     DATAGRAM_ENVELOPE_LEN_MAX, DATAGRAM_FRAMES_LEN_MAX, DATAGRAM_LEN_MAX, DATAGRAM_NOTICE_LEN_MAX,
-    DatagramLenError, DatagramNotice, DatagramRequest, encode_datagram_hello,
-    encode_datagram_submit, encode_datagram_token, encode_datagram_unknown, pack_notices,
+    DatagramNotice, DatagramRequest, encode_datagram_hello, encode_datagram_submit,
+    encode_datagram_token, encode_datagram_unknown, pack_notices,
 };
 pub use follow::{
     CERTIFIED_HEADERS_MAX, Certified, FollowCode, FollowTarget, Included, IncludedEntry,

@@ -39,6 +39,12 @@ pub struct Report {
     pub kernel: String,
     /// Whether envelopes were sealed.
     pub sealed: bool,
+    /// How envelopes travelled: `tcp` or `udp`.
+    #[serde(default)]
+    pub transport: String,
+    /// Datagrams that clients sent again; 0 over TCP.
+    #[serde(default)]
+    pub resent: u64,
     /// How long the committee took to make its sealing key, from when every node was ready, seconds; none where a dealer
     /// made it.
     #[serde(default)]
@@ -194,6 +200,8 @@ impl Report {
             cores: host.cores,
             kernel: host.kernel,
             sealed: !plan.open,
+            transport: plan.transport.to_string(),
+            resent: outcome.resent,
             key_made_s,
             keys: outcome.keys,
             keys_refused: outcome.keys_refused,
@@ -311,6 +319,13 @@ impl fmt::Display for Report {
             "  {} authorities, durability {}, backend {}, {kind} envelopes of {} bytes",
             self.nodes, self.durability, self.backend, self.payload_len
         )?;
+        if self.transport == "udp" {
+            writeln!(
+                f,
+                "  over UDP, an envelope a datagram; {} sent again",
+                self.resent
+            )?;
+        }
         if let Some(made_s) = self.key_made_s {
             let ms = made_s * 1e3;
             writeln!(

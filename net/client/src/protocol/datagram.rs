@@ -21,7 +21,7 @@
 use fairlane_engine::types::ChainId;
 use fairlane_engine::wire::{DecodeError, Reader, Writer};
 
-use super::request::{flags_of, hello_of};
+use super::request::{EnvelopeLenError, flags_of, hello_of};
 use super::{Hello, LENGTH_LEN, PROTOCOL_VERSION, datagram_kind, next_frame, read_head};
 
 /// Longest datagram, either way: what IPv6 carries on every path (1,280) less its header and that of UDP.
@@ -182,9 +182,12 @@ pub fn encode_datagram_submit(
     token: u64,
     tag: u64,
     envelope: &[u8],
-) -> Result<(), DatagramLenError> {
+) -> Result<(), EnvelopeLenError> {
     if !(1..=DATAGRAM_ENVELOPE_LEN_MAX).contains(&envelope.len()) {
-        return Err(DatagramLenError(envelope.len()));
+        return Err(EnvelopeLenError {
+            len: envelope.len(),
+            max: DATAGRAM_ENVELOPE_LEN_MAX,
+        });
     }
     head(out, datagram_kind::SUBMIT)
         .u64(token)
@@ -231,11 +234,6 @@ pub fn pack_notices(mut frames: &[u8], nonce: u64, send: &mut dyn FnMut(&[u8])) 
     }
     left_out
 }
-
-/// An envelope that no datagram can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an envelope in a datagram has 1 to {DATAGRAM_ENVELOPE_LEN_MAX} bytes, not {0}")]
-pub struct DatagramLenError(pub usize);
 
 fn reader_of(bytes: &[u8]) -> Result<Reader<'_>, DecodeError> {
     if bytes.len() > DATAGRAM_LEN_MAX {

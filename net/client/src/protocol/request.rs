@@ -99,7 +99,10 @@ pub(super) fn flags_of(hello: &Hello) -> u8 {
 /// Appends a submit frame. Errors: an envelope that is empty or above [`ENVELOPE_LEN_MAX`]; nothing is appended then.
 pub fn encode_submit(out: &mut Vec<u8>, tag: u64, envelope: &[u8]) -> Result<(), EnvelopeLenError> {
     if !(1..=ENVELOPE_LEN_MAX).contains(&envelope.len()) {
-        return Err(EnvelopeLenError(envelope.len()));
+        return Err(EnvelopeLenError {
+            len: envelope.len(),
+            max: ENVELOPE_LEN_MAX,
+        });
     }
     write_frame(out, kind::SUBMIT, |body| {
         Writer::new(body).u64(tag).bytes(envelope);
@@ -115,10 +118,15 @@ pub fn encode_follow(out: &mut Vec<u8>, name: u64, target: FollowTarget) {
     });
 }
 
-/// An envelope that no submit frame can carry.
+/// An envelope that no submit frame, or no datagram, can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an envelope has 1 to {ENVELOPE_LEN_MAX} bytes, not {0}")]
-pub struct EnvelopeLenError(pub usize);
+#[error("an envelope has 1 to {max} bytes over this transport, not {len}")]
+pub struct EnvelopeLenError {
+    /// What it has.
+    pub len: usize,
+    /// What it may have.
+    pub max: usize,
+}
 
 fn decode_hello(mut reader: Reader<'_>) -> Result<Hello, DecodeError> {
     let chain_id = ChainId(reader.u64()?);
