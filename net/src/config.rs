@@ -38,6 +38,9 @@ pub struct NodeConfig {
     /// Where clients send datagrams; absent: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp_listen: Option<SocketAddr>,
+    /// Network interface off which those datagrams are taken by AF_XDP; absent: none, the kernel's socket gets them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_xdp: Option<String>,
     /// Where authorities connect.
     pub peer_listen: SocketAddr,
     /// Unix socket where a settlement worker connects.
@@ -318,6 +321,7 @@ mod tests {
             committee: "committee.json".into(),
             client_listen: "127.0.0.1:7003".parse().unwrap(),
             udp_listen: Some("127.0.0.1:7003".parse().unwrap()),
+            udp_xdp: Some("eth0".to_owned()),
             peer_listen: "127.0.0.1:7103".parse().unwrap(),
             metrics_listen: Some("127.0.0.1:7203".parse().unwrap()),
             settle_socket: "node-3/settle.sock".into(),

@@ -224,6 +224,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         committee: committee.canonicalize()?,
         client_listen: client,
         udp_listen: None,
+        udp_xdp: None,
         peer_listen: peer,
         metrics_listen: None,
         settle_socket: socket.clone(),

@@ -25,6 +25,7 @@ pub mod stage;
 pub mod testnet;
 pub mod topology;
 pub mod tun;
+mod udp_xdp;
 pub mod verify;
 
 #[cfg(test)]

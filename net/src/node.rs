@@ -55,6 +55,7 @@ use crate::stage::stats::CoreSteps;
 use crate::stage::waiting::{self, Wait};
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell, clock};
 use crate::testnet::system_entropy;
+use crate::udp_xdp::UdpXdp;
 
 /// How long an address may be in use before a node gives up.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -150,8 +151,12 @@ impl Node {
         let data = resolve(path, &config.data);
         crate::recovery::check_folder(&data)?;
         check_addresses(&config)?;
+        let udp_xdp = UdpXdp::open(config.udp_xdp.as_deref(), config.udp_listen)?;
         let chosen = backend::probe(choice(config.backend))?;
         eprintln!("{own}: backend {}: {}", chosen.kind, chosen.reason);
+        if let Some(facts) = &udp_xdp.facts {
+            eprintln!("{own}: datagrams by {facts}");
+        }
         eprint!("{own}: {plan}");
         for said in open_files::raise_limit() {
             eprintln!("{own}: {said}");
@@ -167,6 +172,7 @@ impl Node {
             data,
             chosen,
             plan,
+            udp_xdp,
         };
         setup.start(path)
     }
@@ -313,6 +319,7 @@ struct Setup {
     data: PathBuf,
     chosen: Chosen,
     plan: CorePlan,
+    udp_xdp: UdpXdp,
 }
 
 /// What one thread needs to build its stages where they will run.
@@ -333,6 +340,7 @@ impl Setup {
             data,
             chosen,
             plan,
+            udp_xdp,
         } = self;
         if config.wait.is_spin() {
             leave_to_spinners(&plan);
@@ -480,6 +488,7 @@ impl Setup {
             core: between(&core_wake),
             pressure,
             counters: io_counters.clone(),
+            datagram_sources: udp_xdp.sources,
         };
         let addresses = IoAddresses {
             client_listen: config.client_listen,

@@ -179,6 +179,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         committee: PathBuf::from(COMMITTEE_FILE),
         client_listen: client,
         udp_listen: plan.udp.then_some(client),
+        udp_xdp: None,
         peer_listen: peer,
         metrics_listen: None,
         settle_socket: settle_socket(index),

@@ -21,11 +21,16 @@ mod follow;
 mod journal;
 #[path = "command_line/links.rs"]
 mod links;
+#[cfg(feature = "xdp")]
+#[path = "support/own_network.rs"]
+mod own_network;
 #[path = "command_line/runs.rs"]
 mod runs;
 #[path = "command_line/sandbox.rs"]
 mod sandbox;
 #[path = "command_line/settle.rs"]
 mod settle;
+#[path = "command_line/udp_xdp.rs"]
+mod udp_xdp;
 #[path = "command_line/verify.rs"]
 mod verify;

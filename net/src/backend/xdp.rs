@@ -16,8 +16,9 @@
 //! Privileges, for opening only: CAP_NET_RAW (the socket), CAP_BPF and CAP_NET_ADMIN (program and attaching it); CAP_IPC_LOCK
 //! or a limit on locked memory of 16 MiB a queue.
 //!
-//! Cost, measured: some 12 ns a packet of the receiving thread where it spins, against 700 with recvmmsg; the copy into
-//! our memory happens in the softirq of whichever core the packet came in on.
+//! Cost: no system call a datagram; a look at the ring, one pass over the bytes for the checksum, and a store to give the
+//! memory back. The copy into our memory happens in the softirq of whichever core the packet came in on. Beside other ways:
+//! `fairlane-bench xdp`.
 
 use std::cell::Cell;
 use std::fmt;

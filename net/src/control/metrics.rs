@@ -158,7 +158,21 @@ impl Snapshot {
             ("notice_too_long", counts.notices_left_out),
         ];
         let help = "Datagrams that came to nothing, and notices that none could carry";
-        lines.family("datagrams_lost", help, "reason", &lost)
+        lines.family("datagrams_lost", help, "reason", &lost)?;
+        let xdp = &self.report.io.xdp;
+        let help = "Datagrams taken off the interface by AF_XDP";
+        lines.counter("xdp_datagrams", help, xdp.datagrams)?;
+        let lost = [
+            ("malformed", xdp.malformed),
+            ("no_memory", xdp.dropped),
+            ("ring_full", xdp.ring_full),
+        ];
+        let help = "Frames that AF_XDP gave and that came to nothing";
+        lines.family("xdp_lost", help, "reason", &lost)?;
+        let help = "Times that the kernel found no memory ahead for AF_XDP";
+        lines.counter("xdp_fill_ring_empty", help, xdp.fill_empty)?;
+        let help = "Entries of AF_XDP's fill ring that the kernel did not take";
+        lines.counter("xdp_invalid", help, xdp.invalid)
     }
 
     fn encode_peers(&self, lines: &mut Lines<'_>) -> fmt::Result {

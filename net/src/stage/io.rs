@@ -29,7 +29,8 @@ use super::messages::{FromCore, ToCore};
 use super::pressure::Pressure;
 use super::{Fatal, Waiter, WakeCell, clock};
 use crate::backend::{
-    Backend, ConnId, Counters, DatagramLimits, Event, ListenLimits, ListenerTag, SendRefused,
+    Backend, ConnId, Counters, DatagramLimits, DatagramSource, Event, ListenLimits, ListenerTag,
+    SendRefused, SourceCounters,
 };
 use crate::session::keys::LinkKeys;
 
@@ -93,6 +94,9 @@ pub struct IoCounters {
     /// Of clients over UDP.
     #[serde(default)]
     pub datagrams: DatagramCounters,
+    /// Of those, what came by AF_XDP.
+    #[serde(default)]
+    pub xdp: SourceCounters,
     /// Bytes received.
     pub received_bytes: u64,
     /// Bytes sent.
@@ -111,6 +115,8 @@ pub struct IoPorts {
     pub pressure: Arc<Pressure>,
     /// Where counters are published for reports.
     pub counters: Arc<Mutex<IoCounters>>,
+    /// What clients' datagrams come through, beside the UDP socket.
+    pub datagram_sources: Vec<Box<dyn DatagramSource>>,
 }
 
 /// The IO stage.
@@ -186,6 +192,11 @@ impl IoStage {
                     "cannot receive datagrams at the udp_listen address {address}: {error}; free the port or choose another"
                 ))
             })?;
+        }
+        for source in ports.datagram_sources {
+            backend
+                .watch_datagrams(DATAGRAMS, source)
+                .map_err(|error| Fatal(format!("cannot watch the sockets of AF_XDP: {error}")))?;
         }
         let datagrams = addresses.udp_listen.map(|_| datagrams);
         let outgoing = |address: &SocketAddr| Outgoing {
@@ -405,6 +416,7 @@ impl Waiter for IoStage {
         if let Some(datagrams) = &self.links.datagrams {
             self.links.counters.datagrams = with_backend(datagrams.counters, &counted);
         }
+        self.links.counters.xdp = counted.sources;
         if let Ok(mut publish) = self.publish.try_lock() {
             *publish = self.links.counters;
         }

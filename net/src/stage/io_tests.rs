@@ -159,6 +159,7 @@ impl Linked {
             core: WakeCell::default(),
             pressure: crate::stage::pressure::Pressure::new(),
             counters: Arc::default(),
+            datagram_sources: Vec::new(),
         };
         let mut stage = IoStage::new(
             Box::new(FakeBackend(network.clone())),

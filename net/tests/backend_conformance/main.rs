@@ -15,6 +15,9 @@ mod connecting;
 mod datagrams;
 mod host;
 mod load;
+#[cfg(feature = "xdp")]
+#[path = "../support/own_network.rs"]
+mod own_network;
 mod streams;
 mod waking;
 #[cfg(feature = "xdp")]

@@ -4,9 +4,8 @@
 //! stderr and pass. Two of the suite are not run here: they wait for the kernel's socket to run out of buffers, which nothing
 //! reaches here (full rings are tested beside the socket).
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
 use std::time::Duration;
 
 use fairlane_net::backend::xdp::Xdp;
@@ -14,9 +13,9 @@ use fairlane_net::backend::{
     Backend, BackendConfig, BackendKind, ConnId, Counters, DatagramLimits, DatagramSource, Event,
     ListenLimits, ListenerTag, SendRefused, Waker,
 };
-use rustix::thread::{CapabilitySet, UnshareFlags, capabilities, unshare_unsafe};
 
 use super::host::{Host, any_port};
+use super::own_network::in_own_network;
 use super::{Open, datagrams, has_uring, open_mio, open_uring};
 
 /// A backend whose UDP sockets have AF_XDP on `lo` beside them.
@@ -118,29 +117,6 @@ fn open_uring_xdp(config: BackendConfig) -> Box<dyn Backend> {
 
 fn open_mio_xdp(config: BackendConfig) -> Box<dyn Backend> {
     Box::new(WithXdp(open_mio(config)))
-}
-
-/// Runs `test` on a thread with interfaces of its own, `lo` up; says why where that cannot be.
-fn in_own_network(name: &str, test: impl FnOnce() + Send + 'static) {
-    let held = capabilities(None).unwrap().effective;
-    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
-    if !held.contains(needed) {
-        let why = "it needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW";
-        let _ = writeln!(io::stderr(), "SKIPPED xdp::{name}: {why}");
-        return;
-    }
-    let thread = std::thread::spawn(move || {
-        // SAFETY: only the network namespace of this thread changes; no descriptor or memory is unshared.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-        let up = Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status();
-        assert!(up.unwrap().success(), "`ip` (iproute2) brings `lo` up");
-        test();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 macro_rules! suite {
