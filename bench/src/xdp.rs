@@ -98,6 +98,8 @@ pub fn run(plan: &XdpPlan, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Xdp
 }
 
 fn measure(plan: &XdpPlan) -> anyhow::Result<XdpReport> {
+    // Before this thread is kept on one processor, which is then all that it sees.
+    let host = Host::read().to_string();
     let network = Network::new(plan.payload_bytes)?;
     pin(RECEIVER_CORE)?;
     let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); Way::ALL.len()];
@@ -123,7 +125,7 @@ fn measure(plan: &XdpPlan) -> anyhow::Result<XdpReport> {
     });
     Ok(XdpReport {
         commit: COMMIT.to_owned(),
-        host: Host::read().to_string(),
+        host,
         payload_bytes: plan.payload_bytes,
         milliseconds: plan.time.as_millis(),
         rows: rows.collect(),
