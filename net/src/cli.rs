@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use fairlane_client::Transport;
 use fairlane_client::committee_file::{Addresses, CommitteeFile, Roster};
 use fairlane_engine::committee::{Parameters, Rollup, RollupPolicy};
-use fairlane_engine::types::{ChainId, RollupId};
+use fairlane_engine::types::{AuthorityIndex, ChainId, RollupId};
 use fairlane_loadgen::duration::parse_duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -28,7 +28,8 @@ use crate::inspect::{self, JournalCommand};
 use crate::journal::{AppendChoice, Durability};
 use crate::localnet::{self, LocalnetPlan, Offered};
 use crate::node::Node;
-use crate::settle::{Event, JournalSink, NdjsonSink, ProofRule, Sink};
+use crate::session::keys::LinkSecret;
+use crate::settle::{Event, JournalSink, NdjsonSink, NodeKey, ProofRule, RemoteNode, Sink};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 use crate::topology::Topology;
@@ -78,7 +79,15 @@ enum Command {
         #[arg(long)]
         print_topology: bool,
     },
-    /// Run the settlement worker of one rollup beside a node; when the node goes away, wait until it is back.
+    /// Make the key of a settlement worker that is on another machine than its node; its public half is printed, for
+    /// `settle_workers` in the node's configuration.
+    #[command(name = "settle-key")]
+    SettleKey {
+        /// File for the secret half; it must not be there.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Run the settlement worker of one rollup; when the node goes away, wait until it is back.
     Settle {
         /// The worker's configuration: a settle-1.toml that `testnet` or `join` wrote.
         #[arg(long, value_name = "FILE")]
@@ -250,6 +259,7 @@ pub fn main() -> ExitCode {
             print_topology: true,
         } => print_topology(&config).map(|()| true),
         Command::Node { config, .. } => run_node(&config).map(|()| true),
+        Command::SettleKey { out } => make_settle_key(&out).map(|()| true),
         Command::Settle { config } => run_settle(&config).map(|()| true),
         Command::FairOrder { input, json } => {
             fair_order::run(&input, json.as_deref()).map(|()| true)
@@ -510,8 +520,10 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
         });
     }
     let config: config::SettleConfig = config::read_toml(path)?;
+    let (socket, remote) = where_the_node_is(path, &config)?;
     let worker = crate::settle::SettleConfig {
-        socket: config::resolve(path, &config.socket),
+        socket,
+        remote,
         chain_id: ChainId(config.chain_id),
         rollup_id: RollupId(config.rollup),
         sink_folder: config::resolve(path, &config.data),
@@ -528,6 +540,70 @@ fn run_settle(path: &std::path::Path) -> anyhow::Result<()> {
         ),
         Event::Waiting(error) => eprintln!("waiting for the node: {error}"),
     })?;
+    Ok(())
+}
+
+/// The node's socket, or the node on another machine. Errors: the configuration names neither, both, or not all of it.
+fn where_the_node_is(
+    path: &std::path::Path,
+    config: &config::SettleConfig,
+) -> anyhow::Result<(PathBuf, Option<RemoteNode>)> {
+    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
+    let node = match (&config.socket, &config.node) {
+        (Some(socket), None) => return Ok((config::resolve(path, socket), None)),
+        (None, Some(node)) => node,
+        (Some(_), Some(_)) => {
+            anyhow::bail!(wrong(
+                "socket and node name two ways to a node: leave one out"
+            ))
+        }
+        (None, None) => {
+            anyhow::bail!(wrong(
+                "name the node: socket beside it, or node = \"tcp://ADDRESS:PORT\""
+            ))
+        }
+    };
+    let address = node
+        .strip_prefix("tcp://")
+        .and_then(|rest| rest.parse().ok());
+    let address: SocketAddr =
+        address.ok_or_else(|| wrong("node is not like \"tcp://10.0.0.1:7200\""))?;
+    let (Some(committee), Some(authority), Some(key)) =
+        (&config.committee, config.authority, &config.key)
+    else {
+        let what = "node needs committee, the committee file, authority, which one the node is, and key, the file that `fairlane settle-key` made";
+        anyhow::bail!(wrong(what));
+    };
+    let roster = Roster::load(&config::resolve(path, committee))?;
+    anyhow::ensure!(
+        roster.committee.chain_id.0 == config.chain_id,
+        wrong("the committee file is of another chain")
+    );
+    let public = roster.link_keys.get(usize::from(authority));
+    let public = *public.ok_or_else(|| wrong("authority names none of the committee file"))?;
+    let key = config::resolve(path, key);
+    let text = std::fs::read_to_string(&key)
+        .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", key.display()))?;
+    let text = Zeroizing::new(text);
+    let mut own = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim(), &mut *own)
+        .map_err(|_| anyhow::anyhow!("{} holds no key of a worker", key.display()))?;
+    let key = NodeKey {
+        index: AuthorityIndex(authority),
+        public,
+        own: LinkSecret::from_bytes(&own),
+    };
+    Ok((PathBuf::new(), Some(RemoteNode { address, key })))
+}
+
+/// Makes a remote worker's key: the secret half into a file of its owner's, the public half to standard output.
+fn make_settle_key(out: &std::path::Path) -> anyhow::Result<()> {
+    anyhow::ensure!(!out.exists(), "{} is there already", out.display());
+    let secret = LinkSecret::from_bytes(&*Zeroizing::new(system_entropy()?));
+    let text = Zeroizing::new(hex::encode(secret.bytes()) + "\n");
+    testnet::write_secret(out, &text)
+        .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", out.display()))?;
+    println!("{}", hex::encode(secret.public()));
     Ok(())
 }
 

@@ -45,6 +45,12 @@ pub struct NodeConfig {
     pub peer_listen: SocketAddr,
     /// Unix socket where a settlement worker connects.
     pub settle_socket: PathBuf,
+    /// Where settlement workers on other machines connect; absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_listen: Option<SocketAddr>,
+    /// Hex of the public keys of those that may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settle_workers: Vec<String>,
     /// Folder of the journal; absent or empty at start.
     pub data: PathBuf,
     /// Where figures and health are served over HTTP; absent: nowhere.
@@ -197,8 +203,18 @@ pub struct SettleConfig {
     pub chain_id: u64,
     /// The rollup that it settles.
     pub rollup: u64,
-    /// Unix socket of its node.
-    pub socket: PathBuf,
+    /// Unix socket of its node, beside which it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Its node where that is on another machine: `tcp://ADDRESS:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Which authority of the committee file that node is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<u8>,
+    /// The file with the worker's own key for it, as `fairlane settle-key` makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// Folder of the sink's journal.
     pub data: PathBuf,
     /// See [`FinalityName`].
@@ -325,6 +341,8 @@ mod tests {
             peer_listen: "127.0.0.1:7103".parse().unwrap(),
             metrics_listen: Some("127.0.0.1:7203".parse().unwrap()),
             settle_socket: "node-3/settle.sock".into(),
+            settle_listen: Some("127.0.0.1:7303".parse().unwrap()),
+            settle_workers: vec!["04".repeat(32)],
             data: "node-3".into(),
             signing_key: "00".repeat(32),
             link_key: "02".repeat(32),

@@ -22,7 +22,7 @@ use fairlane_engine::committee::Committee;
 use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
 use fairlane_engine::keyring::{CommitteeKey, EngineKeys};
 use fairlane_engine::seal::{EnvelopeVerifier, KeyShare, SealingKey};
-use fairlane_engine::types::AuthorityIndex;
+use fairlane_engine::types::{AuthorityIndex, ChainId};
 use fairlane_tuning::CorePlan;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -39,6 +39,7 @@ use crate::journal::{
 use crate::open_files;
 use crate::recovery::{Recovery, Started};
 use crate::session::keys::{LinkKeys, LinkSecret};
+use crate::settle::{RemoteFigures, WorkerKeys};
 use crate::stage::bucket::Allowance;
 use crate::stage::certificate_port::CertificatePort;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts, Standing};
@@ -114,6 +115,9 @@ pub struct NodeReport {
     /// How each settlement worker stood that it knew.
     #[serde(default)]
     pub workers: Vec<WorkerFigures>,
+    /// Connections at the settlement port.
+    #[serde(default)]
+    pub settle_port: RemoteFigures,
     /// Processor time of the process, microseconds.
     pub cpu_us: u64,
 }
@@ -283,6 +287,7 @@ impl Figures {
             certificates: core.certificates,
             follow: core.follow,
             workers: core.workers.into_iter().flatten().collect(),
+            settle_port: core.settle_port,
             cpu_us: process_cpu_us(),
         }
     }
@@ -389,6 +394,14 @@ impl Setup {
                 move || wake.wake()
             },
         )?;
+        if let Some(address) = config.settle_listen {
+            let secret = link_keys.secret().clone();
+            let keys = worker_keys(&config, committee.chain_id, own, secret);
+            settle.listen(
+                address,
+                keys.map_err(|what| anyhow::anyhow!("{}: {what}", path.display()))?,
+            )?;
+        }
         let boot = BootMark::new(&data, config.durability);
         let (mut engine, journal) = {
             let wake = thread_of_core.clone();
@@ -697,6 +710,7 @@ fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
         ("client", Some(config.client_listen)),
         ("peer", Some(config.peer_listen)),
         ("metrics", config.metrics_listen),
+        ("settlement", config.settle_listen),
     ];
     let until = Instant::now() + ADDRESS_TIMEOUT;
     for (what, address) in addresses {
@@ -814,6 +828,23 @@ fn read_link_keys(
     let secret = LinkSecret::from_bytes(&*secret_of("link_key", &config.link_key).map_err(wrong)?);
     let keys = LinkKeys::new(&roster.committee, &roster.link_keys, own, secret);
     Ok(Arc::new(keys.map_err(|error| wrong(error.to_string()))?))
+}
+
+/// The keys of remote settlement workers. Errors: what is wrong with them.
+fn worker_keys(
+    config: &NodeConfig,
+    chain_id: ChainId,
+    own: AuthorityIndex,
+    secret: LinkSecret,
+) -> Result<WorkerKeys, String> {
+    let mut workers = Vec::new();
+    for text in &config.settle_workers {
+        let mut key = [0; 32];
+        let decoded = hex::decode_to_slice(text, &mut key);
+        decoded.map_err(|_| "a key in settle_workers is not 32 bytes in hexadecimal".to_owned())?;
+        workers.push(key);
+    }
+    WorkerKeys::new(chain_id, own, secret, &workers)
 }
 
 /// Errors: not the key that the committee file has for `own`.

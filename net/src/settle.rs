@@ -8,7 +8,8 @@
 //!
 //! A worker connects to the node's Unix socket, says for which rollup it settles and up to which seq it has, and gets the
 //! descriptors of a ring of its own, fed from there on. From then on the socket carries only one-byte wake-ups from worker
-//! to node, and its hang-up tells each side that the other is gone. Up to [`WORKERS_MAX`] at a time, of one rollup or several.
+//! to node, and its hang-up tells each side that the other is gone. Up to [`WORKERS_MAX`] at a time, of one rollup or several;
+//! those on other machines come over TCP (`settle/remote.rs`).
 //!
 //! I1 exactly once: the sink alone says what is settled (it reads that back from its own file), and the ring begins there;
 //!    its cursor only follows the sink. A batch that the sink has is skipped, one that would leave a gap is an error.
@@ -25,17 +26,20 @@
 
 mod attach;
 mod fault;
+mod feed;
 mod handshake;
 mod journal_sink;
 mod ndjson;
 mod proof;
 mod reader;
+mod remote;
 mod serve;
 mod server;
 mod sink_format;
 mod survey;
 mod worker;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use fairlane_engine::batch::{BatchError, BatchHeader, BatchView};
@@ -50,11 +54,12 @@ pub use journal_sink::{JournalSink, UNCOVERED_MAX};
 pub use ndjson::NdjsonSink;
 pub use proof::{Proof, ProofError, ProofRule, Words};
 pub use reader::{SettleReader, SettledBatch, check_continues};
+pub use remote::{NodeKey, RemoteFigures, WorkerKeys};
 pub use serve::{Event, serve};
 pub use server::{ServerConfig, SettleServer};
 pub use sink_format::Finality;
 pub use survey::SettleSurvey;
-pub use worker::{Ended, SettleConfig, SettleReport, run, run_with};
+pub use worker::{Ended, RemoteNode, SettleConfig, SettleReport, run, run_with};
 
 /// Where settled batches go: a [`JournalSink`], lines of JSON ([`NdjsonSink`]), or what a user's rollup makes of them.
 ///
@@ -179,6 +184,16 @@ pub enum SettleError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The node's settlement port.
+    #[error("{what} {address}: {source}")]
+    Node {
+        /// What was being done.
+        what: &'static str,
+        /// The port.
+        address: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// The node does not take this worker.
     #[error("the node refuses this worker: {0}")]
     Refused(&'static str),
@@ -246,7 +261,10 @@ impl SettleError {
 
     /// Whether the node is to blame for being away, so that it may be back later.
     pub const fn is_of_connection(&self) -> bool {
-        matches!(self, Self::Socket { .. } | Self::Handshake(_))
+        matches!(
+            self,
+            Self::Socket { .. } | Self::Node { .. } | Self::Handshake(_)
+        )
     }
 }
 

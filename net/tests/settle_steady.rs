@@ -158,6 +158,7 @@ fn a_worker_reads_payload_where_the_node_wrote_it_and_allocates_nothing_batch_af
         chain_id: CHAIN,
         rollup_id: ROLLUP,
         sink_folder: folder.path().join("sink"),
+        remote: None,
         proofs: fairlane_net::settle::ProofRule::Node,
     };
     let server = ServerConfig {

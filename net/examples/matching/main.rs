@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use fairlane_engine::batch::{BatchHeader, BatchView, Outcome};
 use fairlane_engine::types::{ChainId, RollupId};
@@ -136,11 +137,14 @@ fn run(path: &Path) -> anyhow::Result<()> {
         read.finality == FinalityName::Node,
         "this example takes its node's word: set finality = \"node\""
     );
+    let socket = read.socket.as_ref();
+    let socket = socket.context("this example runs beside its node: name its socket")?;
     let config = SettleConfig {
-        socket: config::resolve(path, &read.socket),
+        socket: config::resolve(path, socket),
         chain_id: ChainId(read.chain_id),
         rollup_id: RollupId(read.rollup),
         sink_folder: config::resolve(path, &read.data),
+        remote: None,
         proofs: fairlane_net::settle::ProofRule::Node,
     };
     let mut sink = MarketSink::open(&config.sink_folder, config.chain_id, config.rollup_id)?;

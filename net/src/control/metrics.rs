@@ -295,6 +295,14 @@ impl Snapshot {
                 |of| of.lies,
             ),
         ];
+        let port = &self.core.settle_port;
+        lines.counter(
+            "worker_connections",
+            "Workers taken in over TCP",
+            port.workers,
+        )?;
+        let help = "Connections at the settlement port that came to nothing";
+        lines.family("worker_refusals", help, "reason", &port.refusals())?;
         let known: Vec<(usize, WorkerFigures)> = (self.core.workers.iter().enumerate())
             .filter_map(|(slot, worker)| Some((slot, (*worker)?)))
             .collect();

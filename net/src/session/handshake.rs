@@ -187,12 +187,12 @@ impl Handshake {
     }
 }
 
-fn builder<'a>() -> Builder<'a> {
+pub(crate) fn builder<'a>() -> Builder<'a> {
     let parameters: Result<NoiseParams, _> = PATTERN.parse();
     Builder::new(parameters.expect("snow is built with this pattern's parts"))
 }
 
-fn gate_of(key: &[u8; 32], nonce: &[u8; NONCE_LEN], message_1: &[u8]) -> blake3::Hash {
+pub(crate) fn gate_of(key: &[u8; 32], nonce: &[u8; NONCE_LEN], message_1: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(key);
     hasher.update(nonce).update(message_1);
     hasher.finalize()

@@ -41,7 +41,10 @@ impl LinkSecret {
     }
 
     /// What the two can compute and nobody else; none for a public key of small order, with which anybody could.
-    fn shared_with(&self, public: &[u8; LINK_KEY_LEN]) -> Option<Zeroizing<[u8; LINK_KEY_LEN]>> {
+    pub(crate) fn shared_with(
+        &self,
+        public: &[u8; LINK_KEY_LEN],
+    ) -> Option<Zeroizing<[u8; LINK_KEY_LEN]>> {
         let mut shared = Zeroizing::new([0; LINK_KEY_LEN]);
         self.dh().dh(public, &mut *shared).ok()?;
         shared.iter().any(|byte| *byte != 0).then_some(shared)
@@ -114,7 +117,7 @@ impl LinkKeys {
         self.own
     }
 
-    pub(super) const fn secret(&self) -> &LinkSecret {
+    pub(crate) const fn secret(&self) -> &LinkSecret {
         &self.secret
     }
 

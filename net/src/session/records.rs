@@ -25,7 +25,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: AuthorityIndex, noise: HandshakeState) -> Result<Self, Fault> {
+    /// Of a handshake that is over. `peer` is who the session is with, or, with a settlement worker, the node.
+    pub(crate) fn new(peer: AuthorityIndex, noise: HandshakeState) -> Result<Self, Fault> {
         Ok(Self {
             peer,
             noise: noise.into_transport_mode().map_err(|_| Fault::Handshake)?,

@@ -4,7 +4,7 @@
 //! bind them together: the slowest would hold back all, or be overtaken while it reads in place, which nobody can take
 //! back. So a worker that is slow, dead or lying has its own ring to itself, and the others never learn of it.
 
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -48,6 +48,7 @@ pub struct WorkerLink {
 #[derive(Debug)]
 pub(super) enum Connection {
     Unix(UnixStream),
+    Tcp(TcpStream),
 }
 
 impl WorkerLink {
@@ -61,6 +62,7 @@ impl WorkerLink {
         // One that has hung up itself is cut already.
         let _ = match &self.connection {
             Connection::Unix(socket) => socket.shutdown(Shutdown::Both),
+            Connection::Tcp(socket) => socket.shutdown(Shutdown::Both),
         };
     }
 }

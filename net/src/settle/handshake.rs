@@ -80,9 +80,13 @@ impl Answer {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            [VERSION, code] => Self::ALL.into_iter().find(|answer| *answer as u8 == *code),
+            [VERSION, code] => Self::from_code(*code),
             _ => None,
         }
+    }
+
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|answer| *answer as u8 == code)
     }
 
     /// Why the worker is not welcome.

@@ -4,7 +4,7 @@
 //! and may come back; a client that says nothing, or nonsense, is dropped and holds up nobody but itself.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -21,6 +21,7 @@ use rustix::process::geteuid;
 use super::SettleError;
 use super::attach::{Attacher, Attachment, Connection, MakeLoader, Offers, Seat};
 use super::handshake::{Answer, HELLO_LEN, Hello};
+use super::remote::{RemoteCounts, RemoteFigures, RemoteServer, WorkerKeys};
 use crate::journal::BatchLoader;
 use crate::ring::{Producer, send_fds};
 
@@ -39,6 +40,9 @@ pub struct ServerConfig {
 
 /// The listening server; dropping it hangs up on the workers, which then drain their rings and end.
 pub struct SettleServer {
+    /// Goes first: its workers are the attacher's, too.
+    remote: Option<RemoteServer>,
+    remote_counts: Arc<RemoteCounts>,
     attacher: Arc<Attacher>,
     offers: Offers,
     socket: PathBuf,
@@ -88,12 +92,39 @@ impl SettleServer {
             .map_err(failed)?;
         let (stop, thread) = (Some(stop), Some(thread));
         Ok(Self {
+            remote: None,
+            remote_counts: Arc::default(),
             attacher,
             offers,
             socket,
             stop,
             thread,
         })
+    }
+
+    /// Takes workers in that come over TCP, too, and know one of `keys`.
+    ///
+    /// Errors: the address is in use, or the system refuses.
+    pub fn listen(&mut self, address: SocketAddr, keys: WorkerKeys) -> Result<(), SettleError> {
+        let (attacher, counts) = (Arc::clone(&self.attacher), Arc::clone(&self.remote_counts));
+        let started = RemoteServer::start(address, keys, attacher, counts);
+        let started = started.map_err(|source| SettleError::Node {
+            what: "listening for workers at",
+            address,
+            source,
+        });
+        self.remote = Some(started?);
+        Ok(())
+    }
+
+    /// Where workers come over TCP.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.remote.as_ref().map(RemoteServer::address)
+    }
+
+    /// What became of connections there.
+    pub fn remote_figures(&self) -> RemoteFigures {
+        self.remote_counts.figures()
     }
 
     /// The next worker that has come.
@@ -119,6 +150,7 @@ impl SettleServer {
 
 impl Drop for SettleServer {
     fn drop(&mut self) {
+        self.remote = None;
         self.stop = None;
         if let Some(thread) = self.thread.take() {
             // It does not panic on what it is sent; if the node's hook did, its message is on stderr.

@@ -1,6 +1,7 @@
 //! Claims about settlement, end to end: producer, ring, socket, worker, sink, reader.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -54,18 +55,24 @@ impl Chain {
                 }
             })
             .collect();
-        let writer = BatchWriter::new(room, at).unwrap();
+        self.seal(room, at, &entries)
+    }
+
+    /// Ends the next batch, whose payload is in `room`; gives its length.
+    fn seal(&mut self, room: &mut [u8], payload_len: usize, entries: &[BatchEntry]) -> usize {
+        let seq = self.last.map_or(0, |last| last.seq.0 + 1);
+        let writer = BatchWriter::new(room, payload_len).unwrap();
         let header = BatchHeader {
             chain_id: CHAIN,
             seq: BatchSeq(seq),
             previous: self.last.map_or(Sha256Hash::default(), |last| last.hash()),
             order_root: order_root(entries.iter().map(|entry| Digest(entry.digest))),
-            payload_root: payload_root(&entries, writer.payload()).unwrap(),
+            payload_root: payload_root(entries, writer.payload()).unwrap(),
             entries: entries.len() as u32,
             ..BatchHeader::default()
         };
         self.last = Some(header);
-        writer.finish(&header, &entries).unwrap()
+        writer.finish(&header, entries).unwrap()
     }
 
     pub(super) fn next_archive(&mut self) -> AlignedVec<16> {
@@ -204,6 +211,41 @@ impl Node {
         }
     }
 
+    /// Takes remote workers in, at a free port.
+    pub(super) fn listen(&self, keys: WorkerKeys) -> SocketAddr {
+        let server = &mut self.inner.lock().unwrap().server;
+        server.listen("127.0.0.1:0".parse().unwrap(), keys).unwrap();
+        server.remote_address().unwrap()
+    }
+
+    pub(super) fn remote_figures(&self) -> RemoteFigures {
+        self.inner.lock().unwrap().server.remote_figures()
+    }
+
+    /// Emits batches of one entry with `len` bytes of payload.
+    pub(super) fn emit_long(&mut self, batches: u64, len: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        for _ in 0..batches {
+            let mut archive = AlignedVec::new();
+            archive.resize(archive_len_max(1, len), 0);
+            let seq = inner.archives.len() as u64;
+            for (at, byte) in archive[PAYLOAD_SLACK_LEN..][..len].iter_mut().enumerate() {
+                *byte = (at as u64 ^ seq) as u8;
+            }
+            let entries = [BatchEntry {
+                digest: digest_of(seq, 0),
+                rollup_id: ROLLUP.0,
+                outcome: Outcome::Open {
+                    offset: 0,
+                    len: len as u32,
+                },
+            }];
+            let archive_len = inner.chain.seal(&mut archive, len, &entries);
+            archive.resize(archive_len, 0);
+            inner.archives.push((seq, archive));
+        }
+    }
+
     /// As certificates name a batch of this node's chain.
     pub(super) fn header(&self, seq: u64) -> CertifiedHeader {
         let mut chain = Chain::default();
@@ -301,6 +343,7 @@ pub(super) fn config(folder: &Path) -> SettleConfig {
         chain_id: CHAIN,
         rollup_id: ROLLUP,
         sink_folder: folder.join("sink"),
+        remote: None,
         proofs: ProofRule::Node,
     }
 }
@@ -327,6 +370,12 @@ impl WorkerThread {
     pub(super) fn stop(self) -> SettleReport {
         self.stop.store(true, Ordering::Release);
         self.join().unwrap()
+    }
+
+    /// Stops it; whether it met its node or not does not matter.
+    pub(super) fn stop_or_fail(self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.join();
     }
 
     fn join(self) -> Result<SettleReport, SettleError> {

@@ -1,28 +1,26 @@
 //! The settlement worker: out of the ring, into the sink, in groups.
 
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fairlane_engine::batch::validate;
 use fairlane_engine::types::{ChainId, RollupId};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::fault;
-use super::handshake::{ANSWER_LEN, Answer, Hello};
+use super::feed::Feed;
 use super::journal_sink::JournalSink;
 use super::proof::{Proof, ProofError, ProofRule};
-use super::{Finality, SettleError, Sink};
-use crate::ring::{Consumer, RecordKind, RingRecord, receive_fds};
+use super::{Finality, NodeKey, SettleError, Sink};
+use crate::ring::{RecordKind, RingRecord};
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct SettleConfig {
-    /// The node's settlement socket.
+    /// The node's settlement socket; of no use to a remote worker.
     pub socket: PathBuf,
+    /// The node, where it is on another machine.
+    pub remote: Option<RemoteNode>,
     /// The chain.
     pub chain_id: ChainId,
     /// The rollup that this worker settles for.
@@ -31,6 +29,15 @@ pub struct SettleConfig {
     pub sink_folder: PathBuf,
     /// What the worker waits for before a batch counts as settled.
     pub proofs: ProofRule,
+}
+
+/// A node on another machine.
+#[derive(Clone, Debug)]
+pub struct RemoteNode {
+    /// Its settlement port.
+    pub address: SocketAddr,
+    /// What the two know each other by.
+    pub key: NodeKey,
 }
 
 impl SettleConfig {
@@ -85,62 +92,20 @@ pub fn run_with(
     stop: &AtomicBool,
     on_attached: impl FnOnce(),
 ) -> Result<SettleReport, SettleError> {
-    let (socket, consumer) = connect(config, sink.settled_count())?;
+    let feed = Feed::connect(config, sink.settled_count())?;
     on_attached();
     Worker {
         config,
-        socket,
-        consumer,
+        feed,
         sink,
         report: SettleReport::default(),
     }
     .run(stop)
 }
 
-/// Connects to the node and takes over its ring.
-fn connect(config: &SettleConfig, settled: u64) -> Result<(UnixStream, Consumer), SettleError> {
-    let failed = |what| {
-        let path = config.socket.clone();
-        move |source| SettleError::Socket { what, path, source }
-    };
-    let socket = UnixStream::connect(&config.socket).map_err(failed("connecting to"))?;
-    socket
-        .set_read_timeout(Some(ANSWER_TIMEOUT))
-        .map_err(failed("preparing"))?;
-    let hello = Hello {
-        chain_id: config.chain_id,
-        rollup_id: config.rollup_id,
-        settled,
-    };
-    match send(&socket, &hello.encode(), SendFlags::NOSIGNAL) {
-        // A node that is busy says so at once and hangs up: its answer is there to be read. Otherwise the hello is far
-        // below a socket buffer, so it is sent whole.
-        Ok(_) | Err(rustix::io::Errno::PIPE) => {}
-        Err(errno) => return Err(failed("greeting")(errno.into())),
-    }
-    let mut bytes = [0; ANSWER_LEN];
-    let (len, fds) =
-        receive_fds(&socket, &mut bytes).map_err(failed("waiting for an answer on"))?;
-    match Answer::decode(&bytes[..len]) {
-        Some(Answer::Welcome) => {}
-        Some(answer) => return Err(SettleError::Refused(answer.reason())),
-        None if len == 0 => return Err(SettleError::Handshake("the node hung up")),
-        None => {
-            return Err(SettleError::Handshake(
-                "the node's answer is not understood",
-            ));
-        }
-    }
-    let fds = fds
-        .try_into()
-        .map_err(|_| SettleError::Handshake("the node's answer lacks descriptors"))?;
-    Ok((socket, Consumer::attach(fds)?))
-}
-
 struct Worker<'a, S> {
     config: &'a SettleConfig,
-    socket: UnixStream,
-    consumer: Consumer,
+    feed: Feed,
     sink: &'a mut S,
     report: SettleReport,
 }
@@ -148,10 +113,10 @@ struct Worker<'a, S> {
 impl<S: Sink> Worker<'_, S> {
     fn run(mut self, stop: &AtomicBool) -> Result<SettleReport, SettleError> {
         // Tells a node that was restarted what is settled already.
-        self.advance()?;
+        self.feed.advance(self.sink.final_count())?;
         loop {
             // Asked before the ring: what was published before the hang-up is then seen below.
-            let hung_up = self.has_hung_up()?;
+            let hung_up = self.feed.has_hung_up()?;
             if stop.load(Ordering::Acquire) {
                 // What has been published by now, at most a ring; not what a node that goes on publishes meanwhile.
                 for _ in 0..GROUPS_AT_STOP_MAX {
@@ -173,10 +138,7 @@ impl<S: Sink> Worker<'_, S> {
                     ..self.report
                 });
             }
-            if self.consumer.is_idle_after_parking()? {
-                self.wait()?;
-            }
-            self.consumer.on_wake();
+            self.feed.wait()?;
         }
     }
 
@@ -186,7 +148,7 @@ impl<S: Sink> Worker<'_, S> {
         let (mut certificates, mut words) = (0, 0);
         // What was appended but is not synced yet still counts as the end of the chain: the sink checks that.
         while bytes < GROUP_LEN_MAX {
-            let Some(record) = self.consumer.try_next()? else {
+            let Some(record) = self.feed.try_next()? else {
                 break;
             };
             taken += 1;
@@ -217,7 +179,7 @@ impl<S: Sink> Worker<'_, S> {
             self.report.certificates += certificates;
             self.report.words += words;
         }
-        self.advance()?;
+        self.feed.advance(self.sink.final_count())?;
         Ok(true)
     }
 
@@ -241,58 +203,6 @@ impl<S: Sink> Worker<'_, S> {
                     }
                     return outcome;
                 }
-            }
-        }
-    }
-
-    fn advance(&mut self) -> Result<(), SettleError> {
-        fault::point()?;
-        if self.consumer.advance(self.sink.final_count()) {
-            fault::point()?;
-            // Never waits: a full buffer means that wake-ups are on their way, and a hang-up is noticed elsewhere.
-            let _ = send(
-                &self.socket,
-                &[1],
-                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-            );
-        }
-        fault::point()
-    }
-
-    fn has_hung_up(&self) -> Result<bool, SettleError> {
-        let mut byte = [0];
-        match recv(&self.socket, &mut byte, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => Ok(true),
-            Ok(_) => Err(SettleError::Handshake(
-                "the node sent what this version does not know",
-            )),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(false),
-            Err(errno) => {
-                let path = self.config.socket.clone();
-                Err(SettleError::Socket {
-                    what: "reading",
-                    path,
-                    source: errno.into(),
-                })
-            }
-        }
-    }
-
-    /// Waits for a wake-up or the hang-up; now and then looks whether to stop.
-    fn wait(&self) -> Result<(), SettleError> {
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.consumer.wake_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
-        ];
-        match poll(&mut fds, Some(&STOP_POLL_INTERVAL)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(errno) => {
-                let path = self.config.socket.clone();
-                Err(SettleError::Socket {
-                    what: "waiting on",
-                    path,
-                    source: errno.into(),
-                })
             }
         }
     }
@@ -358,10 +268,3 @@ const GROUP_LEN_MAX: usize = 8 << 20;
 const GROUPS_AT_STOP_MAX: usize = 64;
 /// How soon a full disk is tried again.
 const ROOM_RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the node may take to answer the hello.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a waiting worker looks whether to stop.
-const STOP_POLL_INTERVAL: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};

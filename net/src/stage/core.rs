@@ -50,6 +50,7 @@ use crate::certifier::CertifierCounts;
 use crate::frame;
 use crate::journal::{BatchLoader, JournalStats};
 use crate::recovery::to_journal;
+use crate::settle::RemoteFigures;
 
 /// Messages taken in at one poll at most, so that no portion holds up the next round for long.
 pub const PORTION_MAX: usize = 256;
@@ -98,6 +99,8 @@ pub struct CoreReport {
     pub follow: FollowCounts,
     /// How each settlement worker stands.
     pub workers: WorkerTable,
+    /// Connections at the settlement port.
+    pub settle_port: RemoteFigures,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -580,6 +583,7 @@ impl CoreStage {
         self.report.certificates = self.ports.certificates.counts();
         self.report.follow = self.followers.counts();
         self.report.workers = self.ports.settle.figures();
+        self.report.settle_port = self.ports.settle.remote_figures();
         if let Ok(mut report) = self.ports.report.try_lock() {
             report.clone_from(&self.report);
         }

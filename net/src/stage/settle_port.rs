@@ -7,6 +7,7 @@
 
 mod feed;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::settled_words::{LatestWords, SettledWords};
 use crate::ring;
-use crate::settle::{Attachment, MakeLoader, ServerConfig, SettleServer, WORKERS_MAX};
+use crate::settle::{
+    Attachment, MakeLoader, RemoteFigures, ServerConfig, SettleServer, WORKERS_MAX, WorkerKeys,
+};
 use feed::{Feed, Lacks};
 
 pub use feed::CERTIFICATES_WAITING_MAX;
@@ -119,6 +122,16 @@ impl SettlePort {
             settled: 0,
             settled_by_all: Arc::default(),
         })
+    }
+
+    /// Takes workers in that come over TCP, too. Errors: the address is in use, or the system refuses.
+    pub fn listen(&mut self, address: SocketAddr, keys: WorkerKeys) -> anyhow::Result<()> {
+        Ok(self.server.listen(address, keys)?)
+    }
+
+    /// What became of connections at the settlement port.
+    pub fn remote_figures(&self) -> RemoteFigures {
+        self.server.remote_figures()
     }
 
     /// Lets go of who has left, takes in who has come, and goes on with what the journal has for each. `opened` batches are

@@ -55,6 +55,7 @@ impl Running {
             chain_id: ChainId(7),
             rollup_id: RollupId(rollup),
             sink_folder: self.folder().join(name),
+            remote: None,
             proofs: crate::settle::ProofRule::Node,
         };
         let folder = config.sink_folder.clone();
