@@ -52,6 +52,8 @@ pub struct CrashPlan {
     pub durability: Durabilities,
     /// Some stay away until they need a state from their peers.
     pub is_away: bool,
+    /// Each round kills the worker and its node, and nobody else.
+    pub is_settlement: bool,
 }
 
 /// What came of it.
@@ -110,6 +112,9 @@ impl CrashPlan {
         if self.is_away {
             flags += " --away";
         }
+        if self.is_settlement {
+            flags += " --settlement";
+        }
         flags
     }
 }
@@ -165,7 +170,11 @@ fn run_committee(
     next: &mut dyn FnMut(&CrashReport, &str) -> bool,
 ) -> anyhow::Result<()> {
     let mut chances = plan::Chances::new(seed, plan.authorities, plan.durability, plan.is_away);
-    let mut network = Network::start(plan, chances.setting(), folder)?;
+    let setting = chances.setting();
+    if plan.is_settlement {
+        chances.only_settlement(setting.settle_node);
+    }
+    let mut network = Network::start(plan, setting, folder)?;
     let load = Load::start(&network.directory, plan.rate)?;
     let mut judge = check::Judge::open(folder, &network.directory, plan.authorities)?;
     loop {

@@ -27,6 +27,7 @@
 //! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
+//! - [`ring`]: batches between two processes, `fairlane-bench ring`;
 //! - [`live`]: measurements and trials on running committees: `fairlane-bench rtt`,
 //!   `overload`, `hostile`, `hosts`, `idle`, `syscalls`;
 //! - [`xdp`]: ways to receive UDP, side by side on a veth pair, `fairlane-bench xdp`.
@@ -44,6 +45,7 @@ pub mod live;
 pub mod local_orders;
 pub mod measure;
 pub mod reveals;
+pub mod ring;
 pub mod sealing;
 pub mod tdh2_bls;
 pub mod vertices;

@@ -24,6 +24,7 @@ use fairlane_bench::live::overload::{self, OverloadPlan};
 use fairlane_bench::live::rtt::{self, RttPlan};
 use fairlane_bench::live::syscalls::{self, SyscallsPlan};
 use fairlane_bench::live::write_json;
+use fairlane_bench::ring::{self, RingPlan};
 use fairlane_bench::xdp::{self, XdpPlan};
 use fairlane_loadgen::duration::parse_duration;
 use fairlane_net::config::BackendName;
@@ -75,6 +76,15 @@ enum Command {
     /// Count system calls for each envelope, on io_uring and on epoll; needs the perf command, and root.
     #[command(after_help = EXIT_STATUS)]
     Syscalls(SyscallsArguments),
+    /// Hand batches to another process through the settlement ring, a Unix socket and a pipe: latency and throughput.
+    Ring(RingArguments),
+    /// The reading process of `ring`.
+    #[command(hide = true)]
+    RingReader {
+        /// Core to run on.
+        #[arg(long)]
+        core: usize,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -377,6 +387,25 @@ struct CrashArguments {
     /// In every second round an authority also stays away for five seconds: then it needs a state from its peers.
     #[arg(long)]
     away: bool,
+    /// Kill the settlement worker and its node in every round, in any order, and nobody else.
+    #[arg(long, conflicts_with = "away")]
+    settlement: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct RingArguments {
+    /// Cores of the writer and of the reader.
+    #[arg(long, default_value = "0,1", value_name = "A,B")]
+    cores: String,
+    /// How long each throughput is measured, milliseconds; there are fifteen.
+    #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    ms: u64,
+    /// Bytes of records in the ring, a power of two from 4 MiB.
+    #[arg(long, default_value_t = 64 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(4 << 20..))]
+    ring_bytes: u64,
+    /// Write the figures to FILE as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -405,6 +434,8 @@ fn main() -> ExitCode {
         Command::Crash(arguments) => run_crash(&arguments),
         Command::E2e(arguments) => run_e2e(arguments),
         Command::Gate(arguments) => run_gate(arguments),
+        Command::Ring(arguments) => run_ring(&arguments).map(|()| true),
+        Command::RingReader { core } => ring::read_for_writer(core).map(|()| true),
         Command::Hostile(arguments) => run_hostile(&arguments),
         Command::Hosts(arguments) => run_hosts(&arguments),
         Command::Idle(arguments) => run_idle(&arguments),
@@ -486,6 +517,7 @@ fn run_crash(arguments: &CrashArguments) -> anyhow::Result<bool> {
         rate: arguments.rate,
         durability: durability.map_or(Durabilities::Drawn, Durabilities::Only),
         is_away: arguments.away,
+        is_settlement: arguments.settlement,
     };
     let report = crash::run(&plan, &mut |line| println!("{line}"))?;
     print!("{report}");
@@ -667,6 +699,20 @@ fn run_xdp(arguments: XdpArguments) -> anyhow::Result<()> {
     if let Some(path) = arguments.json {
         let json = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn run_ring(arguments: &RingArguments) -> anyhow::Result<()> {
+    let report = ring::run(&RingPlan {
+        cores: ring::parse_cores(&arguments.cores)?,
+        time: Duration::from_millis(arguments.ms),
+        ring_bytes: arguments.ring_bytes,
+    })?;
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        let json = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

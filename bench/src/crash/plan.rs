@@ -55,6 +55,8 @@ pub struct Chances {
     durability: Durabilities,
     /// In every second round somebody stays away for so long that it is behind by more than its peers keep.
     is_away: bool,
+    /// Beside whom the worker settles, where only the two of them are killed.
+    settlement: Option<u8>,
 }
 
 impl Chances {
@@ -65,7 +67,13 @@ impl Chances {
             authorities,
             durability,
             is_away,
+            settlement: None,
         }
+    }
+
+    /// From now on each round kills the worker and `settle_node`, in whatever order, and nobody else.
+    pub fn only_settlement(&mut self, settle_node: u8) {
+        self.settlement = Some(settle_node);
     }
 
     /// To be drawn once, before the first round.
@@ -86,6 +94,9 @@ impl Chances {
 
     /// The next round.
     pub fn round(&mut self) -> Round {
+        if let Some(node) = self.settlement {
+            return self.settlement_round(node);
+        }
         let n = usize::from(self.authorities);
         let f = (n - 1) / 3;
         let count = match self.chance.below(10) {
@@ -117,6 +128,23 @@ impl Chances {
         Round {
             acts,
             all_at_once: is_at_once && count == n,
+        }
+    }
+
+    fn settlement_round(&mut self, node: u8) -> Round {
+        let mut acts = Vec::new();
+        let both = [
+            (Act::Kill(node), Act::Start(node)),
+            (Act::KillWorker, Act::StartWorker),
+        ];
+        for (kill, start) in both {
+            let at = self.ms(FIRST_KILL_MS, KILLS_WITHIN_MS);
+            self.down(&mut acts, at, kill, start);
+        }
+        acts.sort_by_key(|(at, _)| *at);
+        Round {
+            acts,
+            all_at_once: false,
         }
     }
 
@@ -194,6 +222,22 @@ const AGAIN_WITHIN_MS: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_of_settlement_kill_the_worker_and_its_node_in_any_order_and_nobody_else() {
+        let mut chances = Chances::new(1, 5, Durabilities::Drawn, false);
+        let node = chances.setting().settle_node;
+        chances.only_settlement(node);
+        let rounds: Vec<Round> = (0..100).map(|_| chances.round()).collect();
+        for round in &rounds {
+            assert!(round.kills() >= 1 && round.kills_worker() >= 1, "{round:?}");
+            let is_other = |act: &Act| matches!(act, Act::Kill(of) if *of != node);
+            assert!(!round.acts.iter().any(|(_, act)| is_other(act)));
+        }
+        let is_first = |round: &&Round| round.acts[0].1 == Act::KillWorker;
+        let worker_first = rounds.iter().filter(is_first).count();
+        assert!((20..80).contains(&worker_first), "{worker_first}");
+    }
 
     #[test]
     fn a_seed_gives_the_same_rounds_and_whoever_is_killed_is_started_after() {
