@@ -599,7 +599,7 @@ fn where_the_node_is(
 /// Makes a remote worker's key: the secret half into a file of its owner's, the public half to standard output.
 fn make_settle_key(out: &std::path::Path) -> anyhow::Result<()> {
     anyhow::ensure!(!out.exists(), "{} is there already", out.display());
-    let secret = LinkSecret::from_bytes(&*Zeroizing::new(system_entropy()?));
+    let secret = LinkSecret::from_bytes(&Zeroizing::new(system_entropy()?));
     let text = Zeroizing::new(hex::encode(secret.bytes()) + "\n");
     testnet::write_secret(out, &text)
         .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", out.display()))?;

@@ -20,6 +20,7 @@ use crate::journal::{Append, QUEUE_BYTES_MAX, QUEUE_LEN_DEFAULT, TAILS_TOLD_MAX}
 use crate::node::{
     STAGE_RING_DEPTH, append_choice, check_quotas, check_timers, choice, plan_cores,
 };
+use crate::settle::WORKERS_MAX;
 use crate::stage::WAIT_MAX;
 use crate::stage::core::{PORTION_MAX, UNSETTLED_MAX};
 use crate::stage::io::{
@@ -177,18 +178,31 @@ impl Topology {
                 "left to the next time",
             ),
             queue(
-                ("core", "settlement worker"),
+                ("settle", "core"),
+                Kind::Channel,
+                count(WORKERS_MAX, "worker"),
+                "one more is refused before it gets there",
+            ),
+            queue(
+                ("core", "settle"),
+                Kind::Channel,
+                format!("{WORKERS_MAX} workers that left"),
+                "never: no more are there than may come",
+            ),
+            queue(
+                ("core", "a settlement worker"),
                 Kind::Shared,
-                bytes(self.settle_ring_bytes),
+                format!("{} each", bytes(self.settle_ring_bytes)),
                 &format!(
-                    "{UNSETTLED_MAX} batches wait unopened; beyond, the worker is served from the journal; consensus goes on"
+                    "while others have room the worker is served from the journal; when none has, {UNSETTLED_MAX} batches wait \
+                     unopened first; consensus goes on"
                 ),
             ),
             queue(
-                ("core", "settlement worker"),
+                ("core", "a settlement worker"),
                 Kind::Waiting,
-                format!("{CERTIFICATES_WAITING_MAX} certificates"),
-                "newer ones are not handed on until the worker has caught up",
+                format!("{CERTIFICATES_WAITING_MAX} certificates each"),
+                "the last gives way to a newer one, which covers its batches, too",
             ),
             queue(
                 ("core", "core"),
@@ -286,7 +300,11 @@ impl fmt::Display for Topology {
         writeln!(f, "  cores    {}", self.plan.reason)?;
 
         writeln!(f, "\nthreads")?;
-        writeln!(f, "  {:<8} {:>4}  {:<26} waits", "thread", "core", "stages")?;
+        writeln!(
+            f,
+            "  {:<13} {:>4}  {:<26} waits",
+            "thread", "core", "stages"
+        )?;
         for thread in &self.plan.threads {
             let stages: Vec<String> = thread.stages.iter().map(Stage::to_string).collect();
             let name = thread
@@ -294,10 +312,10 @@ impl fmt::Display for Topology {
                 .first()
                 .map_or_else(String::new, Stage::to_string);
             let (core, stages, waits) = (thread.core, stages.join(" + "), self.wait.of(thread));
-            writeln!(f, "  {name:<8} {core:>4}  {stages:<26} {waits}")?;
+            writeln!(f, "  {name:<13} {core:>4}  {stages:<26} {waits}")?;
         }
         for Helper { name, does, waits } in self.helpers() {
-            writeln!(f, "  {name:<8} {:>4}  {does:<26} {waits}", "any")?;
+            writeln!(f, "  {name:<13} {:>4}  {does:<26} {waits}", "any")?;
         }
         writeln!(f, "  io and core look around at least every {WAIT_MAX:?}")?;
 
@@ -348,7 +366,7 @@ const HELPERS: &[Helper] = &[
     Helper {
         name: "loader",
         does: "old batches from the disk",
-        waits: "sleeps until asked; one for peers, one for the settlement worker",
+        waits: "sleeps until asked; one for peers, one for each settlement worker",
     },
     Helper {
         name: "certify",
@@ -358,7 +376,17 @@ const HELPERS: &[Helper] = &[
     Helper {
         name: "settle",
         does: "settlement socket",
-        waits: "sleeps until the worker says something",
+        waits: "sleeps until a worker says something",
+    },
+    Helper {
+        name: "settle-tcp",
+        does: "settlement port",
+        waits: "sleeps until a worker on another machine comes",
+    },
+    Helper {
+        name: "settle-worker",
+        does: "what goes to such a worker",
+        waits: "sleeps until there is more; one for each",
     },
     Helper {
         name: "trimmer",

@@ -97,9 +97,9 @@ fn what_is_printed_follows_the_plan_and_the_setting() {
     };
     let own_cores = topology(&[4, 5, 6], 1, spin).to_string();
     for row in [
-        "  io          4  io ",
-        "  core        5  core ",
-        "  journal     6  journal ",
+        "  io               4  io ",
+        "  core             5  core ",
+        "  journal          6  journal ",
     ] {
         assert!(own_cores.contains(row), "{row} in\n{own_cores}");
     }
@@ -109,7 +109,10 @@ fn what_is_printed_follows_the_plan_and_the_setting() {
         "{own_cores}"
     );
     let shared = topology(&[0, 1], 5, Wait::default()).to_string();
-    assert!(shared.contains("  io          0  io + core "), "{shared}");
+    assert!(
+        shared.contains("  io               0  io + core "),
+        "{shared}"
+    );
     assert!(shared.contains("gathers for 200 us"), "{shared}");
     assert!(!shared.contains("spin"), "{shared}");
     for queue in topology(&[0, 1], 5, Wait::default()).queues() {

@@ -60,7 +60,8 @@ impl Reader {
     fn run(&mut self, order: Order) -> anyhow::Result<Said> {
         let mut tally = Tally {
             said: Said::default(),
-            latencies: Histogram::new(3)?,
+            // Of a fixed size: one that grows on its own does not in `saturating_record`.
+            latencies: Histogram::new_with_max(LATENCY_NS_MAX, 3)?,
         };
         match order.transport {
             Transport::Ring => self.run_ring(order.wait, &mut tally)?,
@@ -134,3 +135,5 @@ impl Tally {
 }
 
 const GROUP_LEN_MAX: usize = 8 << 20;
+/// Longest latency that is told apart, 10 s.
+const LATENCY_NS_MAX: u64 = 10_000_000_000;

@@ -162,6 +162,8 @@ impl Snapshot {
         let xdp = &self.report.io.xdp;
         let help = "Datagrams taken off the interface by AF_XDP";
         lines.counter("xdp_datagrams", help, xdp.datagrams)?;
+        let help = "Bytes of these";
+        lines.counter("xdp_datagram_bytes", help, xdp.bytes)?;
         let lost = [
             ("malformed", xdp.malformed),
             ("no_memory", xdp.dropped),
