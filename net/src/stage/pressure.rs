@@ -180,7 +180,7 @@ impl Gate {
 /// Everything is taken while less is under way than is opened in this time.
 const WINDOW_MS: u64 = 500;
 /// Or less than this: a machine that was idle has opened nothing lately, and takes a burst all the same.
-const WINDOW_LEAST: u64 = 2_048;
+const WINDOW_LEAST: u64 = 8_192;
 /// At so many windows nothing is taken.
 const WINDOWS_MAX: u64 = 4;
 /// Over which a client's part is counted.
