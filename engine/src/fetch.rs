@@ -93,6 +93,11 @@ impl<K: Ord + Copy> Wants<K> {
         self.items.contains_key(key)
     }
 
+    /// How often it was asked for; none when it is not missing.
+    pub fn attempts(&self, key: &K) -> Option<u32> {
+        self.items.get(key).map(|want| want.attempts)
+    }
+
     /// It came, or is not needed any more.
     pub fn forget(&mut self, key: &K) {
         if let Some(want) = self.items.remove(key) {

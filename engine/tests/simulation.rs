@@ -3,7 +3,7 @@
 
 use fairlane_engine::sim::{Keyring, Options, run};
 
-fn kept_seeds() -> Vec<(u64, Option<u8>)> {
+fn kept_seeds() -> Vec<(u64, Options)> {
     include_str!("seeds.txt")
         .lines()
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
@@ -16,7 +16,20 @@ fn kept_seeds() -> Vec<(u64, Option<u8>)> {
                 word.parse().expect("seed and n are numbers")
             };
             let (seed, n) = (number(), number() as u8);
-            (seed, (n > 0).then_some(n))
+            let is_losing_power = match words.next() {
+                Some("any") => false,
+                Some("power") => true,
+                other => panic!("{other:?} are no faults"),
+            };
+            let n = (n > 0).then_some(n);
+            (
+                seed,
+                Options {
+                    n,
+                    is_losing_power,
+                    ..Options::default()
+                },
+            )
         })
         .collect()
 }
@@ -26,13 +39,9 @@ fn every_kept_seed_holds() {
     let mut keyring = Keyring::default();
     let seeds = kept_seeds();
     assert!(!seeds.is_empty());
-    for (seed, n) in seeds {
-        let options = Options {
-            n,
-            ..Options::default()
-        };
+    for (seed, options) in seeds {
         let report = run(seed, options, &mut keyring);
-        assert_eq!(report.failure, None, "seed {seed}, n = {n:?}");
+        assert_eq!(report.failure, None, "seed {seed}, {options:?}");
     }
 }
 

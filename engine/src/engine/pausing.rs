@@ -16,17 +16,24 @@
 //! Nor do those give a share who took over a state that covers that batch. The checkpoint of that state lies at or above the
 //! batch and is vouched for; where this node has plans beyond it, it needs no state and only fetches the batches up to it.
 //!
+//! Not only a full node may ask in vain. Whoever starts from a snapshot cannot make its shares again for what lies before,
+//! and what a snapshot covers a quorum has settled; so a node that asks every peer for shares of its next batch, again and
+//! again, looks for such a checkpoint too, and goes on committing meanwhile. And settled envelopes are let go of some time
+//! after they expire, in which a committee that idles makes few rounds: a node that was away so long and lacks one for
+//! what it is to cut next counts as full, so that the next checkpoint lies ahead of it and it can take its state.
+//!
 //! I1: an emission is taken in whole; so what is held may exceed the bounds by one anchor's. I2: while full, no vertex
 //! above twice that window is taken in; it is fetched once commits go on.
 
 use super::*;
 
 impl Engine {
-    /// Whether as much is decided and not opened as may be.
+    /// Whether as much is decided and not opened as may be, or what is next can never be cut here.
     pub(super) fn is_full(&self) -> bool {
         let batches = self.reveal.active_len() + self.emissions.len();
         batches >= self.config.unopened_max.max(1) as usize
             || self.unopened_bytes() >= UNOPENED_BYTES_MAX
+            || self.lacks_envelopes_in_vain()
     }
 
     /// Bytes of envelopes that are ordered and not opened.

@@ -1,5 +1,7 @@
 //! From emitted entries to batches that open, and asking for what is missing.
 //!
+//! What nobody gives, however often it is asked for, is *wanted in vain*; what then is the way on: see [`super::pausing`].
+//!
 //! I1: shares of at most [`SHARES_ASKED_MAX`] batches are asked for at once. I2: what waits here for an envelope or for
 //! shares is bounded by holding back commits: see [`super::pausing`].
 
@@ -209,9 +211,37 @@ impl Engine {
         }
         self.shares_due = self.share_wants.values().map(|want| want.due).min();
     }
+
+    /// Whether the next batch to open lacks shares that every peer was asked for and that did not come.
+    pub(super) fn lacks_shares_in_vain(&self) -> bool {
+        let next = BatchSeq(self.reveal.settled().0);
+        let want = self.share_wants.get(&next);
+        want.is_some_and(|want| want.attempts >= self.attempts_in_vain())
+    }
+
+    /// Whether what the order has emitted next lacks envelopes that every peer was asked for and that did not come.
+    pub(super) fn lacks_envelopes_in_vain(&self) -> bool {
+        // Not before all before it is open: until then nothing waits for it.
+        let front = self.emissions.front();
+        let Some(front) = front.filter(|_| self.reveal.active_len() == 0) else {
+            return false;
+        };
+        let most = self.attempts_in_vain();
+        let mut attempts = front.entries.iter();
+        let in_vain = |digest| self.envelope_wants.attempts(digest) >= Some(most);
+        attempts.any(|entry| in_vain(&entry.digest))
+    }
+
+    /// So often something is asked for before it seems that nobody gives it: each peer once, and some seconds long.
+    fn attempts_in_vain(&self) -> u32 {
+        let peers = self.committee.thresholds().authorities() - 1;
+        IN_VAIN_ATTEMPTS_MIN.max(2 * peers)
+    }
 }
 
 /// Batches whose shares are asked for at one time at most.
 pub const SHARES_ASKED_MAX: usize = 64;
+/// At the default wait for an answer, and with its doublings, some three seconds.
+const IN_VAIN_ATTEMPTS_MIN: u32 = 16;
 /// The wait between two askings for one batch doubles each time that every peer had its turn, at most this often.
 const SHARES_BACK_OFF_DOUBLINGS_MAX: u32 = 3;

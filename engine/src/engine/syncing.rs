@@ -84,7 +84,7 @@ impl Engine {
     /// Asks for what is missing when this node is behind.
     pub(super) fn try_sync(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
         self.drop_needless_state();
-        if !self.is_caught_up() || self.is_stuck(now) {
+        if !self.is_caught_up() || self.needs_checkpoint(now) {
             self.ask_for_progress(now, effects);
         } else {
             (self.syncing.asked, self.syncing.proof_at) = (None, None);
@@ -106,10 +106,20 @@ impl Engine {
         }
     }
 
+    /// Whether others are so far ahead that they may have forgotten the rounds between.
+    fn is_far(&self) -> bool {
+        self.round_of_others() > self.dag.highest_round().plus(self.window_rounds())
+    }
+
+    /// Whether a checkpoint of others is the way on, although their rounds are here.
+    fn needs_checkpoint(&self, now: TimestampUs) -> bool {
+        self.is_stuck(now) || self.lacks_shares_in_vain()
+    }
+
     fn ask_for_progress(&mut self, now: TimestampUs, effects: &mut Vec<Effect>) {
         let (highest, others) = (self.dag.highest_round(), self.round_of_others());
-        let is_far = others > highest.plus(self.window_rounds());
-        if is_far || self.is_stuck(now) {
+        let is_far = self.is_far();
+        if is_far || self.needs_checkpoint(now) {
             self.ask_for_checkpoint(now);
         } else {
             self.syncing.proof_at = None;
@@ -143,9 +153,10 @@ impl Engine {
         let is_early = self.syncing.proof_at.is_some_and(|at| now < at);
         if !is_early && !self.is_asking_for_checkpoint() {
             self.syncing.proof_at = None;
-            // A checkpoint among the batches that are planned and do not open helps a stuck node, too.
+            // A checkpoint among the batches that are planned and do not open helps, too.
             let last = self.committer.last_anchor();
-            let stuck_at = self.reveal.lowest_anchor().filter(|_| self.is_stuck(now));
+            let lowest = self.reveal.lowest_anchor();
+            let stuck_at = lowest.filter(|_| self.needs_checkpoint(now));
             let above = stuck_at.map_or(last, |emits| last.min(emits.minus(1)));
             self.syncing.downloads.start(Item::Proof(above), now);
         }
@@ -256,6 +267,13 @@ impl Engine {
         }
         if header.anchor_round <= self.committer.last_anchor() {
             return false;
+        }
+        let is_on_its_way = !self.is_full() && !self.is_far();
+        if is_on_its_way {
+            // Nothing keeps this node from committing that anchor itself: then its batches are planned.
+            let wait_us = PLANNED_FETCHED_RETRIES * self.config.fetch_retry_us;
+            self.syncing.proof_at = Some(now.plus_us(wait_us));
+            return true;
         }
         if header.seq.0 - self.settled().0 > GAP_MAX {
             self.counters.sync_gap_too_long += 1;
