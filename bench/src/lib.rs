@@ -27,6 +27,7 @@
 //! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
+//! - [`ingest`]: from a socket to the local order, beside a bare loop, `fairlane-bench ingest`;
 //! - [`ring`]: batches between two processes, `fairlane-bench ring`;
 //! - [`live`]: measurements and trials on running committees: `fairlane-bench rtt`,
 //!   `overload`, `hostile`, `hosts`, `idle`, `syscalls`;
@@ -41,6 +42,7 @@ pub mod core_run;
 pub mod crash;
 pub mod e2e;
 pub mod gate;
+pub mod ingest;
 pub mod live;
 pub mod local_orders;
 pub mod measure;

@@ -17,6 +17,7 @@ use fairlane_bench::crash::{self, CrashPlan};
 use fairlane_bench::e2e::{self, Cell, E2ePlan, Program};
 use fairlane_bench::gate::limit::Limit;
 use fairlane_bench::gate::{self, GatePlan};
+use fairlane_bench::ingest::args::IngestArguments;
 use fairlane_bench::live::hostile::{self, HostilePlan};
 use fairlane_bench::live::hosts::{self, HostsPlan};
 use fairlane_bench::live::idle::{self, IdlePlan};
@@ -55,6 +56,9 @@ enum Command {
     /// Judge whether latencies got worse, from HdrHistogram logs of several runs of each side.
     #[command(after_help = EXIT_STATUS)]
     Gate(GateArguments),
+    /// Take envelopes in as far as the local order, for each backend and transport, beside a bare loop that only reads.
+    #[command(after_help = EXIT_STATUS)]
+    Ingest(IngestArguments),
     /// Send malformed traffic to every port of a local committee, and measure an honest load with and without it.
     #[command(after_help = EXIT_STATUS)]
     Hostile(HostileArguments),
@@ -447,6 +451,7 @@ fn main() -> ExitCode {
         Command::Overload(arguments) => run_overload(&arguments),
         Command::Rtt(arguments) => run_rtt(&arguments).map(|()| true),
         Command::Syscalls(arguments) => run_syscalls(&arguments).map(|()| true),
+        Command::Ingest(arguments) => arguments.run(),
         Command::Xdp(arguments) => run_xdp(arguments).map(|()| true),
     };
     match done {

@@ -12,6 +12,8 @@ pub mod deframe;
 pub mod fair_order;
 pub mod founding;
 pub mod frame;
+#[doc(hidden)]
+pub mod ingest;
 pub mod inspect;
 pub mod journal;
 pub mod localnet;

@@ -5,6 +5,7 @@
 //! [`WakeCell::wake`] from another thread, or at the earliest deadline that a stage has named. Nothing spins unless the
 //! setting says so ([`waiting`]).
 
+pub mod admission;
 pub mod bucket;
 mod catch_up_log;
 pub mod certificate_port;

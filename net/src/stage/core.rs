@@ -16,7 +16,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::committee::Committee;
 use fairlane_engine::counters::Counters;
 use fairlane_engine::dag::SignedHeader;
@@ -27,10 +26,11 @@ use fairlane_engine::input::{ClientTag, Input};
 use fairlane_engine::intake::{self, Rubbish, RubbishCounts};
 use fairlane_engine::message::{PeerMessage, VOUCH_KIND};
 use fairlane_engine::reveal::OpenedBatch;
-use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
+use fairlane_engine::seal::EnvelopeVerifier;
 use fairlane_engine::types::{AuthorityIndex, Round, TimestampUs};
 use fairlane_engine::wire::Reader;
 
+use super::admission::{Admission, AdmissionCounts, Surroundings};
 use super::bucket::{Allowance, Bucket};
 use super::catch_up_log::CatchUpLog;
 use super::certificate_port::{CertificatePort, Next};
@@ -60,9 +60,6 @@ pub const UNSETTLED_MAX: usize = 64;
 const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
 /// Bound of a frame to another authority: no message of ours comes near it.
 const FRAME_LEN_MAX: u32 = 16 << 20;
-
-/// Clients are told to come back after this time while the disk is full.
-const DISK_FULL_RETRY_US: u64 = 1_000_000;
 
 /// Messages of one authority that do not decode or verify before its link is cut. Correct ones send none.
 const RUBBISH: Allowance = Allowance {
@@ -165,9 +162,7 @@ pub struct CorePorts {
 pub struct CoreStage {
     engine: Engine,
     committee: Arc<Committee>,
-    verifier: EnvelopeVerifier,
-    standings: Standings,
-    rollup_quotas: RollupQuotas,
+    admission: Admission,
     ports: CorePorts,
     outbox: Outbox,
     followers: Followers,
@@ -176,7 +171,6 @@ pub struct CoreStage {
     /// Something was sent since the IO stage was last woken.
     sent: bool,
     effects: Vec<Effect>,
-    submissions: Vec<(ClientTag, Envelope)>,
     /// What authorities sent: who, kind, body.
     inbox: Vec<(AuthorityIndex, u8, Vec<u8>)>,
     /// How much more of what no correct authority sends is suffered from each, by index.
@@ -205,15 +199,12 @@ impl CoreStage {
             engine,
             followers: Followers::new(&committee.rollups),
             committee,
-            verifier,
-            standings,
-            rollup_quotas,
+            admission: Admission::new(verifier, standings, rollup_quotas),
             ports,
             outbox: Outbox::default(),
             unsent: VecDeque::new(),
             sent: false,
             effects,
-            submissions: Vec::new(),
             inbox: Vec::new(),
             rubbish: vec![Bucket::full(RUBBISH); authorities],
             durable: 0,
@@ -246,7 +237,9 @@ impl CoreStage {
                     bytes,
                 } => {
                     screened += 1;
-                    self.screen(now, ClientTag { connection, tag }, bytes);
+                    let (client, is_disk_full) = (ClientTag { connection, tag }, self.is_disk_full);
+                    let (admission, _, mut around) = self.admission(now);
+                    admission.screen(client, bytes, is_disk_full, &mut around);
                 }
                 ToCore::Peer { from, kind, body } if kind == VOUCH_KIND => {
                     let taken = self.ports.certificates.on_vouch(from, &body, now);
@@ -276,7 +269,7 @@ impl CoreStage {
                 }
                 ToCore::ClientDown { connection } => {
                     self.followers.forget(connection);
-                    self.standings.forget(connection);
+                    self.admission.standings.forget(connection);
                     self.outbox.remove_client(connection);
                 }
                 ToCore::PeerUp { peer } => {
@@ -301,7 +294,8 @@ impl CoreStage {
         let mut start = Instant::now();
         for (from, kind, body) in std::mem::take(&mut self.inbox) {
             let (engine, committee) = (&self.engine, &self.committee);
-            let input = intake::verify(engine, committee, &self.verifier, from, kind, &body);
+            let verifier = &self.admission.verifier;
+            let input = intake::verify(engine, committee, verifier, from, kind, &body);
             start = self.report.steps.verify.add_since(start, 1);
             match input {
                 Ok(input) => {
@@ -324,77 +318,28 @@ impl CoreStage {
         }
     }
 
-    /// Cheap checks first; what passes waits for the batch of proofs.
-    fn screen(&mut self, now: TimestampUs, client: ClientTag, bytes: Arc<[u8]>) {
-        match Envelope::decode(bytes) {
-            Ok(envelope) => {
-                let effects = &mut self.effects;
-                let is_new = self.engine.screen(now, client, &envelope, effects);
-                if is_new && self.is_disk_full {
-                    self.report.disk_full.busy += 1;
-                    let retry_after_us = DISK_FULL_RETRY_US;
-                    self.outbox
-                        .ack(client, Err(Refusal::Busy { retry_after_us }));
-                } else if is_new {
-                    self.admit(now, client, envelope);
-                }
-            }
-            Err(error) => {
-                self.report.submissions_refused += 1;
-                self.outbox.ack(client, Err(Refusal::from(error)));
-            }
-        }
-    }
-
-    /// Puts off what is above its rollup's rate, and the client whose proofs failed lately: the last of the cheap checks.
-    fn admit(&mut self, now: TimestampUs, client: ClientTag, envelope: Envelope) {
-        let rollup = envelope.label().rollup;
-        let retry_after_us = if let Err(retry) = self.rollup_quotas.check(rollup, now) {
-            self.report.submissions_over_rate += 1;
-            retry
-        } else if let Err(retry) = self.standings.try_check(client.connection, now) {
-            self.report.submissions_put_off += 1;
-            retry
-        } else {
-            self.rollup_quotas.charge(rollup, now);
-            self.submissions.push((client, envelope));
-            return;
+    /// Submissions, where their time is counted, and what they act on.
+    fn admission(
+        &mut self,
+        now: TimestampUs,
+    ) -> (&mut Admission, &mut CoreSteps, Surroundings<'_>) {
+        let around = Surroundings {
+            engine: &mut self.engine,
+            effects: &mut self.effects,
+            outbox: &mut self.outbox,
+            now,
         };
-        self.outbox
-            .ack(client, Err(Refusal::Busy { retry_after_us }));
+        (&mut self.admission, &mut self.report.steps, around)
     }
 
     fn check_proofs(&mut self, now: TimestampUs) {
-        if self.submissions.is_empty() {
-            return;
-        }
-        let start = Instant::now();
-        let (clients, envelopes): (Vec<ClientTag>, Vec<Envelope>) =
-            self.submissions.drain(..).unzip();
-        let verdicts = self.verifier.check(envelopes);
-        let start = self
-            .report
-            .steps
-            .proof
-            .add_since(start, clients.len() as u64);
-        let inputs = clients.len() as u64;
-        for (client, verdict) in clients.into_iter().zip(verdicts) {
-            self.standings
-                .on_checked(client.connection, verdict.is_ok(), now);
-            match verdict {
-                Ok(envelope) => self.input(now, Input::Submission { client, envelope }),
-                Err(error) => {
-                    self.report.submissions_refused += 1;
-                    self.outbox.ack(client, Err(Refusal::from(error)));
-                }
-            }
-        }
-        self.report.steps.engine.add_since(start, inputs);
+        let (admission, steps, mut around) = self.admission(now);
+        admission.check_proofs(steps, &mut around);
     }
 
     fn carry_out(&mut self) -> Result<(), Fatal> {
         let keys = &mut self.ports.keys;
-        if let Some(frame) = keys.look(&self.engine, &mut self.verifier)? {
+        if let Some(frame) = keys.look(&self.engine, &mut self.admission.verifier)? {
             self.send(FromCore::NewKey { frame });
         }
         if self.effects.is_empty() {
@@ -577,6 +522,16 @@ impl CoreStage {
         standing.settled = self.settled;
         standing.keys = self.engine.keys().keys().len() as u64;
         standing.is_disk_full = self.is_disk_full;
+        let AdmissionCounts {
+            refused,
+            put_off,
+            over_rate,
+            disk_full,
+        } = self.admission.counts;
+        self.report.submissions_refused = refused;
+        self.report.submissions_put_off = put_off;
+        self.report.submissions_over_rate = over_rate;
+        self.report.disk_full.busy = disk_full;
         self.report.engine = counters;
         self.report.round = self.engine.round();
         self.report.journal = self.ports.journal.stats();
