@@ -255,11 +255,24 @@ impl Client {
         timeout: Duration,
         observer: &mut dyn Observer,
     ) -> io::Result<AuthoritySet> {
+        self.connect_to(self.set_where(|_| true), timeout, observer)
+    }
+
+    /// Polls until the authorities in `wanted` are live or `timeout` has passed; gives all that are.
+    ///
+    /// Errors: as [`Client::poll`].
+    pub fn connect_to(
+        &mut self,
+        wanted: AuthoritySet,
+        timeout: Duration,
+        observer: &mut dyn Observer,
+    ) -> io::Result<AuthoritySet> {
         let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if self.links.iter().all(Link::is_live) || left.is_zero() {
-                return Ok(self.live());
+            let live = self.live();
+            if wanted.iter().all(|authority| live.contains(authority)) || left.is_zero() {
+                return Ok(live);
             }
             self.poll(left, observer)?;
         }
@@ -271,6 +284,25 @@ impl Client {
     /// what else is queued by then. An authority that is not live, or does not keep up with its queue, is not in the set.
     /// Errors: an envelope that is empty, or longer than any node takes over this transport.
     pub fn submit(&mut self, tag: u64, envelope: &[u8]) -> Result<AuthoritySet, EnvelopeLenError> {
+        self.submit_where(tag, envelope, |_| true)
+    }
+
+    /// As [`Client::submit`], to the authorities in `targets` alone; those whose vertices list it make the others fetch it.
+    pub fn submit_to(
+        &mut self,
+        tag: u64,
+        envelope: &[u8],
+        targets: AuthoritySet,
+    ) -> Result<AuthoritySet, EnvelopeLenError> {
+        self.submit_where(tag, envelope, |authority| targets.contains(authority))
+    }
+
+    fn submit_where(
+        &mut self,
+        tag: u64,
+        envelope: &[u8],
+        is_target: impl Fn(AuthorityIndex) -> bool,
+    ) -> Result<AuthoritySet, EnvelopeLenError> {
         self.frame.clear();
         if self.shared.resends.is_none() {
             encode_submit(&mut self.frame, tag, envelope)?;
@@ -287,9 +319,10 @@ impl Client {
         };
         let mut reached = AuthoritySet::EMPTY;
         for (index, link) in self.links.iter_mut().enumerate() {
-            if link.queue(submission) {
-                // A committee has at most 128 members, so the cast keeps the value.
-                reached.insert(AuthorityIndex(index as u8));
+            // A committee has at most 128 members, so the cast keeps the value.
+            let authority = AuthorityIndex(index as u8);
+            if is_target(authority) && link.queue(submission) {
+                reached.insert(authority);
             }
         }
         if let Some(resends) = &mut self.shared.resends {
@@ -346,18 +379,16 @@ impl Client {
     /// Returns early after events, a signal, or work of its own. Errors: the host refuses to poll, which is no node's
     /// fault and does not pass.
     pub fn poll(&mut self, timeout: Duration, observer: &mut dyn Observer) -> io::Result<()> {
-        let now = Instant::now();
+        poll_all(std::slice::from_mut(self), 0, timeout, &mut One(observer))
+    }
+
+    /// Sends again what is due, connects where it is time, and writes what is queued.
+    fn begin_poll(&mut self, now: Instant, observer: &mut dyn Observer) {
         self.resend(now);
         for link in &mut self.links {
             link.on_time(&self.shared, now, observer);
             link.flush(now, observer);
         }
-        let ready = self.wait(self.shorten(timeout, now))?;
-        let now = Instant::now();
-        for authority in ready.iter() {
-            self.links[authority.as_usize()].on_ready(&mut self.shared, now, observer);
-        }
-        Ok(())
     }
 
     /// `timeout`, or less if a link has something to do before.
@@ -370,42 +401,6 @@ impl Client {
             .fold(timeout, Duration::min)
     }
 
-    /// Waits for any socket; gives the links whose socket is ready.
-    fn wait(&self, timeout: Duration) -> io::Result<AuthoritySet> {
-        let mut polled = Vec::with_capacity(self.links.len());
-        let mut owners = Vec::with_capacity(self.links.len());
-        for (index, link) in self.links.iter().enumerate() {
-            if let Some((connection, wants_write)) = link.interest() {
-                let write = if wants_write {
-                    PollFlags::OUT
-                } else {
-                    PollFlags::empty()
-                };
-                polled.push(PollFd::from_borrowed_fd(
-                    connection.as_fd(),
-                    PollFlags::IN | write,
-                ));
-                owners.push(AuthorityIndex(index as u8));
-            }
-        }
-        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
-            tv_sec: i64::MAX,
-            tv_nsec: 0,
-        });
-        match rustix::event::poll(&mut polled, Some(&timeout)) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(AuthoritySet::EMPTY),
-            Err(error) => return Err(error.into()),
-        }
-        let mut ready = AuthoritySet::EMPTY;
-        for (fd, owner) in polled.iter().zip(owners) {
-            if !fd.revents().is_empty() {
-                ready.insert(owner);
-            }
-        }
-        Ok(ready)
-    }
-
     fn set_where(&self, is_in: impl Fn(&Link) -> bool) -> AuthoritySet {
         let mut set = AuthoritySet::EMPTY;
         let members = self.shared.committee.thresholds().members();
@@ -416,6 +411,82 @@ impl Client {
         }
         set
     }
+}
+
+/// Who hears what each of several clients hears.
+pub trait Observers {
+    /// The observer of the client with this index.
+    fn observer(&mut self, client: usize) -> &mut dyn Observer;
+}
+
+struct One<'a>(&'a mut dyn Observer);
+
+impl Observers for One<'_> {
+    fn observer(&mut self, _client: usize) -> &mut dyn Observer {
+        &mut *self.0
+    }
+}
+
+/// [`Client::poll`] of several clients, with one system call that waits for all of them; what is queued is written from the
+/// client with index `first` on, round about.
+///
+/// Errors: as there.
+pub fn poll_all(
+    clients: &mut [Client],
+    first: usize,
+    timeout: Duration,
+    observers: &mut dyn Observers,
+) -> io::Result<()> {
+    let now = Instant::now();
+    let mut timeout = timeout;
+    for turn in 0..clients.len() {
+        let index = (first + turn) % clients.len();
+        clients[index].begin_poll(now, observers.observer(index));
+        timeout = clients[index].shorten(timeout, now);
+    }
+    let ready = wait(clients, timeout)?;
+    let now = Instant::now();
+    for (index, link) in ready {
+        let client = &mut clients[index];
+        client.links[link].on_ready(&mut client.shared, now, observers.observer(index));
+    }
+    Ok(())
+}
+
+/// Waits for any socket of any client; gives client and link of those that are ready.
+fn wait(clients: &[Client], timeout: Duration) -> io::Result<Vec<(usize, usize)>> {
+    let links: usize = clients.iter().map(|client| client.links.len()).sum();
+    let mut polled = Vec::with_capacity(links);
+    let mut owners = Vec::with_capacity(links);
+    for (index, client) in clients.iter().enumerate() {
+        for (at, link) in client.links.iter().enumerate() {
+            if let Some((connection, wants_write)) = link.interest() {
+                let write = if wants_write {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::empty()
+                };
+                let flags = PollFlags::IN | write;
+                polled.push(PollFd::from_borrowed_fd(connection.as_fd(), flags));
+                owners.push((index, at));
+            }
+        }
+    }
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
+        tv_sec: i64::MAX,
+        tv_nsec: 0,
+    });
+    match rustix::event::poll(&mut polled, Some(&timeout)) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    }
+    let mut at = 0;
+    owners.retain(|_| {
+        at += 1;
+        !polled[at - 1].revents().is_empty()
+    });
+    Ok(owners)
 }
 
 /// Envelopes sent again at one poll.

@@ -129,7 +129,7 @@ mod resends;
 pub mod sealing;
 mod transport;
 
-pub use client::{Client, ClientOptions, Event, Observer};
+pub use client::{Client, ClientOptions, Event, Observer, Observers, poll_all};
 pub use connection::CloseReason;
 pub use inclusion::{CertifiedChain, Inclusion, InclusionError};
 pub use key_book::KeyRefused;

@@ -20,7 +20,8 @@ use fairlane_client::protocol::{
     encode_welcome,
 };
 use fairlane_client::{
-    Client, ClientOptions, CloseReason, Event, InclusionError, LinkCounts, Observer, ReceiptError,
+    Client, ClientOptions, CloseReason, Event, InclusionError, LinkCounts, Observer, Observers,
+    ReceiptError, poll_all,
 };
 use fairlane_engine::batch::{BatchHeader, Outcome, payload_leaf};
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
@@ -28,7 +29,8 @@ use fairlane_engine::keyring::statement::KeyStatement;
 use fairlane_engine::merkle;
 use fairlane_engine::seal::SealingKey;
 use fairlane_engine::types::{
-    AuthorityIndex, BatchSeq, Digest, Entry, Epoch, KeyId, Position, Round, Sha256Hash, TimestampUs,
+    AuthorityIndex, AuthoritySet, BatchSeq, Digest, Entry, Epoch, KeyId, Position, Round,
+    Sha256Hash, TimestampUs,
 };
 use fake_node::{
     CHAIN, FakeNode, KEY, Owned, Peer, ROLLUP, committee, key_id, key_plan, sealing_key,
@@ -150,6 +152,57 @@ fn every_envelope_reaches_every_authority_unchanged_and_in_order() {
         next[usize::from(index)] += 1;
     }
     assert_eq!(next, [300; 3]);
+}
+
+/// A log a client.
+#[derive(Default)]
+struct Logs([Log; 2]);
+
+impl Observers for Logs {
+    fn observer(&mut self, client: usize) -> &mut dyn Observer {
+        &mut self.0[client]
+    }
+}
+
+#[test]
+fn two_clients_are_polled_together_and_each_hears_what_is_its_own() {
+    let nodes: Vec<FakeNode> = (0..3)
+        .map(|index| FakeNode::start_many(move |peer| accept_all(peer, index)))
+        .collect();
+    let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+    let mut clients = [client_of(&addresses), client_of(&addresses)];
+    let mut logs = Logs::default();
+    let until = Instant::now() + Duration::from_secs(10);
+    let poll = |clients: &mut [Client; 2],
+                logs: &mut Logs,
+                is_done: &dyn Fn(&[Client; 2], &Logs) -> bool| {
+        while !is_done(clients, logs) {
+            assert!(Instant::now() < until, "nothing for 10 s");
+            poll_all(clients, 1, Duration::from_millis(20), logs).unwrap();
+        }
+    };
+    poll(&mut clients, &mut logs, &|clients, _| {
+        clients.iter().all(|client| client.live().len() == 3)
+    });
+    let mut one = AuthoritySet::EMPTY;
+    one.insert(AuthorityIndex(1));
+    assert_eq!(clients[0].submit_to(7, b"to one", one).unwrap(), one);
+    let live = clients[1].live();
+    assert_eq!(clients[1].submit(8, b"to all").unwrap(), live);
+    let acks = |log: &Log| -> Vec<(u8, u64)> {
+        let acks = log.events.iter().filter_map(|(who, event)| match event {
+            Event::Ack(ack) => Some((*who, ack.tag)),
+            _ => None,
+        });
+        acks.collect()
+    };
+    poll(&mut clients, &mut logs, &|_, logs| {
+        acks(&logs.0[0]).len() + acks(&logs.0[1]).len() == 4
+    });
+    assert_eq!(acks(&logs.0[0]), [(1, 7)]);
+    let mut all = acks(&logs.0[1]);
+    all.sort_unstable();
+    assert_eq!(all, [(0, 8), (1, 8), (2, 8)]);
 }
 
 #[test]

@@ -222,6 +222,43 @@ impl FakeNode {
     }
 }
 
+impl FakeNode {
+    /// As [`FakeNode::start`], each connection on a thread of its own.
+    pub(crate) fn start_many(script: impl Fn(&mut Peer) + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || {
+            let mut served = Vec::new();
+            for number in 0.. {
+                let (stream, _) = listener.accept().unwrap();
+                if flag.load(Ordering::SeqCst) {
+                    break;
+                }
+                let time = Some(Duration::from_secs(20));
+                stream.set_read_timeout(time).unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut peer = Peer {
+                    number,
+                    stream,
+                    received: Vec::new(),
+                };
+                let script = script.clone();
+                served.push(std::thread::spawn(move || script(&mut peer)));
+            }
+            for thread in served {
+                thread.join().expect("the script holds");
+            }
+        });
+        Self {
+            address,
+            is_over,
+            thread: Some(thread),
+        }
+    }
+}
+
 impl Drop for FakeNode {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
