@@ -28,7 +28,7 @@ fn sources() -> Vec<(PathBuf, String)> {
                     folders.push(path);
                 }
             } else if !name.contains("tests")
-                && !["cli.rs", "localnet.rs", "topology.rs"].contains(&name.as_str())
+                && !["cli.rs", "ingest.rs", "localnet.rs", "topology.rs"].contains(&name.as_str())
             {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();

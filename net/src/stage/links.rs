@@ -207,7 +207,7 @@ impl Links {
     }
 
     fn on_datagram(&mut self, peer: SocketAddr, bytes: &[u8], now: TimestampUs) {
-        let Some(mut datagrams) = self.datagrams.take() else {
+        let Some(datagrams) = &mut self.datagrams else {
             return;
         };
         let (committee, own, key) = (&self.committee, self.own, &self.key);
@@ -220,7 +220,6 @@ impl Links {
             welcome: &|hello| welcome(committee, own, key, hello),
         };
         datagrams.on_datagram(peer, bytes, &mut around);
-        self.datagrams = Some(datagrams);
     }
 
     /// Tells clients over UDP; false: no such client.

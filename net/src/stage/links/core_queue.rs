@@ -77,7 +77,8 @@ impl CoreQueue {
         true
     }
 
-    /// Hands a message over, behind those that already wait. For what happens to connections: bounded by their number.
+    /// Hands a message over, behind those that already wait. For what happens to connections: bounded by
+    /// how fast these come and go, which is their stages' to bound.
     pub fn hand_over(&mut self, message: ToCore) {
         if !self.backlog.is_empty() {
             self.wait(message);

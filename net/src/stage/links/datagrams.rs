@@ -10,13 +10,14 @@
 //!
 //! Fairness. A source is an IPv4 address, or the first 64 bits of an IPv6 one, which is what one subscriber gets. Each has a
 //! bucket of submissions, and one part of the ring to the core, however many ports it sends from; so a greedy source is told
-//! Busy while the others' submissions are taken. What the kernel drops because its buffer is full may be anybody's: it is
-//! counted (`dropped`), and clients send again.
+//! Busy while the others' submissions are taken. What is answered at once is bounded too ([`ANSWERS`], [`BEGINS`]), so that no
+//! source fills what all are sent, or what the core is told of connections: who is over it hears nothing, and sends again.
+//! What the kernel drops because its buffer is full may be anybody's: it is counted (`dropped`), and clients send again.
 //!
 //! Invariants: G1. `sources` has exactly the sources of `sessions`, with their numbers. G2. A session's connection number is
 //! never used again, so what the core still addresses to an ended one is thrown away.
 //!
-//! Cost: two look-ups a submission; a hash a hello.
+//! Cost: two look-ups a submission; a hash a hello that is answered, two more where it shows a token.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -39,10 +40,20 @@ pub const DATAGRAM_CLIENTS_MAX: usize = 8_192;
 pub const DATAGRAM_CLIENTS_A_SOURCE_MAX: u32 = 1_024;
 /// A client that says nothing for so long is forgotten.
 pub const DATAGRAM_SILENCE_US_MAX: u64 = 30_000_000;
-/// Answers to who has proven nothing, from all together.
+/// Answers to who has proven nothing, from all together: to hellos, and as many to submissions.
 const UNPROVEN: Allowance = Allowance {
     burst: 4_096,
-    refill_us: 100,
+    refill_us: 50,
+};
+/// Answers of this stage to one source that has proven its address: welcomes, and Busy.
+const ANSWERS: Allowance = Allowance {
+    burst: 1_024,
+    refill_us: 500,
+};
+/// Clients of one source that come, or start anew: the core is told of each, whatever else waits for it.
+const BEGINS: Allowance = Allowance {
+    burst: DATAGRAM_CLIENTS_A_SOURCE_MAX,
+    refill_us: 100_000,
 };
 /// A token is good in the slot of time in which it was made, and in the next.
 const TOKEN_SLOT_US: u64 = 60_000_000;
@@ -67,13 +78,13 @@ pub struct DatagramCounters {
     pub submissions: u64,
     /// Submissions answered Busy because their source is over its rate.
     pub over_rate: u64,
-    /// Submissions answered Busy because the ring, or their source's part of it, was full.
+    /// Submissions answered Busy because no more is taken under overload, or the ring or their source's part of it was full.
     pub busy: u64,
     /// Datagrams that do not decode.
     pub malformed: u64,
     /// Submissions without a good token.
     pub unknown: u64,
-    /// Datagrams of who has proven nothing that were not answered, because too many came.
+    /// Datagrams that were not answered, because too many came of their source, or of those who have proven nothing.
     pub unanswered: u64,
     /// Notices that no datagram can carry.
     pub notices_left_out: u64,
@@ -96,7 +107,8 @@ pub struct DatagramClients {
     addresses: BTreeMap<u64, SocketAddr>,
     sources: BTreeMap<Source, SourceState>,
     free_slots: Vec<usize>,
-    unproven: Bucket,
+    unproven_hellos: Bucket,
+    unproven_submissions: Bucket,
     sweep_at: TimestampUs,
     /// Batches settled, as last told.
     settled: u64,
@@ -121,9 +133,18 @@ struct Source(u64);
 #[derive(Debug)]
 struct SourceState {
     submissions: Bucket,
+    answers: Bucket,
+    begins: Bucket,
     sessions: u32,
     /// Its place in the table of who has how much of the ring to the core.
     slot: usize,
+}
+
+/// What became of a client that wants to be known.
+enum Begun {
+    Yes,
+    NoRoom,
+    TooOften,
 }
 
 /// What a datagram may lead to, besides the bookkeeping here.
@@ -157,7 +178,8 @@ impl DatagramClients {
             addresses: BTreeMap::new(),
             sources: BTreeMap::new(),
             free_slots: Vec::new(),
-            unproven: Bucket::full(UNPROVEN),
+            unproven_hellos: Bucket::full(UNPROVEN),
+            unproven_submissions: Bucket::full(UNPROVEN),
             sweep_at: TimestampUs(0),
             settled: 0,
             counters: DatagramCounters::default(),
@@ -242,11 +264,20 @@ impl DatagramClients {
         let known = self.sessions.get(&peer);
         let is_known =
             known.is_some_and(|session| session.token == token && session.nonce == nonce);
-        if !is_known && !self.is_good(peer, nonce, token, around.now) {
+        let is_proven = || token != 0 && self.is_good(peer, nonce, token, around.now);
+        if !is_known && !is_proven() {
+            if !self.unproven_hellos.take(UNPROVEN, around.now) {
+                self.counters.unanswered += 1;
+                return;
+            }
             let token = self.token(peer, nonce, slot_of(around.now));
-            return self.answer_unproven(peer, around, |out| {
-                encode_datagram_token(out, nonce, token);
-            });
+            let mut bytes = Vec::new();
+            encode_datagram_token(&mut bytes, nonce, token);
+            around.ops.push(Op::SendDatagram(peer, bytes));
+            return;
+        }
+        if !self.may_answer(peer, around.now) {
+            return;
         }
         let Some(mut frames) = (around.welcome)(&hello) else {
             return goodbye(
@@ -261,10 +292,19 @@ impl DatagramClients {
             if let Some(session) = self.sessions.get_mut(&peer) {
                 session.heard = around.now;
             }
-        } else if !self.begin(peer, hello, (nonce, token), around) {
-            self.counters.turned_away += 1;
-            let text = "this node serves as many clients over UDP as it may";
-            return goodbye(peer, nonce, GoodbyeCode::TooManyConnections, text, around);
+        } else {
+            match self.begin(peer, hello, (nonce, token), around) {
+                Begun::Yes => {}
+                Begun::NoRoom => {
+                    self.counters.turned_away += 1;
+                    let text = "this node serves as many clients over UDP as it may";
+                    return goodbye(peer, nonce, GoodbyeCode::TooManyConnections, text, around);
+                }
+                Begun::TooOften => {
+                    self.counters.unanswered += 1;
+                    return;
+                }
+            }
         }
         if hello.settled && self.settled > 0 {
             fairlane_client::protocol::encode_settled(&mut frames, self.settled);
@@ -272,29 +312,36 @@ impl DatagramClients {
         self.counters.notices_left_out += send_to(peer, nonce, &frames, around.ops);
     }
 
-    /// A client has proven its address: takes the place of who was there before. False: there is no room.
+    /// A client has proven its address: takes the place of who was there before, whose source keeps its buckets.
     fn begin(
         &mut self,
         peer: SocketAddr,
         hello: Hello,
         (nonce, token): (u64, u64),
         around: &mut Surroundings<'_>,
-    ) -> bool {
-        self.end(peer, around.core);
+    ) -> Begun {
         let source = Source::of(peer.ip());
         let of_source = self.sources.get(&source).map_or(0, |state| state.sessions);
-        if self.sessions.len() >= DATAGRAM_CLIENTS_MAX || of_source >= DATAGRAM_CLIENTS_A_SOURCE_MAX
-        {
-            return false;
+        let is_new = !self.sessions.contains_key(&peer);
+        let is_full = self.sessions.len() >= DATAGRAM_CLIENTS_MAX
+            || of_source >= DATAGRAM_CLIENTS_A_SOURCE_MAX;
+        if is_new && is_full {
+            return Begun::NoRoom;
         }
         let next_slot = SOURCE_SLOT_0 + self.sources.len();
         let (free, rate) = (&mut self.free_slots, self.rate);
         let state = self.sources.entry(source).or_insert_with(|| SourceState {
             submissions: Bucket::full(rate.unwrap_or(UNPROVEN)),
+            answers: Bucket::full(ANSWERS),
+            begins: Bucket::full(BEGINS),
             sessions: 0,
             slot: free.pop().unwrap_or(next_slot),
         });
+        if !state.begins.take(BEGINS, around.now) {
+            return Begun::TooOften;
+        }
         state.sessions += 1;
+        self.end(peer, around.core);
         let connection = *around.next_connection;
         *around.next_connection += 1;
         let session = Session {
@@ -317,7 +364,7 @@ impl DatagramClients {
             connection,
             notices,
         });
-        true
+        Begun::Yes
     }
 
     fn end(&mut self, peer: SocketAddr, core: &mut CoreQueue) {
@@ -347,9 +394,14 @@ impl DatagramClients {
         let known = self.sessions.get_mut(&peer);
         let Some(session) = known.filter(|session| session.token == token) else {
             self.counters.unknown += 1;
-            return self.answer_unproven(peer, around, |out| {
-                encode_datagram_unknown(out, token);
-            });
+            if !self.unproven_submissions.take(UNPROVEN, around.now) {
+                self.counters.unanswered += 1;
+                return;
+            }
+            let mut bytes = Vec::new();
+            encode_datagram_unknown(&mut bytes, token);
+            around.ops.push(Op::SendDatagram(peer, bytes));
+            return;
         };
         session.heard = around.now;
         let Some(source) = self.sources.get_mut(&Source::of(peer.ip())) else {
@@ -378,6 +430,10 @@ impl DatagramClients {
             self.counters.busy += 1;
             BUSY_RETRY_US
         };
+        let nonce = session.nonce;
+        if !self.may_answer(peer, around.now) {
+            return;
+        }
         let ack = Ack {
             tag,
             code: AckCode::Busy,
@@ -385,23 +441,15 @@ impl DatagramClients {
         };
         let mut frames = Vec::new();
         encode_acks(&mut frames, &[ack]);
-        send_to(peer, session.nonce, &frames, around.ops);
+        send_to(peer, nonce, &frames, around.ops);
     }
 
-    /// Answers who has proven nothing, if not too many were answered lately.
-    fn answer_unproven(
-        &mut self,
-        peer: SocketAddr,
-        around: &mut Surroundings<'_>,
-        encode: impl FnOnce(&mut Vec<u8>),
-    ) {
-        if !self.unproven.take(UNPROVEN, around.now) {
-            self.counters.unanswered += 1;
-            return;
-        }
-        let mut bytes = Vec::new();
-        encode(&mut bytes);
-        around.ops.push(Op::SendDatagram(peer, bytes));
+    /// Whether a source that has proven its address is answered; one that nobody is known of is.
+    fn may_answer(&mut self, peer: SocketAddr, now: TimestampUs) -> bool {
+        let source = self.sources.get_mut(&Source::of(peer.ip()));
+        let may = source.is_none_or(|source| source.answers.take(ANSWERS, now));
+        self.counters.unanswered += u64::from(!may);
+        may
     }
 
     fn is_good(&self, peer: SocketAddr, nonce: u64, token: u64, now: TimestampUs) -> bool {

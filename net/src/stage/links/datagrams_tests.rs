@@ -160,7 +160,7 @@ fn who_has_proven_nothing_gets_less_than_it_sent_and_is_not_remembered() {
     let mut node = Node::new();
     let mut sent_bytes = 0;
     let mut got_bytes = 0;
-    for port in 1..2_000 {
+    for port in 1..5_000 {
         for bytes in [hello(5, 0), hello(5, 77), submission(77, 1)] {
             let answers = node.take(at(1, port), &bytes);
             let answered: usize = answers.iter().map(|(_, bytes)| bytes.len()).sum();
@@ -228,15 +228,16 @@ fn a_greedy_source_is_told_busy_and_the_others_are_served() {
         .collect();
     let modest = (at(2, 1), node.connect(at(2, 1), 5));
     while node.out.pop().is_ok() {}
-    let (mut taken, mut busy) = (0, 0);
+    let (mut taken, mut busy, mut unanswered) = (0, 0, 0);
     for turn in 0..2_000u64 {
         for (address, token) in &greedy {
             match node.submit(*address, *token, turn) {
                 Ok(()) => taken += 1,
-                Err(answer) => {
-                    assert_eq!(answer, Some(AckCode::Busy));
+                Err(Some(answer)) => {
+                    assert_eq!(answer, AckCode::Busy);
                     busy += 1;
                 }
+                Err(None) => unanswered += 1,
             }
         }
         let served = node.submit(modest.0, modest.1, turn);
@@ -249,7 +250,13 @@ fn a_greedy_source_is_told_busy_and_the_others_are_served() {
     }
     // What the core takes, less what the modest one sent.
     assert!((13_000..=15_000).contains(&taken), "{taken} taken");
-    assert_eq!(taken + busy, 100_000);
+    assert_eq!(taken + busy + unanswered, 100_000);
+    // Twenty seconds of two answers a millisecond, and the burst.
+    assert!(
+        (40_000..=41_100).contains(&busy),
+        "{busy} answered, {unanswered} not"
+    );
+    assert_eq!(node.clients.counters.unanswered, unanswered);
     assert!(node.clients.counters.busy > 0 && node.clients.counters.over_rate == 0);
 }
 
@@ -272,6 +279,33 @@ fn the_rate_is_a_sources_and_not_a_ports() {
     let source = |address: SocketAddr| Source::of(address.ip());
     assert_eq!(source(v6(1, 1)), source(v6(2, 1)), "one subscriber");
     assert_ne!(source(v6(1, 1)), source(v6(1, 2)));
+}
+
+#[test]
+fn who_starts_anew_gets_neither_a_new_rate_nor_the_cores_whole_attention() {
+    let mut node = Node::with(RATE, 16_384);
+    let tokens = [5, 6].map(|nonce| node.connect(at(1, 1), nonce));
+    let mut taken = 0;
+    for turn in 0..5_000u64 {
+        let which = (turn % 2) as usize;
+        node.take(at(1, 1), &hello(5 + turn % 2, tokens[which]));
+        taken += u32::from(node.submit(at(1, 1), tokens[which], turn).is_ok());
+    }
+    assert!(taken <= RATE / 4, "{taken} of one burst");
+    let told = std::iter::from_fn(|| node.out.pop().ok())
+        .filter(|message| !matches!(message, ToCore::Submit { .. }))
+        .count() as u32;
+    assert!(
+        told <= 2 * DATAGRAM_CLIENTS_A_SOURCE_MAX,
+        "the core is told {told} times"
+    );
+    assert!(node.clients.counters.unanswered > 0);
+    assert_eq!(node.clients.sessions.len(), 1);
+    // With time it may again, and its place is its own.
+    node.now = node.now.plus_us(1_000_000);
+    let token = node.connect(at(1, 1), 7);
+    assert_eq!(node.submit(at(1, 1), token, 1), Ok(()));
+    assert_eq!(node.clients.sources.len(), 1);
 }
 
 #[test]
