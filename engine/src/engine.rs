@@ -113,6 +113,8 @@ pub struct Engine {
     /// Records of the journal: those that were there at the start, and every one since.
     records: u64,
     header_hashes: VecDeque<(BatchSeq, Sha256Hash)>,
+    /// Batches settled lately, each with its anchor's round: at most [`HEADER_HASHES_KEPT_MAX`].
+    settled_lately: VecDeque<(BatchSeq, Round)>,
     /// Of the last batch opened, in this life or before.
     newest_header: Option<BatchHeader>,
     evidence: EvidenceBook,
@@ -253,6 +255,7 @@ impl Engine {
             consensus_time: epoch_start,
             records: 0,
             header_hashes: VecDeque::new(),
+            settled_lately: VecDeque::new(),
             newest_header: None,
             evidence: EvidenceBook::default(),
             dag_faults_seen: 0,
@@ -441,7 +444,23 @@ impl Engine {
         }
         self.header_hashes.push_back((seq, header.hash()));
         self.newest_header = Some(*header);
+        self.settled_lately.push_back((seq, header.anchor_round));
         self.checkpoints.on_settled(header);
+    }
+
+    /// Lets go of envelopes that nobody needs any more. Who lags up to [`Self::window_rounds`] comes by rounds, and asks for the
+    /// envelopes of their batches; who lags more takes a state.
+    fn purge_table(&mut self) {
+        let lag = self.window_rounds() + self.committee.parameters.gc_depth_rounds;
+        let oldest = self.committer.last_anchor().minus(lag);
+        while let Some((_, anchor)) = self.settled_lately.front()
+            && (*anchor < oldest || self.settled_lately.len() > HEADER_HASHES_KEPT_MAX)
+        {
+            self.settled_lately.pop_front();
+        }
+        let none = self.next_open_seq();
+        let kept_from = self.settled_lately.front().map_or(none, |(seq, _)| *seq);
+        self.table.purge(self.consensus_time, kept_from);
     }
 
     /// A certificate of an own batch. One that names another header than ours proves that q authorities disagree with this

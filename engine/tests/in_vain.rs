@@ -85,32 +85,85 @@ fn shares_that_snapshots_have_left_behind() {
     assert_alike(&world, 50);
 }
 
-/// Few rounds go by while it is away, and much time: the others have let go of what they settled.
+/// Few rounds go by while it is away, and much time: the others still have the envelopes of the batches it comes to.
 #[test]
-fn an_envelope_that_is_held_nowhere_any_more() {
+fn an_envelope_that_is_wanted_long_after_it_expired() {
     let mut world = world(200, SECOND, 1 << 30);
     load(&mut world, 0..5);
     world.run_for(SECOND);
     world.kill(3);
     load(&mut world, 5..6);
-    world.run_for(60 * SECOND);
+    world.run_for(120 * SECOND);
     assert_eq!((settled(&world, 0), settled(&world, 3)), (6, 5));
     let records = world.nodes[3].journal.len();
     world.restart(3, records);
     world.run_for(10 * SECOND);
-    let lag = world.nodes[0].engine.round().0 - world.nodes[3].engine.round().0;
-    assert!(lag < 3, "its rounds are the others' again: {lag}");
+    assert_alike(&world, 6);
+    assert_eq!(world.nodes[3].engine.counters().states_taken, 0);
+    // And so it is one of a quorum when another goes.
+    world.kill(2);
+    load(&mut world, 6..10);
+    world.run_for(5 * SECOND);
+    assert_eq!((settled(&world, 0), settled(&world, 3)), (10, 10));
+    // Not for ever.
+    let durable = world.nodes[2].durable as usize;
+    world.restart(2, durable);
+    world.run_for(500 * SECOND);
+    assert_eq!(world.nodes[0].engine.footprint().envelopes, 0);
+}
+
+/// Nobody gives it the envelope: it takes the state of the next checkpoint.
+#[test]
+fn an_envelope_that_never_comes() {
+    let mut world = world(200, SECOND, 1 << 30);
+    load(&mut world, 0..5);
+    world.run_for(SECOND);
+    world.lost_envelopes_to = Some(3);
+    let envelope = world.sealed(5, 3 * SECOND);
+    for to in 0..3 {
+        world.submit(to, 5, envelope.clone(), 0);
+    }
+    world.run_for(10 * SECOND);
+    assert_eq!((settled(&world, 0), settled(&world, 3)), (6, 5));
     for id in 6..60 {
         load(&mut world, id..id + 1);
         world.run_for(SECOND / 2);
     }
+    // While it was stuck it took nothing from clients either.
+    assert!(world.nodes[3].engine.counters().states_taken > 0);
+    world.lost_envelopes_to = None;
     world.run_for(10 * SECOND);
     assert_alike(&world, 60);
-    assert_eq!(world.nodes[3].engine.counters().states_taken, 1);
-    // And may listen to its journal again.
+    // It finds all of that in its journal again.
     let durable = world.nodes[3].durable as usize;
     world.restart(3, durable);
     load(&mut world, 60..65);
     world.run_for(5 * SECOND);
     assert_alike(&world, 65);
+}
+
+/// What is planned lacks shares, and what is behind it an envelope.
+#[test]
+fn both_at_once() {
+    let mut world = world(200, 100_000, 1 << 30);
+    load(&mut world, 0..5);
+    world.run_for(SECOND);
+    world.lost_shares_to = Some(3);
+    load(&mut world, 5..6);
+    world.run_for(SECOND / 10);
+    world.lost_envelopes_to = Some(3);
+    let envelope = world.sealed(6, 3 * SECOND);
+    for to in 0..3 {
+        world.submit(to, 6, envelope.clone(), 0);
+    }
+    world.run_for(60 * SECOND);
+    assert!(
+        settled(&world, 3) >= 7,
+        "{} are settled",
+        settled(&world, 3)
+    );
+    world.lost_shares_to = None;
+    load(&mut world, 7..12);
+    world.run_for(10 * SECOND);
+    assert_alike(&world, 12);
 }

@@ -1,8 +1,9 @@
 //! The envelopes this authority holds, by digest: bytes, waiting clients, and what has become of each.
 //!
 //! I1: an envelope is held from acceptance until its `valid_until` has passed and it is settled or dropped, if settled a
-//! while longer; so duplicates are known as long as they could be submitted again, and memory is bounded by the admission
-//! bound times [`super::label_rules::TIME_AHEAD_US_MAX`] plus that while.
+//! while longer, and as long as a node that lags may come to its batch by rounds; so duplicates are known as long as they
+//! could be submitted again, and memory is bounded by the admission bound times [`super::label_rules::TIME_AHEAD_US_MAX`]
+//! plus that while. Rounds go by slowly only where little is admitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,8 +123,9 @@ impl EnvelopeTable {
     }
 
     /// Lets go of what expired before `consensus_time` and was dropped, and of what was settled [`SETTLED_KEPT_US`] after
-    /// it expired: a node that was away meanwhile still asks for the bytes. O(what goes, and what is kept on).
-    pub fn purge(&mut self, consensus_time: TimestampUs) {
+    /// it expired, unless it is in the batch `kept_from` or a later one: a node that was away meanwhile still asks for the
+    /// bytes. O(what goes, and what is kept on).
+    pub fn purge(&mut self, consensus_time: TimestampUs, kept_from: BatchSeq) {
         let mut kept = Vec::new();
         while let Some((until, digest)) = self.by_expiry.pop_first() {
             if until >= consensus_time {
@@ -136,6 +138,9 @@ impl EnvelopeTable {
             match held.map(|held| held.phase) {
                 Some(Phase::Settled { .. }) if kept_until >= consensus_time => {
                     kept.push((kept_until, digest));
+                }
+                Some(Phase::Settled { seq }) if seq >= kept_from => {
+                    kept.push((consensus_time.plus_us(RECHECK_US), digest));
                 }
                 Some(Phase::Settled { .. } | Phase::Dropped) => {
                     self.held.remove(&digest);
@@ -151,5 +156,5 @@ impl EnvelopeTable {
 
 /// A settled envelope is kept for peers that lag this long after it expired; who lags more takes the state of a peer.
 pub const SETTLED_KEPT_US: u64 = 30_000_000;
-/// An expired envelope that is not settled yet is looked at again after this time.
+/// An expired envelope that is kept on all the same is looked at again after this time.
 const RECHECK_US: u64 = 1_000_000;

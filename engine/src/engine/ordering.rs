@@ -230,7 +230,7 @@ impl Engine {
                 state,
             });
         }
-        self.table.purge(self.consensus_time);
+        self.purge_table();
         self.forget_expired_wants();
     }
 

@@ -18,9 +18,9 @@
 //!
 //! Not only a full node may ask in vain. Whoever starts from a snapshot cannot make its shares again for what lies before,
 //! and what a snapshot covers a quorum has settled; so a node that asks every peer for shares of its next batch, again and
-//! again, looks for such a checkpoint too, and goes on committing meanwhile. And settled envelopes are let go of some time
-//! after they expire, in which a committee that idles makes few rounds: a node that was away so long and lacks one for
-//! what it is to cut next counts as full, so that the next checkpoint lies ahead of it and it can take its state.
+//! again, looks for such a checkpoint too, and goes on committing meanwhile. Envelopes of settled batches are held as long
+//! as a node that lags may come to them by rounds; one that lacks them all the same for what it is to cut next counts as
+//! full, so that the next checkpoint lies ahead of it and it can take its state.
 //!
 //! I1: an emission is taken in whole; so what is held may exceed the bounds by one anchor's. I2: while full, no vertex
 //! above twice that window is taken in; it is fetched once commits go on.
@@ -79,13 +79,13 @@ impl Engine {
 
     /// Whether an own vertex may be made in `round`.
     pub(super) fn may_propose_in(&self, round: Round) -> bool {
-        !self.is_full() || round <= self.committer.last_anchor().plus(self.window_rounds())
+        round <= self.committer.last_anchor().plus(self.window_rounds()) || !self.is_full()
     }
 
     /// Whether vertices of `round` are left to be fetched later.
     pub(super) fn is_held_off(&self, round: Round) -> bool {
         let window = 2 * self.window_rounds();
-        self.is_full() && round > self.committer.last_anchor().plus(window)
+        round > self.committer.last_anchor().plus(window) && self.is_full()
     }
 }
 

@@ -221,9 +221,9 @@ impl Engine {
 
     /// Whether what the order has emitted next lacks envelopes that every peer was asked for and that did not come.
     pub(super) fn lacks_envelopes_in_vain(&self) -> bool {
-        // Not before all before it is open: until then nothing waits for it.
-        let front = self.emissions.front();
-        let Some(front) = front.filter(|_| self.reveal.active_len() == 0) else {
+        // Not before all before it is open, or does not open here: until then nothing waits for it.
+        let is_next = || self.reveal.active_len() == 0 || self.lacks_shares_in_vain();
+        let Some(front) = self.emissions.front().filter(|_| is_next()) else {
             return false;
         };
         let most = self.attempts_in_vain();

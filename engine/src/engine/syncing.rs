@@ -396,7 +396,7 @@ impl Engine {
                 _ => {}
             }
         });
-        self.table.purge(now);
+        self.purge_table();
     }
 
     /// Envelopes that are needed from here on: pending in the order, or listed by a vertex that may yet be committed.

@@ -103,6 +103,8 @@ pub struct World {
     pub corrupt_shares_of: Option<usize>,
     /// Share messages to this one are lost.
     pub lost_shares_to: Option<usize>,
+    /// No envelope reaches this one over its links.
+    pub lost_envelopes_to: Option<usize>,
     /// Share messages from and to these are lost.
     pub without_shares: Vec<usize>,
     /// Who answers a peer that is behind with something else, and what.
@@ -222,6 +224,7 @@ impl World {
             disk_us: 100,
             corrupt_shares_of: None,
             lost_shares_to: None,
+            lost_envelopes_to: None,
             without_shares: Vec::new(),
             liars: Vec::new(),
             lie: |part| part,
@@ -581,6 +584,9 @@ impl World {
         let is_lost = [from, to].iter().any(|at| self.without_shares.contains(at));
         if matches!(message, PeerMessage::Share(_)) && (is_lost || self.lost_shares_to == Some(to))
         {
+            return;
+        }
+        if matches!(message, PeerMessage::Envelope(_)) && self.lost_envelopes_to == Some(to) {
             return;
         }
         let message = match message {
