@@ -1,133 +1,44 @@
 //! The command line of `fairlane-loadgen`: what users type, what is written where, and what the exit status means.
 //!
 //! The report goes to standard output, progress and what went wrong to standard error. Exit 0: everything accepted was
-//! settled and no two nodes disagreed; 1: it ran, and that does not hold; 2: bad input or environment, one sentence.
+//! settled, no two nodes disagreed, nothing was ordered that must be refused; 1: it ran, and that does not hold; 2: bad input
+//! or environment, one sentence.
 
+mod flags;
 mod live;
+mod sink;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser as _;
 use fairlane_client::Transport;
 use fairlane_client::committee_file::Directory;
-use fairlane_engine::types::RollupId;
 
+use self::flags::{Cli, Command, Kind, Load};
 use crate::arrivals::{Rate, Schedule, Spread};
-use crate::duration::parse_duration;
+use crate::config::{ClosedLoop, Goal, Sealing};
 use crate::output::check_output;
 use crate::report::{LoadReport, write_csv, write_hlog, write_html};
+use crate::rollups::RollupMix;
+use crate::sink::authorities_of;
 use crate::workload::gaming::Gaming;
 use crate::workload::plain::Plain;
 use crate::workload::replay::Replay;
 use crate::workload::synthetic::Synthetic;
-use crate::workload::{Pace, Workload};
+use crate::workload::{PACE_MAX, Pace, Workload};
 use crate::{Control, LoadConfig};
-
-/// Offers a planned load to a committee, and measures what becomes of every envelope.
-///
-/// The load is open: each envelope has a planned time, it is sent then whatever the committee does, and its latency counts
-/// from then. So a committee that stalls cannot hide it. Envelopes are sealed before they are due. What the committee
-/// answers is measured to four points: the first ack, the first signed receipt, the place in the order, and the word that the
-/// settlement worker has it on disk.
-///
-/// A committee to try it on: `fairlane testnet --nodes 4 --out net`, then in one terminal each `fairlane node --config
-/// net/node-0.toml` to 3 and `fairlane settle --config net/settle-1.toml`.
-#[derive(Debug, Parser)]
-#[command(name = "fairlane-loadgen", version, max_term_width = 100, after_help = EXIT_STATUS)]
-struct Cli {
-    /// The committee file: who orders, under which key, at which addresses.
-    #[arg(long, value_name = "FILE")]
-    committee: PathBuf,
-    /// Id of the rollup that all envelopes are for [default: the first of the committee file].
-    #[arg(long, value_name = "ID")]
-    rollup: Option<u64>,
-    /// What envelopes carry, and how they come: orders and cancels of a market, inputs of game sessions, or numbers.
-    #[arg(long, value_enum, default_value_t = Kind::Trading, conflicts_with = "replay")]
-    workload: Kind,
-    /// Envelopes a second, for trading and plain: one number, FROM..TO for a ramp, or A,B,C for steps of equal length.
-    #[arg(long, value_name = "RATE", default_value = "500", conflicts_with_all = ["replay", "sessions", "ticks"])]
-    rate: Rate,
-    /// How they are spread at that rate: poisson (as of many senders), even, or bursts:N (N at one instant).
-    #[arg(
-        long,
-        value_name = "SPREAD",
-        default_value = "poisson",
-        conflicts_with = "replay"
-    )]
-    arrivals: Spread,
-    /// Sessions of the gaming workload, each of which sends an input a tick.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    sessions: u32,
-    /// Ticks a second of each session; games commonly have 20, 60 or 128.
-    #[arg(long, value_name = "HZ", default_value_t = 20)]
-    ticks: u32,
-    /// Let sessions tick each at an offset of its own instead of all together, which is a burst every tick.
-    #[arg(long)]
-    unsynchronised: bool,
-    /// Send a recorded market: a gzipped CSV file whose first line is
-    /// receive_time_ns,symbol,kind,side,price,quantity,trade_id.
-    #[arg(long, value_name = "FILE.csv.gz")]
-    replay: Option<PathBuf>,
-    /// Replay it X times faster than it was recorded.
-    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "replay")]
-    speed: f64,
-    /// How long to send [default: 10s; with --replay all of it].
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    duration: Option<Duration>,
-    /// Bytes of payload in each envelope, from 56.
-    #[arg(long, value_name = "BYTES", default_value_t = 128)]
-    payload: usize,
-    /// The load follows from this number: the same number, the same load.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Send open envelopes, which anybody can read; the rollup's policy must allow them.
-    #[arg(long)]
-    open: bool,
-    /// How envelopes travel: tcp, or udp, one envelope a datagram, to nodes that listen for them (udp_listen).
-    #[arg(long, value_name = "tcp|udp", default_value_t = Transport::Tcp)]
-    transport: Transport,
-    /// Begin when N authorities are connected [default: all].
-    #[arg(long, value_name = "N")]
-    live: Option<u32>,
-    /// How long to wait for them.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
-    connect_timeout: Duration,
-    /// How long to go on listening after the last envelope when nothing changes any more.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
-    drain_timeout: Duration,
-    /// Write the report to FILE as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report to FILE as one HTML page with plots, which needs nothing else.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Write the latencies, second by second, to FILE as an HdrHistogram log.
-    #[arg(long, value_name = "FILE")]
-    hlog: Option<PathBuf>,
-    /// Write the percentiles of the latencies to FILE as CSV.
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    /// Orders and cancels; a few busy instruments by Zipf's law.
-    Trading,
-    /// Inputs of --sessions sessions at --ticks a second.
-    Gaming,
-    /// Numbers in envelopes of one size.
-    Plain,
-}
-
-const EXIT_STATUS: &str = "Exit status: 0, everything accepted was settled and no two nodes disagree on the order; 1, it ran \
-and that does not hold; 2, bad input or environment, said in one sentence.";
 
 /// Parses the command line, runs it, and gives the exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    let done = match (cli.command, cli.load) {
+        (Some(Command::Sink(flags)), _) => sink::run(&flags).map(|()| true),
+        (None, Some(load)) => run(&load),
+        (None, None) => Err("name a committee file, --committee FILE".to_owned()),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(sentence) => {
@@ -137,110 +48,178 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<bool, String> {
-    for (flag, path) in cli.outputs() {
+fn run(load: &Load) -> Result<bool, String> {
+    for (flag, path) in load.outputs() {
         check_output(flag, path)?;
     }
-    let (workload, mut described) = cli.workload()?;
-    if cli.transport == Transport::Udp {
+    let (workload, mut described) = load.workload()?;
+    if load.transport == Transport::Udp {
         described += ", over UDP";
     }
-    let directory = Directory::load(&cli.committee).map_err(|error| error.to_string())?;
-    let rollups = &directory.committee.rollups;
-    let rollup = cli.rollup.map(RollupId);
-    let rollup = rollup.or_else(|| rollups.first().map(|rollup| rollup.id));
-    let rollup = rollup.ok_or("the committee orders for no rollup")?;
+    let directory = Directory::load(&load.committee).map_err(|error| error.to_string())?;
+    let rollups = match &load.rollup {
+        Some(rollups) => rollups.clone(),
+        None => {
+            let first = directory.committee.rollups.first();
+            RollupMix::one(first.ok_or("the committee orders for no rollup")?.id)
+        }
+    };
+    if !load.to.is_empty() {
+        let listed: Vec<String> = load.to.iter().map(u8::to_string).collect();
+        described += &format!(", to authority {} alone", listed.join(" and "));
+    }
+    if let Some(hostile) = &load.hostile {
+        described += &format!("; beside it hostile traffic: {hostile}");
+    }
+    let targets = authorities_of(&directory, &load.to)?;
     let authorities = directory.committee.thresholds().authorities();
-    let mut config = LoadConfig::new(directory, rollup, workload);
-    config.open = cli.open;
-    config.transport = cli.transport;
-    config.payload_len = cli.payload;
-    config.live_min = cli.live.unwrap_or(authorities).clamp(1, authorities);
-    config.connect_timeout = cli.connect_timeout;
-    config.drain_timeout = cli.drain_timeout;
+    let mut config = LoadConfig::new(directory, rollups.shares()[0].id, workload);
+    config.rollups = rollups.clone();
+    config.open = load.open;
+    config.transport = load.transport;
+    config.payload_len = load.payload;
+    config.live_min = load.live.unwrap_or(authorities).clamp(1, authorities);
+    config.connect_timeout = load.connect_timeout;
+    config.drain_timeout = load.drain_timeout;
+    config.targets = Some(targets);
+    config.hostile = load.hostile.clone().unwrap_or_default();
+    config.seed = load.seed;
+    config.closed = load.closed.map(|clients| ClosedLoop {
+        clients,
+        duration: load.duration.unwrap_or(DURATION_DEFAULT),
+    });
+    config.sealing = match (load.pool, load.seal_inline) {
+        (Some(len), _) => Sealing::Pool(len),
+        (None, true) => Sealing::Inline,
+        (None, false) => Sealing::Ahead,
+    };
+    if load.pool.is_some() {
+        config.goal = Goal::Ack;
+    }
     let control = Control::new();
     stop_on_signal(&control)?;
     let mut live = live::View::new(&described);
     let outcome = crate::run(config, &mut |progress| live.show(progress), &control);
     live.end();
     let outcome = outcome.map_err(|error| error.to_string())?;
-    let report = LoadReport::new(
-        described,
+    let report = LoadReport {
+        load: described,
         authorities,
-        rollup,
-        cli.payload,
-        !cli.open,
+        rollups: rollups.to_string(),
+        payload_len: load.payload,
+        sealed: !load.open,
+        acks_only: load.pool.is_some(),
         outcome,
-    );
+        ..LoadReport::here()
+    };
     print!("{report}");
-    write_outputs(cli, &report)?;
+    write_outputs(load, &report)?;
     Ok(report.holds())
 }
 
-fn write_outputs(cli: &Cli, report: &LoadReport) -> Result<(), String> {
+fn write_outputs(load: &Load, report: &LoadReport) -> Result<(), String> {
     let failed =
         |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    if let Some(path) = &cli.json {
+    if let Some(path) = &load.json {
         let json = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
         std::fs::write(path, json + "\n").map_err(|error| failed(path, error))?;
     }
-    if let Some(path) = &cli.html {
+    if let Some(path) = &load.html {
         write_html(path, report).map_err(|error| failed(path, error))?;
     }
-    if let Some(path) = &cli.hlog {
+    if let Some(path) = &load.hlog {
         write_hlog(path, report).map_err(|error| failed(path, error))?;
     }
-    if let Some(path) = &cli.csv {
+    if let Some(path) = &load.csv {
         write_csv(path, report).map_err(|error| failed(path, error))?;
     }
     Ok(())
 }
 
-impl Cli {
-    fn outputs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let outputs = [
-            ("--json", &self.json),
-            ("--html", &self.html),
-            ("--hlog", &self.hlog),
-            ("--csv", &self.csv),
-        ];
-        let outputs = outputs.into_iter();
-        outputs.filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
-    }
-
+impl Load {
     /// The load, and what it is in words.
     fn workload(&self) -> Result<(Box<dyn Workload>, String), String> {
-        let sentence = |error: crate::workload::WorkloadError| error.to_string();
-        if let Some(path) = &self.replay {
-            let end_us = self.duration.map(duration_us);
-            let pace = Pace::Speed(self.speed).validate().map_err(sentence)?;
-            let replay = Replay::open(path, pace, end_us).map_err(sentence)?;
-            let described = format!("{} at speed {}", path.display(), self.speed);
-            return Ok((Box::new(replay), described));
+        let (workload, mut described) = match &self.replay {
+            Some(path) => self.replayed(path)?,
+            None => self.synthetic()?,
+        };
+        if self.seal_inline {
+            described += ", each sealed when it is due";
         }
+        if let Some(len) = self.pool {
+            described += &format!(", cycling {len} that are sealed before");
+        }
+        Ok((workload, described))
+    }
+
+    fn replayed(&self, path: &Path) -> Result<(Box<dyn Workload>, String), String> {
+        let sentence = |error: crate::workload::WorkloadError| error.to_string();
+        // A closed loop takes what the trace holds, at its own times, for the duration.
+        let end_us = match self.closed {
+            Some(_) => None,
+            None => self.duration.map(duration_us),
+        };
+        let pace = Pace::Speed(self.speed).validate().map_err(sentence)?;
+        let replay = Replay::open(path, pace, end_us).map_err(sentence)?;
+        let described = match self.closed {
+            Some(clients) => format!("{}, {}", path.display(), self.closed_words(clients)),
+            None => format!("{} at speed {}", path.display(), self.speed),
+        };
+        Ok((Box::new(replay), described))
+    }
+
+    fn synthetic(&self) -> Result<(Box<dyn Workload>, String), String> {
+        let sentence = |error: crate::workload::WorkloadError| error.to_string();
         let duration = self.duration.unwrap_or(DURATION_DEFAULT);
-        let duration_us = duration_us(duration);
-        let for_s = duration.as_secs_f64();
+        let (for_s, seed) = (duration.as_secs_f64(), self.seed);
+        // Of a closed loop's workload only the contents are taken, as many as are asked for.
+        let (rate, spread, duration_us) = match self.closed {
+            Some(_) => (Rate::Constant(PACE_MAX), Spread::Even, u64::MAX >> 12),
+            None => (self.rate.clone(), self.arrivals, duration_us(duration)),
+        };
+        let when = match self.closed {
+            Some(clients) => self.closed_words(clients),
+            None => format!("{rate}, {spread}, for {for_s} s"),
+        };
         if self.workload == Kind::Gaming {
             let (sessions, ticks) = (self.sessions, self.ticks);
             let together = !self.unsynchronised;
-            let gaming = Gaming::new(sessions, ticks, together, duration_us, self.seed);
+            let gaming = Gaming::new(sessions, ticks, together, duration_us, seed);
             let how = if together { "together" } else { "apart" };
-            let described = format!(
-                "gaming, {sessions} sessions ticking {how} at {ticks} a second for {for_s} s, seed {}",
-                self.seed
-            );
+            let when = match self.closed {
+                Some(_) => format!("inputs of {sessions} sessions, {when}"),
+                None => {
+                    format!("{sessions} sessions ticking {how} at {ticks} a second for {for_s} s")
+                }
+            };
+            let described = format!("gaming, {when}, seed {seed}");
             return Ok((Box::new(gaming.map_err(sentence)?), described));
         }
-        let schedule = Schedule::new(&self.rate, self.arrivals, duration_us, self.seed);
-        let schedule = schedule.map_err(sentence)?;
-        let (workload, name): (Box<dyn Workload>, _) = match self.workload {
-            Kind::Plain => (Box::new(Plain::new(schedule)), "plain"),
-            _ => (Box::new(Synthetic::on(schedule, self.seed)), "trading"),
+        let schedule = Schedule::new(&rate, spread, duration_us, seed).map_err(sentence)?;
+        // Numbers are what a pool holds.
+        if self.workload == Kind::Plain || self.pool.is_some() {
+            let described = format!("plain, {when}, seed {seed}");
+            return Ok((Box::new(Plain::new(schedule)), described));
+        }
+        let races = match self.closed {
+            Some(_) => 0.0,
+            None => self.races.unwrap_or(RACES_DEFAULT),
         };
-        let (rate, spread, seed) = (&self.rate, self.arrivals, self.seed);
-        let described = format!("{name}, {rate}, {spread}, for {for_s} s, seed {seed}");
-        Ok((workload, described))
+        let trading = Synthetic::on(schedule, seed)
+            .with_races(races)
+            .map_err(sentence)?;
+        let raced = match races {
+            0.0 => String::new(),
+            races => format!(", {}% of it races", races * 100.0),
+        };
+        let described = format!("trading, {when}{raced}, seed {seed}");
+        Ok((Box::new(trading), described))
+    }
+
+    fn closed_words(&self, clients: u32) -> String {
+        let for_s = self.duration.unwrap_or(DURATION_DEFAULT).as_secs_f64();
+        let one = if clients == 1 { "client" } else { "clients" };
+        format!("closed loop of {clients} {one} for {for_s} s")
     }
 }
 
@@ -273,10 +252,12 @@ fn duration_us(duration: Duration) -> u64 {
 }
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+/// Part of the trading workload that is races.
+const RACES_DEFAULT: f64 = 0.05;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
 
@@ -291,13 +272,29 @@ mod tests {
             let flags = flags.split_whitespace();
             let words = ["fairlane-loadgen", "--committee", "c.json"];
             let cli = Cli::try_parse_from(words.into_iter().chain(flags));
-            cli.map_err(|error| error.to_string())?
-                .workload()
-                .map(|(_, words)| words)
+            let load = cli.map_err(|error| error.to_string())?.load;
+            load.unwrap().workload().map(|(_, words)| words)
         };
         assert_eq!(
             described("--rate 100..200 --arrivals bursts:5 --duration 3s"),
-            Ok("trading, 100 to 200 a second, bursts of 5, for 3 s, seed 1".to_owned())
+            Ok(
+                "trading, 100 to 200 a second, bursts of 5, for 3 s, 5% of it races, seed 1"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            described("--closed 8 --seal-inline --seed 2"),
+            Ok(
+                "trading, closed loop of 8 clients for 10 s, seed 2, each sealed when it is due"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            described("--pool 50000 --rate 200000"),
+            Ok(
+                "plain, 200000 a second, poisson, for 10 s, seed 1, cycling 50000 that are sealed before"
+                    .to_owned()
+            )
         );
         assert_eq!(
             described("--workload gaming --ticks 60 --unsynchronised"),
@@ -313,6 +310,11 @@ mod tests {
             "--arrivals now",
             "--duration 0s",
             "--replay x --rate 5",
+            "--closed 4 --rate 5",
+            "--pool 5 --closed 4",
+            "--races 5",
+            "--rollup 1:0",
+            "--hostile rude=1%",
         ] {
             assert!(described(wrong).is_err(), "{wrong}");
         }

@@ -6,25 +6,39 @@ use fairlane_client::Transport;
 use fairlane_client::committee_file::Directory;
 use fairlane_client::protocol::DATAGRAM_ENVELOPE_LEN_MAX;
 use fairlane_engine::committee::RollupPolicy;
-use fairlane_engine::seal::{ENVELOPE_LEN_MAX, LABEL_LEN, SEALED_OVERHEAD};
-use fairlane_engine::types::RollupId;
+use fairlane_engine::seal::{ENVELOPE_LEN_MAX, KeyError, LABEL_LEN, SEALED_OVERHEAD};
+use fairlane_engine::types::{AuthoritySet, RollupId};
 
 use crate::content::CONTENT_LEN_MIN;
 use crate::feed::FeedError;
+use crate::hostile::{HostileKind, HostilePlan};
+use crate::rollups::RollupMix;
 use crate::workload::Workload;
 
 /// What to offer to whom.
 pub struct LoadConfig {
     /// The committee, its key and its addresses.
     pub directory: Directory,
-    /// The rollup that all envelopes are for.
-    pub rollup: RollupId,
+    /// The rollups that envelopes are for.
+    pub rollups: RollupMix,
     /// Open envelopes instead of sealed ones.
     pub open: bool,
     /// Bytes of payload in each envelope, from [`CONTENT_LEN_MIN`].
     pub payload_len: usize,
     /// When envelopes are due and what they carry.
     pub workload: Box<dyn Workload>,
+    /// When and by whom envelopes are sealed.
+    pub sealing: Sealing,
+    /// A closed loop instead of the workload's times, of which only the contents are taken then.
+    pub closed: Option<ClosedLoop>,
+    /// What is sent beside the honest load.
+    pub hostile: HostilePlan,
+    /// Authorities that envelopes are submitted to; `None` for all.
+    pub targets: Option<AuthoritySet>,
+    /// What an envelope has come to its end with.
+    pub goal: Goal,
+    /// Seed of what is not the workload's: who is hostile when, and which rollup is drawn.
+    pub seed: u64,
     /// How envelopes travel.
     pub transport: Transport,
     /// How many authorities must be connected for the run to begin.
@@ -45,16 +59,51 @@ pub struct LoadConfig {
     pub drain_timeout: Duration,
 }
 
+/// When and by whom envelopes are sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// Before their time, on a thread of its own: what sealing costs delays none.
+    Ahead,
+    /// At their time, by the thread that sends: what sealing costs is in the latencies.
+    Inline,
+    /// So many before the start, which are sent again and again: for sinks, as a committee orders each once. From 1.
+    Pool(usize),
+}
+
+/// Clients of which each sends an envelope when its last one has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedLoop {
+    /// How many, from 1 to [`CLIENTS_MAX`]. They share one connection to each authority.
+    pub clients: u32,
+    /// For how long they begin new ones.
+    pub duration: Duration,
+}
+
+/// What an envelope has come to its end with, unless it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The first ack.
+    Ack,
+    /// The word that it is settled.
+    Settled,
+}
+
 impl LoadConfig {
     /// A run with 128-byte sealed payloads that needs all authorities; change what should differ.
     pub fn new(directory: Directory, rollup: RollupId, workload: Box<dyn Workload>) -> Self {
         Self {
             live_min: directory.committee.thresholds().authorities(),
             directory,
-            rollup,
+            rollups: RollupMix::one(rollup),
             open: false,
             payload_len: 128,
             workload,
+            sealing: Sealing::Ahead,
+            closed: None,
+            hostile: HostilePlan::default(),
+            targets: None,
+            goal: Goal::Settled,
+            seed: 1,
             transport: Transport::Tcp,
             connect_timeout: Duration::from_secs(10),
             lead: Duration::from_millis(500),
@@ -65,7 +114,8 @@ impl LoadConfig {
         }
     }
 
-    /// Errors: a payload that does not fit, or a rollup that is not served or takes no such envelopes.
+    /// Errors: a payload that does not fit, a rollup that is not served or takes no such envelopes, or parts that do not go
+    /// together.
     pub fn validate(&self) -> Result<(), LoadError> {
         let overhead = if self.open {
             LABEL_LEN
@@ -81,18 +131,62 @@ impl LoadConfig {
             let len = self.payload_len;
             return Err(LoadError::PayloadLen { len, max });
         }
+        let shares = self.rollups.shares().iter();
+        let mut rollups = shares.map(|share| share.id);
+        rollups.try_for_each(|rollup| self.validate_rollup(rollup))?;
+        self.validate_parts()
+    }
+
+    fn validate_rollup(&self, rollup: RollupId) -> Result<(), LoadError> {
         let kind = if self.open { "open" } else { "sealed" };
-        match self.directory.committee.rollup_policy(self.rollup) {
-            None => Err(LoadError::Rollup(self.rollup.0)),
+        match self.directory.committee.rollup_policy(rollup) {
+            None => Err(LoadError::Rollup(rollup.0)),
             Some(RollupPolicy::Either) => Ok(()),
             Some(policy) if (policy == RollupPolicy::Open) == self.open => Ok(()),
             Some(_) => Err(LoadError::Policy {
-                rollup: self.rollup.0,
+                rollup: rollup.0,
                 kind,
             }),
         }
     }
+
+    /// What does not go together.
+    fn validate_parts(&self) -> Result<(), LoadError> {
+        let is_pool = matches!(self.sealing, Sealing::Pool(_));
+        let has_races = self.workload.has_races();
+        let authorities = self.directory.committee.thresholds().authorities();
+        let outside = |set: AuthoritySet| set.iter().any(|who| u32::from(who.0) >= authorities);
+        let wrong = if self.sealing == Sealing::Pool(0) {
+            "a pool holds at least one envelope"
+        } else if is_pool && self.goal == Goal::Settled {
+            "a pool is sent again and again, and a committee orders an envelope once: it ends with the ack"
+        } else if is_pool && (has_races || !self.hostile.is_empty() || self.closed.is_some()) {
+            "a pool has no races, no hostile traffic and no closed loop"
+        } else if self.closed.is_some() && has_races {
+            "a closed loop has no races: its clients wait for each other's time"
+        } else if self
+            .closed
+            .is_some_and(|closed| !(1..=CLIENTS_MAX).contains(&closed.clients))
+        {
+            "a closed loop has 1 to 10000 clients"
+        } else if !self.hostile.is_empty() && self.transport == Transport::Udp {
+            "hostile traffic goes over TCP alone"
+        } else if self.open && self.hostile.amount(HostileKind::BadProof) > 0.0 {
+            "open envelopes carry no proof that could be bad"
+        } else if self
+            .targets
+            .is_some_and(|set| set.is_empty() || outside(set))
+        {
+            "envelopes are submitted to authorities of the committee, at least one, from 0"
+        } else {
+            return Ok(());
+        };
+        Err(LoadError::Parts(wrong))
+    }
 }
+
+/// Most clients of a closed loop.
+pub const CLIENTS_MAX: u32 = 10_000;
 
 /// Why a run cannot be, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +210,12 @@ pub enum LoadError {
         /// What it does not take.
         kind: &'static str,
     },
+    /// Parts that do not go together, or are out of range.
+    #[error("{0}")]
+    Parts(&'static str),
+    /// No key to seal hostile envelopes to.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Too few authorities are connected.
     #[error("only {live} of {wanted} authorities wanted are connected ({missing})")]
     TooFewLive {

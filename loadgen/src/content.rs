@@ -5,7 +5,7 @@
 
 use fairlane_engine::wire::Writer;
 
-use crate::record::{RECORD_LEN, TradeRecord};
+use crate::record::{RECORD_LEN, RecordKind, TradeRecord};
 
 /// The content of one envelope, before it is filled up to its length with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,19 @@ impl Content {
         }
         payload.resize(payload_len, 0);
         payload
+    }
+
+    /// What it is about, by number: the order that it makes or names, its session, or itself. What has one subject belongs
+    /// together.
+    pub const fn subject(&self) -> u64 {
+        match self {
+            Self::Trade(record) => match record.kind {
+                RecordKind::Cancel | RecordKind::Take => record.reference,
+                RecordKind::Order | RecordKind::Trade => record.sequence,
+            },
+            Self::Input(input) => input.session as u64,
+            Self::Plain { sequence } => *sequence,
+        }
     }
 
     /// The trading record, if it is one.

@@ -66,6 +66,8 @@ pub struct Progress {
     pub settled: u64,
     /// Refusing answers, by code, in the order of [`AckCode::ALL`].
     pub refused: [u64; AckCode::ALL.len()],
+    /// Refusing answers to hostile envelopes; `None` where there are none.
+    pub hostile_refused: Option<u64>,
     /// Authorities connected.
     pub live: u32,
     /// Median so far from planned to settled, in microseconds; 0 if none is.

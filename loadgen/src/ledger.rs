@@ -12,16 +12,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::latencies::{Latencies, Stage};
-use crate::outcome::Tally;
 use fairlane_client::Event;
 use fairlane_client::protocol::AckCode;
 use fairlane_engine::types::{AuthorityIndex, AuthoritySet, BatchSeq, Entry};
+use hdrhistogram::Histogram;
+
+use crate::config::Goal;
+use crate::latencies::{Latencies, Stage, histogram};
+use crate::outcome::{Distribution, RollupOutcome, Tally};
+use crate::races::Place;
+use crate::rollups::RollupShare;
 
 /// One envelope.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     planned_us: u64,
+    /// Index of its rollup.
+    rollup: u8,
     /// Authorities that it was queued for.
     sent: AuthoritySet,
     /// Authorities that accepted it.
@@ -31,13 +38,27 @@ struct Record {
     /// The code of the first refusal, also if who gave it is killed later.
     first_refusal: Option<AckCode>,
     /// Batch and index, as first heard; the index may be heard later, or never.
-    place: Option<(BatchSeq, Option<u32>)>,
+    place: Option<Place>,
     is_settled: bool,
+}
+
+/// An envelope that was given to the client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// From when its latencies count, in microseconds after the start.
+    pub(crate) planned_us: u64,
+    /// Authorities that it was queued for.
+    pub(crate) sent: AuthoritySet,
+    /// What its receipt is checked against; `None` if none is wanted.
+    pub(crate) entry: Option<Entry>,
+    /// Index of its rollup.
+    pub(crate) rollup: u8,
 }
 
 /// All envelopes of a run; the tag is the index.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    goal: Goal,
     records: Vec<Record>,
     /// Entries of envelopes without a receipt yet.
     unreceipted: BTreeMap<u64, Entry>,
@@ -51,7 +72,14 @@ pub(crate) struct Ledger {
     last_settled_us: u64,
     pub(crate) counts: Counts,
     pub(crate) latencies: Latencies,
+    /// By rollup: latencies to settlement; empty where there is one rollup.
+    settled_by_rollup: Vec<Histogram<u64>>,
+    /// Refusing acks by code number, for each second that has any.
+    refusals_by_second: BTreeMap<u64, RefusalCounts>,
 }
+
+/// Refusing answers by the number of their code.
+pub(crate) type RefusalCounts = [u64; AckCode::ALL.len()];
 
 /// What is counted as it happens, whoever is killed later.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,12 +92,17 @@ pub(crate) struct Counts {
     pub(crate) order_disagreements: u64,
     pub(crate) strays: u64,
     /// Refusing acks by code number, every node's counted.
-    pub(crate) refusals: [u64; AckCode::ALL.len()],
+    pub(crate) refusals: RefusalCounts,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    /// Of a run with so many rollups, in which an envelope has come to its end at `goal`.
+    pub(crate) fn new(goal: Goal, rollups: usize) -> Self {
+        let apart = if rollups > 1 { rollups } else { 0 };
         Self {
+            goal,
+            settled_by_rollup: (0..apart).map(|_| histogram()).collect(),
+            refusals_by_second: BTreeMap::new(),
             records: Vec::new(),
             unreceipted: BTreeMap::new(),
             unsettled: BTreeMap::new(),
@@ -97,11 +130,34 @@ impl Ledger {
         self.last_settled_us
     }
 
-    /// Enters the next envelope, planned for `planned_us` and queued for the authorities in `sent`.
-    pub(crate) fn on_sent(&mut self, planned_us: u64, sent: AuthoritySet, entry: Entry) {
+    /// The place of `tag` in the order, as first heard.
+    pub(crate) fn place(&self, tag: u64) -> Option<Place> {
+        let record = self.records.get(usize::try_from(tag).ok()?)?;
+        record.place
+    }
+
+    /// Whether `tag` was sent and nothing more is waited for.
+    pub(crate) fn is_over(&self, tag: u64) -> bool {
+        let record = usize::try_from(tag)
+            .ok()
+            .and_then(|at| self.records.get(at));
+        record.is_some_and(|record| {
+            !record.sent.is_empty() && !record.is_open(self.goal, AuthoritySet::EMPTY)
+        })
+    }
+
+    /// Refusing acks by code number, for each second that has any.
+    pub(crate) const fn refusals_by_second(&self) -> &BTreeMap<u64, RefusalCounts> {
+        &self.refusals_by_second
+    }
+
+    /// Enters the next envelope.
+    pub(crate) fn on_sent(&mut self, envelope: Sent) {
         let tag = self.offered();
+        let sent = envelope.sent;
         self.records.push(Record {
-            planned_us,
+            planned_us: envelope.planned_us,
+            rollup: envelope.rollup,
             sent,
             accepted: AuthoritySet::EMPTY,
             refused: AuthoritySet::EMPTY,
@@ -110,7 +166,9 @@ impl Ledger {
             is_settled: false,
         });
         self.open.push(tag);
-        if !sent.is_empty() {
+        if let Some(entry) = envelope.entry
+            && !sent.is_empty()
+        {
             self.unreceipted.insert(tag, entry);
         }
     }
@@ -175,17 +233,15 @@ impl Ledger {
         } else {
             record.refused.insert(authority);
             record.first_refusal.get_or_insert(code);
-            self.counts.refusals[usize::from(code.as_u8())] += 1;
+            let code = usize::from(code.as_u8());
+            self.counts.refusals[code] += 1;
+            self.refusals_by_second
+                .entry(now_us / 1_000_000)
+                .or_default()[code] += 1;
         }
     }
 
-    fn on_ordered(
-        &mut self,
-        now_us: u64,
-        authority: AuthorityIndex,
-        tag: u64,
-        place: (BatchSeq, Option<u32>),
-    ) {
+    fn on_ordered(&mut self, now_us: u64, authority: AuthorityIndex, tag: u64, place: Place) {
         let Some(record) = record_of(&mut self.records, tag, authority) else {
             self.counts.strays += 1;
             return;
@@ -234,18 +290,18 @@ impl Ledger {
         self.last_change_us = now_us;
         self.last_settled_us = now_us;
         self.counts.settled += 1;
-        self.latencies.record(
-            Stage::Settled,
-            now_us,
-            now_us.saturating_sub(record.planned_us),
-        );
+        let latency_us = now_us.saturating_sub(record.planned_us);
+        if let Some(settled) = self.settled_by_rollup.get_mut(usize::from(record.rollup)) {
+            settled.saturating_record(latency_us);
+        }
+        self.latencies.record(Stage::Settled, now_us, latency_us);
     }
 
     /// How many envelopes may still change, were `killed` not to answer any more. Amortised O(1) an envelope.
     pub(crate) fn open_count(&mut self, killed: AuthoritySet) -> u64 {
-        let records = &self.records;
+        let (records, goal) = (&self.records, self.goal);
         self.open
-            .retain(|tag| records[*tag as usize].is_open(killed));
+            .retain(|tag| records[*tag as usize].is_open(goal, killed));
         self.open.len() as u64
     }
 
@@ -275,8 +331,41 @@ impl Ledger {
                 }
             }
         }
-        tally.lost = tally.accepted - tally.settled;
+        tally.lost = match self.goal {
+            Goal::Settled => tally.accepted - tally.settled,
+            Goal::Ack => 0,
+        };
         tally
+    }
+
+    /// What became of the envelopes of each rollup, without what `killed` nodes said; empty where there is one rollup.
+    pub(crate) fn by_rollup(
+        &self,
+        shares: &[RollupShare],
+        killed: AuthoritySet,
+    ) -> Vec<RollupOutcome> {
+        let both = shares.iter().zip(&self.settled_by_rollup);
+        let mut outcomes: Vec<RollupOutcome> = both
+            .map(|(share, settled)| RollupOutcome {
+                rollup: share.id.0,
+                weight: share.weight,
+                settled_us: Distribution::of(settled),
+                ..RollupOutcome::default()
+            })
+            .collect();
+        for record in &self.records {
+            let Some(outcome) = outcomes.get_mut(usize::from(record.rollup)) else {
+                continue;
+            };
+            outcome.offered += 1;
+            match record.class(killed) {
+                Class::Accepted => outcome.accepted += 1,
+                Class::Refused(_) => outcome.refused += 1,
+                Class::Unanswered => {}
+            }
+            outcome.settled += u64::from(record.is_settled);
+        }
+        outcomes
     }
 }
 
@@ -299,9 +388,15 @@ impl Record {
         }
     }
 
-    fn is_open(&self, killed: AuthoritySet) -> bool {
+    fn is_open(&self, goal: Goal, killed: AuthoritySet) -> bool {
         let is_reachable = !without(self.sent, killed).is_empty();
-        !self.is_settled && is_reachable && !matches!(self.class(killed), Class::Refused(_))
+        is_reachable
+            && !self.is_settled
+            && match self.class(killed) {
+                Class::Accepted => goal == Goal::Settled,
+                Class::Refused(_) => false,
+                Class::Unanswered => true,
+            }
     }
 }
 

@@ -21,11 +21,21 @@ fn set(members: &[u8]) -> AuthoritySet {
     set
 }
 
+/// An envelope of the first rollup.
+fn sent(planned_us: u64, members: &[u8]) -> Sent {
+    Sent {
+        planned_us,
+        sent: set(members),
+        entry: Some(ENTRY),
+        rollup: 0,
+    }
+}
+
 /// A ledger with `count` envelopes, planned 1,000 us apart and sent to authorities 0, 1 and 2.
 fn ledger(count: u64) -> Ledger {
-    let mut ledger = Ledger::new();
+    let mut ledger = Ledger::new(Goal::Settled, 1);
     for tag in 0..count {
-        ledger.on_sent(tag * 1_000, set(&[0, 1, 2]), ENTRY);
+        ledger.on_sent(sent(tag * 1_000, &[0, 1, 2]));
     }
     ledger
 }
@@ -163,7 +173,7 @@ fn nodes_that_disagree_on_a_place_are_counted() {
 #[test]
 fn notices_about_what_was_never_sent_change_nothing() {
     let mut ledger = ledger(1);
-    ledger.on_sent(0, set(&[0]), ENTRY);
+    ledger.on_sent(sent(0, &[0]));
     ledger.ack(1, 1, 1, AckCode::Accepted);
     ledger.ack(1, 0, 99, AckCode::Accepted);
     ledger.ack(1, 0, u64::MAX, AckCode::Accepted);
@@ -234,8 +244,8 @@ fn only_the_first_receipt_is_wanted_and_a_refused_one_leaves_it_wanted() {
 
 #[test]
 fn an_envelope_that_reached_nobody_is_unanswered_and_not_waited_for() {
-    let mut ledger = Ledger::new();
-    ledger.on_sent(0, set(&[]), ENTRY);
+    let mut ledger = Ledger::new(Goal::Settled, 1);
+    ledger.on_sent(sent(0, &[]));
     assert_eq!(ledger.open_count(set(&[])), 0);
     assert_eq!(ledger.receipt_wanted(0), None);
     assert_eq!(summary(&ledger.tally(set(&[]))), [1, 0, 0, 1, 0, 0]);

@@ -26,18 +26,22 @@ pub mod duration;
 mod feed;
 pub mod hlog;
 pub mod host;
+pub mod hostile;
 pub mod latencies;
 mod ledger;
 pub mod outcome;
 pub mod output;
+pub mod races;
 pub mod record;
 #[cfg(feature = "command")]
 pub mod report;
 mod rng;
+pub mod rollups;
 pub mod run;
+pub mod sink;
 pub mod workload;
 
-pub use config::{LoadConfig, LoadError};
+pub use config::{ClosedLoop, Goal, LoadConfig, LoadError, Sealing};
 pub use control::{Control, Phase, Progress};
 pub use feed::FeedError;
 pub use outcome::LoadOutcome;

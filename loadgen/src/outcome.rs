@@ -7,7 +7,9 @@ use fairlane_client::LinkCounts;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::hostile::HostileOutcome;
 use crate::latencies::{Interval, Stage};
+use crate::races::RaceOutcome;
 
 /// Every envelope in one class: offered = accepted + refused + unanswered, accepted = settled + lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub struct Tally {
     pub unanswered: u64,
     /// Accepted, and in a batch that the settlement worker has synced.
     pub settled: u64,
-    /// Accepted, and not settled by the end of the run.
+    /// Accepted, and not settled by the end of the run; 0 where acks were all that was waited for.
     pub lost: u64,
     /// Settled, though no node that was not killed accepted it; in no other class but its own.
     pub settled_unaccepted: u64,
@@ -133,6 +135,9 @@ pub struct Offering {
     pub sealed_late: u64,
     /// The load generator itself was the limit: read no latency of this run as the committee's.
     pub was_limited: bool,
+    /// More than one in a hundred envelopes was sealed too late: if it was the limit, this is what limited it.
+    #[serde(default)]
+    pub sealing_was_limit: bool,
 }
 
 /// What the link to one authority went through.
@@ -173,6 +178,34 @@ pub struct KeyUse {
     pub envelopes: u64,
 }
 
+/// What became of one rollup's part of a mixed load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollupOutcome {
+    /// The rollup.
+    pub rollup: u64,
+    /// Its weight in the mix.
+    pub weight: u32,
+    /// Envelopes for it that were given to the client.
+    pub offered: u64,
+    /// Those that a node accepted.
+    pub accepted: u64,
+    /// Those that every node refused.
+    pub refused: u64,
+    /// Those that were settled.
+    pub settled: u64,
+    /// Microseconds from the planned time to settlement.
+    pub settled_us: Distribution,
+}
+
+/// Refusing answers within one second.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalSecond {
+    /// Which second of the run, from 0.
+    pub second: u64,
+    /// Answers by code, every node's counted.
+    pub by_code: BTreeMap<String, u64>,
+}
+
 /// What became of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadOutcome {
@@ -196,6 +229,21 @@ pub struct LoadOutcome {
     pub backlog_s: f64,
     /// Refusing answers by code, every node's counted.
     pub refusals_by_code: BTreeMap<String, u64>,
+    /// The same for each second that has any.
+    #[serde(default)]
+    pub refusals_by_second: Vec<RefusalSecond>,
+    /// By rollup; empty where the load is for one.
+    #[serde(default)]
+    pub rollups: Vec<RollupOutcome>,
+    /// Cancels against takes, by how far apart they were due; empty where there were no races.
+    #[serde(default)]
+    pub races: Vec<RaceOutcome>,
+    /// Clients of a closed loop, whose latencies do not count what waited to be sent; 0 for an open loop.
+    #[serde(default)]
+    pub closed_clients: u32,
+    /// What became of hostile traffic, by kind; its answers are in no other figure.
+    #[serde(default)]
+    pub hostile: Vec<HostileOutcome>,
     /// Envelopes with a receipt that verifies.
     pub receipts: u64,
     /// Receipts that were wanted and do not verify.

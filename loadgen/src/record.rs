@@ -1,9 +1,9 @@
 //! What a generated envelope carries: one trading record in a fixed layout, then zeros.
 //!
-//! Layout, big-endian, 56 bytes: version u8 = 1 | kind u8 (1 order, 2 cancel, 3 trade) | side u8 (0 none, 1 buy, 2
+//! Layout, big-endian, 56 bytes: version u8 = 1 | kind u8 (1 order, 2 cancel, 3 trade, 4 take) | side u8 (0 none, 1 buy, 2
 //! sell) | reserved u8 = 0 | symbol 12 (ASCII, zero-filled) | sequence u64 | source time u64 (nanoseconds since the
 //! Unix epoch, 0 if none) | price u64 | quantity u64 (both in units of 10^-8) | reference u64 (trade id, or the
-//! sequence of the order that is cancelled).
+//! sequence of the order that is cancelled or taken).
 //!
 //! The sequence makes every payload of a run different, so open envelopes with equal content are not one envelope.
 
@@ -26,7 +26,7 @@ pub struct TradeRecord {
     pub price_e8: u64,
     /// Quantity in units of 10^-8.
     pub quantity_e8: u64,
-    /// Trade id, or the sequence of the cancelled order.
+    /// Trade id, or the sequence of the order that is cancelled or taken.
     pub reference: u64,
 }
 
@@ -40,6 +40,8 @@ pub enum RecordKind {
     Cancel = 2,
     /// A trade, from a recorded market.
     Trade = 3,
+    /// Takes what an order offers.
+    Take = 4,
 }
 
 /// Buy or sell.
@@ -110,6 +112,7 @@ impl TradeRecord {
             1 => RecordKind::Order,
             2 => RecordKind::Cancel,
             3 => RecordKind::Trade,
+            4 => RecordKind::Take,
             _ => return Err(DecodeError::NotCanonical("record kind")),
         };
         let side = match reader.u8()? {
@@ -183,7 +186,7 @@ mod tests {
         for (at, value) in [
             (0, 2),
             (1, 0),
-            (1, 4),
+            (1, 5),
             (2, 3),
             (3, 1),
             (4, 0),

@@ -2,18 +2,18 @@
 
 mod html;
 mod plots;
+mod text;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use fairlane_engine::types::RollupId;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::hlog;
 use crate::host::{COMMIT, Host};
+use crate::hostile::HostileOutcome;
 use crate::latencies::{Stage, histogram};
 use crate::outcome::LoadOutcome;
 
@@ -30,40 +30,51 @@ pub struct LoadReport {
     pub load: String,
     /// How many authorities the committee has.
     pub authorities: u32,
-    /// The rollup.
-    pub rollup: u64,
+    /// The rollups, with their weights where there are several.
+    pub rollups: String,
     /// Bytes of payload in each envelope.
     pub payload_len: usize,
     /// Sealed envelopes, or open ones.
     pub sealed: bool,
+    /// Acks were all that was waited for.
+    #[serde(default)]
+    pub acks_only: bool,
     /// What became of it.
     pub outcome: LoadOutcome,
 }
 
 impl LoadReport {
-    pub(crate) fn new(
-        load: String,
-        authorities: u32,
-        rollup: RollupId,
-        payload_len: usize,
-        sealed: bool,
-        outcome: LoadOutcome,
-    ) -> Self {
+    /// Of this binary on this host, with nothing measured.
+    pub(crate) fn here() -> Self {
         Self {
             commit: COMMIT.to_owned(),
             host: Host::read(),
-            load,
-            authorities,
-            rollup: rollup.0,
-            payload_len,
-            sealed,
-            outcome,
+            ..Self::default()
         }
     }
 
-    /// Whether everything accepted was settled and no two notices disagree on a place.
-    pub const fn holds(&self) -> bool {
-        self.outcome.tally.lost == 0 && self.outcome.order_disagreements == 0
+    /// Whether everything accepted was settled, no two notices disagree on a place, and nothing was ordered that every node
+    /// must refuse.
+    pub fn holds(&self) -> bool {
+        self.checks().iter().all(|(_, holds)| *holds)
+    }
+
+    /// What must hold, in words, and whether it does.
+    fn checks(&self) -> Vec<(&'static str, bool)> {
+        let outcome = &self.outcome;
+        let mut checks = Vec::new();
+        if !self.acks_only {
+            checks.push(("nothing accepted was lost", outcome.tally.lost == 0));
+            checks.push((
+                "notices agree on every place",
+                outcome.order_disagreements == 0,
+            ));
+        }
+        if !outcome.hostile.is_empty() {
+            let holds = outcome.hostile.iter().all(HostileOutcome::holds);
+            checks.push(("nothing forged was ordered", holds));
+        }
+        checks
     }
 
     /// All latencies to `stage`, from its intervals.
@@ -76,64 +87,6 @@ impl LoadReport {
             }
         }
         all
-    }
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.sealed { "sealed" } else { "open" };
-        let outcome = &self.outcome;
-        let (tally, offering) = (&outcome.tally, &outcome.offering);
-        writeln!(f, "fairlane-loadgen, commit {}", self.commit)?;
-        writeln!(f, "  {}", self.host)?;
-        writeln!(
-            f,
-            "  {} authorities, rollup {}, {kind} envelopes of {} bytes",
-            self.authorities, self.rollup, self.payload_len
-        )?;
-        writeln!(f, "  {}", self.load)?;
-        writeln!(f, "\nenvelopes")?;
-        writeln!(
-            f,
-            "  offered {}  accepted {}  refused {}  unanswered {}",
-            tally.offered, tally.accepted, tally.refused, tally.unanswered
-        )?;
-        for (code, count) in &tally.refused_by_code {
-            writeln!(f, "    refused {code}: {count}")?;
-        }
-        writeln!(f, "  settled {}  lost {}", tally.settled, tally.lost)?;
-        writeln!(
-            f,
-            "  planned {:.0} a second, sent {:.0}, settled {:.0}",
-            offering.planned_tps, offering.achieved_tps, outcome.throughput_tps
-        )?;
-        if outcome.resent > 0 {
-            writeln!(f, "  datagrams sent again {}", outcome.resent)?;
-        }
-        write!(f, "\n{}", outcome.latency_us)?;
-        writeln!(f, "\nload generator")?;
-        writeln!(
-            f,
-            "  sent p99 {:.2} ms after the planned time, {} sealed late: {}",
-            offering.send_lag_us.p99 as f64 / 1e3,
-            offering.sealed_late,
-            match offering.was_limited {
-                true => "IT WAS THE LIMIT, read no latency above as the committee's",
-                false => "it was not the limit",
-            }
-        )?;
-        if outcome.is_stopped {
-            writeln!(f, "  stopped before its plan was over")?;
-        }
-        if !outcome.is_drained {
-            writeln!(f, "  gave up waiting for what was still open")?;
-        }
-        writeln!(f, "\nchecks")?;
-        let verdict = |holds| if holds { "holds" } else { "DOES NOT HOLD" };
-        let lost = verdict(tally.lost == 0);
-        writeln!(f, "  nothing accepted was lost        {lost}")?;
-        let agree = verdict(outcome.order_disagreements == 0);
-        writeln!(f, "  notices agree on every place     {agree}")
     }
 }
 

@@ -4,21 +4,30 @@
 //! next planned send or the next notice; it never spins. Open loop: nothing that a node does or fails to do moves a
 //! planned time, and every latency counts from it.
 
+mod closed;
+mod listener;
+mod outcome;
+
 use std::time::{Duration, Instant, SystemTime};
 
-use fairlane_client::protocol::AckCode;
 use fairlane_client::sealing::{PadTo, Sealer, entry_of};
-use fairlane_client::{Client, ClientOptions, Event, Observer};
-use fairlane_engine::seal::{EnvelopeKind, SealingKey};
-use fairlane_engine::types::{AuthorityIndex, AuthoritySet, Entry, KeyId, TimestampUs};
+use fairlane_client::{Client, ClientOptions, poll_all};
+use fairlane_engine::seal::EnvelopeKind;
+use fairlane_engine::types::{AuthorityIndex, AuthoritySet, TimestampUs};
 use hdrhistogram::Histogram;
 
-use crate::config::{LoadConfig, LoadError};
+use self::listener::{Ears, Keys, Listener};
+use crate::config::{Goal, LoadConfig, LoadError, Sealing};
 use crate::control::{Control, LastSecond, Phase, Progress};
-use crate::feed::{Fed, Feed, FeedPlan, KeyCell, Prepared};
+use crate::feed::{Fed, Feed, FeedPlan, Maker, Prepared, Validity};
+use crate::hostile::HostileKind;
+use crate::hostile::connections::Connections;
+use crate::hostile::listener::HostileListener;
+use crate::hostile::maker::{Companion, HostileMaker};
 use crate::latencies::{Stage, histogram};
-use crate::ledger::Ledger;
-use crate::outcome::{Distribution, KeyUse, LatencySummary, LoadOutcome, Offering};
+use crate::ledger::{Ledger, Sent};
+use crate::outcome::LoadOutcome;
+use crate::races::Races;
 
 /// Runs to its end and says what became of every envelope.
 ///
@@ -32,35 +41,44 @@ pub fn run(
 ) -> Result<LoadOutcome, LoadError> {
     config.validate()?;
     let mut run = Run::connect(&config)?;
-    let start_time = wall_clock_us()?.plus_us(duration_us(config.lead));
-    run.listener.start = Instant::now() + config.lead;
+    // A pool is sealed before the start, however long that takes.
+    let lead = match config.sealing {
+        Sealing::Pool(len) => config.lead + POOL_TIME.saturating_mul(len as u32),
+        _ => config.lead,
+    };
+    let start_time = wall_clock_us()?.plus_us(duration_us(lead));
+    run.start_at(Instant::now() + lead);
+    let maker = run.maker(&config, start_time)?;
+    let (closed, rollups) = (config.closed, config.rollups.clone());
+    let clients = closed.map_or(u32::MAX, |closed| closed.clients) as usize;
     let mut feed = Feed::start(FeedPlan {
         workload: config.workload,
-        sealer: Sealer {
-            key: config.directory.sealing_key.clone(),
-            rollup: config.rollup,
-            kind: if config.open {
-                EnvelopeKind::Open
-            } else {
-                EnvelopeKind::Sealed
-            },
-            sender_tag: [0; 16],
-            padding: PadTo::Nothing,
-        },
-        payload_len: config.payload_len,
-        start: run.listener.start,
-        start_time,
-        look_ahead: config.look_ahead.max(1),
+        maker,
+        sealing: config.sealing,
+        // What waits for a closed loop grows old.
+        look_ahead: config.look_ahead.clamp(1, clients.saturating_mul(2)),
         look_ahead_time: config.look_ahead_time,
-        key: run.listener.keys.cell.clone(),
     })?;
+    let mut start_us = start_time.0;
+    if let Sealing::Pool(_) = config.sealing {
+        run.start_at(Instant::now() + START_AFTER_POOL);
+        start_us = wall_clock_us()?.plus_us(duration_us(START_AFTER_POOL)).0;
+    }
     run.prepare(progress, control)?;
-    run.send(&mut feed, duration_us(config.coalesce), progress, control)?;
+    match closed {
+        None => run.send(&mut feed, duration_us(config.coalesce), progress, control)?,
+        Some(closed) => {
+            run.send_closed(&mut feed, closed, config.drain_timeout, progress, control)?;
+        }
+    }
     drop(feed);
-    let backlog = run.listener.ledger.open_count(control.killed());
+    let backlog = run.ears.honest.ledger.open_count(control.killed());
     let is_drained = run.drain(config.drain_timeout, progress, control)?;
-    let mut outcome = run.outcome(control.killed());
-    outcome.start_us = start_time.0;
+    let mut outcome = {
+        let clients = closed.map_or(0, |closed| closed.clients);
+        run.outcome(control.killed(), rollups.shares(), clients)
+    };
+    outcome.start_us = start_us;
     outcome.backlog = backlog;
     outcome.backlog_s = ratio(backlog as f64, outcome.offering.planned_tps);
     outcome.is_drained = is_drained;
@@ -68,80 +86,8 @@ pub fn run(
     Ok(outcome)
 }
 
-/// The ledger as an observer: adds the time.
-struct Listener {
-    start: Instant,
-    ledger: Ledger,
-    /// Why links failed, for the error when too few come up.
-    failures: Vec<Option<String>>,
-    keys: Keys,
-}
-
-/// The keys of the run.
-struct Keys {
-    /// What the sealing thread seals to.
-    cell: KeyCell,
-    /// In the order in which they were taken.
-    used: Vec<(KeyId, KeyUse)>,
-    refused: u64,
-}
-
-impl Keys {
-    fn new(key: &SealingKey) -> Self {
-        let mut keys = Self {
-            cell: KeyCell::new(key.clone()),
-            used: Vec::new(),
-            refused: 0,
-        };
-        keys.take(0, key);
-        keys
-    }
-
-    fn take(&mut self, now_us: u64, key: &SealingKey) {
-        self.cell.store(key.clone());
-        let key_use = KeyUse {
-            key_id: key.key_id().to_string(),
-            epoch: key.epoch().0,
-            from_s: seconds(now_us),
-            envelopes: 0,
-        };
-        self.used.push((key.key_id(), key_use));
-    }
-
-    fn count(&mut self, key_id: KeyId) {
-        let mut newest_first = self.used.iter_mut().rev();
-        if let Some((_, key_use)) = newest_first.find(|(id, _)| *id == key_id) {
-            key_use.envelopes += 1;
-        }
-    }
-}
-
-impl Listener {
-    fn now_us(&self) -> u64 {
-        duration_us(Instant::now().saturating_duration_since(self.start))
-    }
-}
-
-impl Observer for Listener {
-    fn receipt_wanted(&self, tag: u64) -> Option<Entry> {
-        self.ledger.receipt_wanted(tag)
-    }
-
-    fn on_event(&mut self, authority: AuthorityIndex, event: Event) {
-        if let Event::Disconnected { reason } | Event::ConnectFailed { reason } = &event {
-            self.failures[authority.as_usize()] = Some(reason.to_string());
-        }
-        match &event {
-            Event::NewKey { statement } => self.keys.take(self.now_us(), &statement.key),
-            Event::KeyRefused { .. } => self.keys.refused += 1,
-            _ => {}
-        }
-        self.ledger.on_event(self.now_us(), authority, &event);
-    }
-}
-
 /// How a turn of sending ended.
-enum Sent {
+enum Turn {
     /// Nothing more before this time.
     Until(u64),
     /// More is due already.
@@ -151,8 +97,18 @@ enum Sent {
 }
 
 struct Run {
-    client: Client,
-    listener: Listener,
+    /// Makers' connections first, then those of takes if there are races, then hostile ones if there are any.
+    clients: Vec<Client>,
+    ears: Ears,
+    /// Frames above the bound, half-open connections, slow readers.
+    connections: Option<Connections>,
+    /// Who is submitted to.
+    targets: AuthoritySet,
+    /// Whether receipts are checked.
+    has_receipts: bool,
+    races: Races,
+    /// The client that was first given something since the last poll: it writes first.
+    first: Option<usize>,
     send_lag: Histogram<u64>,
     sealed_late: u64,
     last_planned_us: u64,
@@ -168,22 +124,44 @@ impl Run {
     fn connect(config: &LoadConfig) -> Result<Self, LoadError> {
         let directory = &config.directory;
         let addresses = directory.client_addresses();
+        let members = directory.committee.thresholds().members();
+        let all = members.fold(AuthoritySet::EMPTY, |mut all, member| {
+            all.insert(member);
+            all
+        });
+        let is_followed = config.goal == Goal::Settled;
+        let options = ClientOptions {
+            transport: config.transport,
+            receipts: is_followed,
+            ordered: is_followed,
+            settled: is_followed,
+            ..ClientOptions::default()
+        };
+        let client = || {
+            let (committee, key) = (directory.committee.clone(), directory.sealing_key.clone());
+            Client::new(committee, key, &addresses, options)
+        };
+        let honest = if config.workload.has_races() { 2 } else { 1 };
+        let hostile =
+            (!config.hostile.is_empty()).then(|| (honest, HostileListener::new(&config.hostile)));
         let mut run = Self {
-            client: Client::new(
-                directory.committee.clone(),
-                directory.sealing_key.clone(),
-                &addresses,
-                ClientOptions {
-                    transport: config.transport,
-                    ..ClientOptions::default()
+            clients: (0..honest + usize::from(hostile.is_some()))
+                .map(|_| client())
+                .collect(),
+            ears: Ears {
+                honest: Listener {
+                    start: Instant::now(),
+                    ledger: Ledger::new(config.goal, config.rollups.shares().len()),
+                    failures: vec![None; addresses.len()],
+                    keys: Keys::new(&directory.sealing_key),
                 },
-            ),
-            listener: Listener {
-                start: Instant::now(),
-                ledger: Ledger::new(),
-                failures: vec![None; addresses.len()],
-                keys: Keys::new(&directory.sealing_key),
+                hostile,
             },
+            connections: None,
+            targets: config.targets.unwrap_or(all),
+            has_receipts: is_followed,
+            races: Races::default(),
+            first: None,
             send_lag: histogram(),
             sealed_late: 0,
             last_planned_us: 0,
@@ -193,25 +171,86 @@ impl Run {
             second: 0,
             offered_before: 0,
         };
-        let live = run
-            .client
-            .connect_all(config.connect_timeout, &mut run.listener)?;
-        if live.len() >= config.live_min {
-            return Ok(run);
+        run.connect_clients(config)?;
+        if !config.hostile.is_empty() {
+            let chain_id = directory.committee.chain_id;
+            let rollup = config.rollups.shares()[0].id;
+            let connections = Connections::start(&config.hostile, addresses, chain_id, rollup)?;
+            run.connections = Some(connections);
         }
-        let members = directory.committee.thresholds().members();
-        let missing: Vec<String> = members
-            .filter(|member| !live.contains(*member))
-            .map(|member| {
-                let failure = run.listener.failures[member.as_usize()].take();
-                let reason = failure.unwrap_or_else(|| "no answer".to_owned());
-                format!("{member} at {}: {reason}", addresses[member.as_usize()])
-            })
-            .collect();
-        Err(LoadError::TooFewLive {
-            live: live.len(),
-            wanted: config.live_min,
-            missing: missing.join("; "),
+        Ok(run)
+    }
+
+    /// Connects every client. Errors: too few authorities are there.
+    fn connect_clients(&mut self, config: &LoadConfig) -> Result<(), LoadError> {
+        let wanted = config.live_min.min(self.targets.len());
+        let addresses = config.directory.client_addresses();
+        for at in 0..self.clients.len() {
+            use fairlane_client::Observers as _;
+            let observer = self.ears.observer(at);
+            let live =
+                self.clients[at].connect_to(self.targets, config.connect_timeout, observer)?;
+            let missing: Vec<AuthorityIndex> = self
+                .targets
+                .iter()
+                .filter(|target| !live.contains(*target))
+                .collect();
+            let live = self.targets.len() - missing.len() as u32;
+            if live >= wanted {
+                continue;
+            }
+            let missing: Vec<String> = missing
+                .into_iter()
+                .map(|member| {
+                    let failure = self.ears.honest.failures[member.as_usize()].take();
+                    let reason = failure.unwrap_or_else(|| "no answer".to_owned());
+                    format!("{member} at {}: {reason}", addresses[member.as_usize()])
+                })
+                .collect();
+            return Err(LoadError::TooFewLive {
+                live,
+                wanted,
+                missing: missing.join("; "),
+            });
+        }
+        Ok(())
+    }
+
+    fn start_at(&mut self, start: Instant) {
+        self.ears.honest.start = start;
+        if let Some((_, hostile)) = &mut self.ears.hostile {
+            hostile.start = start;
+        }
+    }
+
+    /// What makes the run's envelopes. Errors: no key to seal hostile ones to.
+    fn maker(&self, config: &LoadConfig, start_time: TimestampUs) -> Result<Maker, LoadError> {
+        let key = &config.directory.sealing_key;
+        let hostile = &config.hostile;
+        let hostile = (!hostile.is_empty())
+            .then(|| HostileMaker::new(hostile.clone(), key, config.seed))
+            .transpose()?;
+        Ok(Maker {
+            key: self.ears.honest.keys.cell.clone(),
+            sealer: Sealer {
+                key: key.clone(),
+                rollup: config.rollups.shares()[0].id,
+                kind: match config.open {
+                    true => EnvelopeKind::Open,
+                    false => EnvelopeKind::Sealed,
+                },
+                sender_tag: [0; 16],
+                padding: PadTo::Nothing,
+            },
+            rollups: config.rollups.clone().seeded(config.seed),
+            payload_len: config.payload_len,
+            start: self.ears.honest.start,
+            start_time,
+            validity: match config.closed {
+                Some(_) => Validity::FromNow,
+                None => Validity::FromDue,
+            },
+            hostile,
         })
     }
 
@@ -223,7 +262,8 @@ impl Run {
     ) -> Result<(), LoadError> {
         while !control.is_stopped() {
             let left = self
-                .listener
+                .ears
+                .honest
                 .start
                 .saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -241,19 +281,18 @@ impl Run {
         progress: &mut dyn FnMut(&Progress),
         control: &Control,
     ) -> Result<(), LoadError> {
-        let mut waiting: Option<Prepared> = None;
         let mut next_send_us = 0u64;
         while !control.is_stopped() {
-            let now_us = self.listener.now_us();
+            let now_us = self.ears.honest.now_us();
             let mut wait_us = next_send_us.saturating_sub(now_us);
             if wait_us == 0 {
-                match self.send_due(feed, &mut waiting, now_us)? {
-                    Sent::Until(due_us) => {
+                match self.send_due(feed, now_us)? {
+                    Turn::Until(due_us) => {
                         next_send_us = due_us.max(now_us + coalesce_us);
                         wait_us = next_send_us - now_us;
                     }
-                    Sent::More => {}
-                    Sent::All => return Ok(()),
+                    Turn::More => {}
+                    Turn::All => return Ok(()),
                 }
             }
             self.poll(Duration::from_micros(wait_us), Phase::Sending, progress)?;
@@ -262,46 +301,76 @@ impl Run {
     }
 
     /// Sends what is due by `now_us`, up to [`SENDS_MAX`].
-    fn send_due(
-        &mut self,
-        feed: &mut Feed,
-        waiting: &mut Option<Prepared>,
-        now_us: u64,
-    ) -> Result<Sent, LoadError> {
+    fn send_due(&mut self, feed: &mut Feed, now_us: u64) -> Result<Turn, LoadError> {
         for _ in 0..SENDS_MAX {
-            let prepared = match waiting.take() {
-                Some(prepared) => prepared,
-                None => match feed.next()? {
-                    Fed::Prepared(prepared) => prepared,
-                    Fed::NotYet => return Ok(Sent::Until(now_us + FEED_WAIT_US)),
-                    Fed::End => return Ok(Sent::All),
-                },
-            };
-            if prepared.at_us > now_us {
-                let due_us = prepared.at_us;
-                *waiting = Some(prepared);
-                return Ok(Sent::Until(due_us));
+            match feed.next(now_us)? {
+                Fed::Prepared(prepared) => self.submit(&prepared),
+                Fed::Until(due_us) => return Ok(Turn::Until(due_us)),
+                Fed::NotYet => return Ok(Turn::Until(now_us + FEED_WAIT_US)),
+                Fed::End => return Ok(Turn::All),
             }
-            self.submit(&prepared);
         }
-        Ok(Sent::More)
+        Ok(Turn::More)
     }
 
     fn submit(&mut self, prepared: &Prepared) {
-        let ledger = &mut self.listener.ledger;
         let envelope = &prepared.envelope;
-        let sent = self
-            .client
-            .submit(ledger.offered(), envelope.bytes())
+        let client = usize::from(prepared.race.is_some_and(|leg| leg.is_take));
+        self.first.get_or_insert(client);
+        let tag = self.ears.honest.ledger.offered();
+        let sent = self.clients[client]
+            .submit_to(tag, envelope.bytes(), self.targets)
             .expect("the sealer makes no envelope longer than nodes take");
-        ledger.on_sent(prepared.at_us, sent, entry_of(envelope));
-        self.listener.keys.count(envelope.label().key_id);
-        let now_us = self.listener.now_us();
+        let honest = &mut self.ears.honest;
+        honest.ledger.on_sent(Sent {
+            planned_us: prepared.at_us,
+            sent,
+            entry: self.has_receipts.then(|| entry_of(envelope)),
+            rollup: prepared.rollup,
+        });
+        honest.keys.count(envelope.label().key_id);
+        let now_us = honest.now_us();
+        if let Some(leg) = prepared.race {
+            self.races.on_sent(leg, tag, now_us);
+        }
         self.send_lag
             .saturating_record(now_us.saturating_sub(prepared.at_us));
         self.sealed_late += u64::from(prepared.is_late);
         self.last_planned_us = prepared.at_us;
         self.last_sent_us = now_us;
+        for companion in &prepared.companions {
+            self.submit_hostile(prepared.at_us, companion);
+        }
+        if let Some(connections) = &self.connections
+            && tag.is_multiple_of(BAIT_EVERY)
+        {
+            connections.bait(envelope.bytes());
+        }
+    }
+
+    fn submit_hostile(&mut self, planned_us: u64, companion: &Companion) {
+        if companion.kind == HostileKind::Oversize {
+            if let Some(connections) = &mut self.connections {
+                connections.send_oversize();
+            }
+            return;
+        }
+        let Some((client, hostile)) = &mut self.ears.hostile else {
+            return;
+        };
+        let tag = hostile.next_tag();
+        let targets = match companion.kind {
+            HostileKind::OneAuthority => {
+                let nth = tag % u64::from(self.targets.len());
+                let chosen = self.targets.iter().nth(nth as usize);
+                chosen.map_or(self.targets, one)
+            }
+            _ => self.targets,
+        };
+        let sent = self.clients[*client]
+            .submit_to(tag, &companion.bytes, targets)
+            .expect("what is changed in an envelope is not its length");
+        hostile.on_sent(companion.kind, planned_us, !sent.is_empty());
     }
 
     /// Listens until every envelope has come to its end, or nothing changes for `timeout`; whether it was the former.
@@ -311,7 +380,7 @@ impl Run {
         progress: &mut dyn FnMut(&Progress),
         control: &Control,
     ) -> Result<bool, LoadError> {
-        let began_us = self.listener.now_us();
+        let began_us = self.ears.honest.now_us();
         let mut next_look = Instant::now();
         loop {
             let now = Instant::now();
@@ -320,11 +389,11 @@ impl Run {
                 continue;
             }
             next_look = now + DRAIN_TICK;
-            if self.listener.ledger.open_count(control.killed()) == 0 {
+            if self.ears.honest.ledger.open_count(control.killed()) == 0 {
                 return Ok(true);
             }
-            let changed_us = self.listener.ledger.last_change_us().max(began_us);
-            if self.listener.now_us() - changed_us >= duration_us(timeout) {
+            let changed_us = self.ears.honest.ledger.last_change_us().max(began_us);
+            if self.ears.honest.now_us() - changed_us >= duration_us(timeout) {
                 return Ok(false);
             }
         }
@@ -343,18 +412,19 @@ impl Run {
             self.look_at_the_second();
             progress(&self.progress(phase));
         }
-        self.client
-            .poll(timeout.min(REPORT_TICK), &mut self.listener)?;
+        let first = self.first.take().unwrap_or(0);
+        let timeout = timeout.min(REPORT_TICK);
+        poll_all(&mut self.clients, first, timeout, &mut self.ears)?;
         Ok(())
     }
 
     /// Once a second: what the one before was like.
     fn look_at_the_second(&mut self) {
-        let second = self.listener.now_us() / 1_000_000;
+        let second = self.ears.honest.now_us() / 1_000_000;
         if second == self.second {
             return;
         }
-        let ledger = &self.listener.ledger;
+        let ledger = &self.ears.honest.ledger;
         let offered = ledger.offered();
         self.last_second = LastSecond {
             offered: offered - self.offered_before,
@@ -364,17 +434,22 @@ impl Run {
     }
 
     fn progress(&self, phase: Phase) -> Progress {
-        let ledger = &self.listener.ledger;
+        let ledger = &self.ears.honest.ledger;
         let settled = ledger.latencies.total(Stage::Settled);
         Progress {
             phase,
-            elapsed_us: self.listener.now_us(),
+            elapsed_us: self.ears.honest.now_us(),
             offered: ledger.offered(),
             acked: ledger.counts.acked,
             ordered: ledger.counts.ordered,
             settled: ledger.counts.settled,
             refused: ledger.counts.refusals,
-            live: self.client.live().len(),
+            live: self.clients[0].live().len(),
+            hostile_refused: self
+                .ears
+                .hostile
+                .as_ref()
+                .map(|(_, hostile)| hostile.refused()),
             settled_p50_us: if settled.is_empty() {
                 0
             } else {
@@ -383,61 +458,12 @@ impl Run {
             last_second: self.last_second,
         }
     }
+}
 
-    fn outcome(&self, killed: AuthoritySet) -> LoadOutcome {
-        let ledger = &self.listener.ledger;
-        let (counts, latencies) = (&ledger.counts, &ledger.latencies);
-        let refusals = AckCode::ALL.into_iter().zip(counts.refusals);
-        let authorities = 0..self.listener.failures.len();
-        LoadOutcome {
-            tally: ledger.tally(killed),
-            throughput_tps: ratio(counts.settled as f64, seconds(ledger.last_settled_us())),
-            latency_us: LatencySummary {
-                ack: Distribution::of(latencies.total(Stage::Ack)),
-                receipt: Distribution::of(latencies.total(Stage::Receipt)),
-                ordered: Distribution::of(latencies.total(Stage::Ordered)),
-                settled: Distribution::of(latencies.total(Stage::Settled)),
-            },
-            offering: self.offering(),
-            refusals_by_code: refusals
-                .filter(|(_, count)| *count > 0)
-                .map(|(code, count)| (code.name().to_owned(), count))
-                .collect(),
-            intervals: latencies.intervals(),
-            receipts: counts.receipted,
-            receipts_refused: counts.receipts_refused,
-            order_disagreements: counts.order_disagreements,
-            stray_notices: counts.strays,
-            keys: self
-                .listener
-                .keys
-                .used
-                .iter()
-                .map(|(_, key)| key.clone())
-                .collect(),
-            keys_refused: self.listener.keys.refused,
-            resent: self.client.resend_counts().resent,
-            links: authorities
-                .filter_map(|index| self.client.counts(AuthorityIndex(index as u8)))
-                .map(Into::into)
-                .collect(),
-            ..LoadOutcome::default()
-        }
-    }
-
-    fn offering(&self) -> Offering {
-        let offered = self.listener.ledger.offered() as f64;
-        let send_lag_us = Distribution::of(&self.send_lag);
-        Offering {
-            planned_s: seconds(self.last_planned_us),
-            planned_tps: ratio(offered, seconds(self.last_planned_us)),
-            achieved_tps: ratio(offered, seconds(self.last_sent_us)),
-            send_lag_us,
-            send_lag_mean_us: self.send_lag.mean(),
-            sealed_late: self.sealed_late,
-            was_limited: send_lag_us.p99 > SEND_LAG_P99_MAX_US,
-        }
-    }
+fn one(authority: AuthorityIndex) -> AuthoritySet {
+    let mut set = AuthoritySet::EMPTY;
+    set.insert(authority);
+    set
 }
 
 fn wall_clock_us() -> Result<TimestampUs, LoadError> {
@@ -469,5 +495,9 @@ const FEED_WAIT_US: u64 = 500;
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// Between two progress reports, and the longest sleep.
 const REPORT_TICK: Duration = Duration::from_millis(100);
-/// Above this lag the generator, not the committee, makes the latencies.
-const SEND_LAG_P99_MAX_US: u64 = 5_000;
+/// Every so many honest envelopes slow readers submit one, too.
+const BAIT_EVERY: u64 = 8;
+/// For sealing an envelope of a pool, amply: so much later they expire.
+const POOL_TIME: Duration = Duration::from_micros(20);
+/// Between a pool that is sealed and the start.
+const START_AFTER_POOL: Duration = Duration::from_millis(100);

@@ -4,10 +4,12 @@
 
 pub mod gaming;
 pub mod plain;
+mod quantity;
 pub mod replay;
 pub mod synthetic;
 
 use crate::content::Content;
+use crate::races::RaceLeg;
 
 /// One planned arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +18,30 @@ pub struct Arrival {
     pub at_us: u64,
     /// What it carries.
     pub content: Content,
+    /// If it is one of the two of a race.
+    pub race: Option<RaceLeg>,
+}
+
+impl Arrival {
+    /// An arrival that races nobody.
+    pub const fn new(at_us: u64, content: Content) -> Self {
+        Self {
+            at_us,
+            content,
+            race: None,
+        }
+    }
 }
 
 /// A source of arrivals, in order of time; runs on the sealing thread.
 pub trait Workload: Send {
     /// The next arrival; `None` when there is no more. Errors: the source cannot be read.
     fn next_arrival(&mut self) -> Result<Option<Arrival>, WorkloadError>;
+
+    /// Whether it has races, so that takes need connections of their own.
+    fn has_races(&self) -> bool {
+        false
+    }
 }
 
 /// When a source's events are due.
@@ -64,6 +84,9 @@ pub enum WorkloadError {
     /// A rate or speed that is no pace.
     #[error("a rate or speed must be above 0 and at most {PACE_MAX}, not {0}")]
     Pace(f64),
+    /// No such part of a load.
+    #[error("the share of races is from 0 to 1, not {0}")]
+    Races(f64),
     /// No such game.
     #[error(
         "a game has 1 to {} sessions at 1 to {} ticks a second, not {sessions} at {ticks}",

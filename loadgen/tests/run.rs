@@ -25,6 +25,7 @@ use fairlane_engine::committee::{Committee, Parameters, Rollup, RollupPolicy};
 use fairlane_engine::seal::{Envelope, EnvelopeKind, EnvelopeVerifier, SealingKey, deal};
 use fairlane_engine::types::{AuthorityIndex, BatchSeq, Epoch, KeyId, RollupId, TimestampUs};
 use fairlane_loadgen::record::TradeRecord;
+use fairlane_loadgen::rollups::RollupMix;
 use fairlane_loadgen::workload::synthetic::Synthetic;
 use fairlane_loadgen::{Control, LoadConfig, LoadError, LoadOutcome, Phase, run};
 use fake_node::{CHAIN, FakeNode, Peer, ROLLUP, key_plan, sealing_key, signing_key};
@@ -424,14 +425,14 @@ fn runs_that_cannot_be_are_refused_in_a_sentence() {
         ),
         (
             LoadConfig {
-                rollup: RollupId(9),
+                rollups: RollupMix::one(RollupId(9)),
                 ..base()
             },
             "does not order for rollup 9",
         ),
         (
             LoadConfig {
-                rollup: RollupId(2),
+                rollups: RollupMix::one(RollupId(2)),
                 open: true,
                 ..base()
             },

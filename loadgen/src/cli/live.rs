@@ -82,10 +82,13 @@ fn texts(progress: &Progress) -> [String; 3] {
         .filter(|(_, count)| *count > 0)
         .map(|(code, count)| format!("{} {count}", code.name()))
         .collect();
-    let refusals = match refused.is_empty() {
+    let mut refusals = match refused.is_empty() {
         true => "refusals: none".to_owned(),
         false => format!("refusals: {}", refused.join("   ")),
     };
+    if let Some(hostile) = progress.hostile_refused {
+        refusals += &format!("      of hostile ones: {hostile}");
+    }
     [sending, latency, refusals]
 }
 
@@ -105,6 +108,7 @@ mod tests {
             ordered: 2_090,
             settled: 2_088,
             refused: [0; AckCode::ALL.len()],
+            hostile_refused: None,
             live: 5,
             settled_p50_us: 11_000,
             last_second: LastSecond::default(),
@@ -134,5 +138,7 @@ mod tests {
             texts[1]
         );
         assert_eq!(texts[2], format!("refusals: {} 7", AckCode::Busy.name()));
+        progress.hostile_refused = Some(12);
+        assert!(super::texts(&progress)[2].ends_with("7      of hostile ones: 12"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn page(report: &LoadReport) -> Result<String, String> {
     );
     let lead = format!(
         "{} authorities, rollup {}, {sealed} envelopes of {} bytes. {}. Commit {}.",
-        report.authorities, report.rollup, report.payload_len, report.host, report.commit
+        report.authorities, report.rollups, report.payload_len, report.host, report.commit
     );
     add(&mut page, format_args!("<p>{}</p>\n", escaped(&lead)));
     if report.outcome.offering.was_limited {

@@ -17,13 +17,13 @@ pub(super) fn report() -> LoadReport {
             });
         }
     }
-    let mut report = LoadReport::new(
-        "trading, 500 a second, poisson, for 5 s, <seed> 1".to_owned(),
-        5,
-        RollupId(1),
-        128,
-        true,
-        LoadOutcome {
+    let mut report = LoadReport {
+        load: "trading, 500 a second, poisson, for 5 s, <seed> 1".to_owned(),
+        authorities: 5,
+        rollups: "1".to_owned(),
+        payload_len: 128,
+        sealed: true,
+        outcome: LoadOutcome {
             tally: Tally {
                 offered: 2_500,
                 accepted: 2_500,
@@ -41,7 +41,8 @@ pub(super) fn report() -> LoadReport {
             is_drained: true,
             ..LoadOutcome::default()
         },
-    );
+        ..LoadReport::here()
+    };
     let of = |stage| Distribution::of(&report.histogram(stage));
     report.outcome.latency_us = LatencySummary {
         ack: of(Stage::Ack),

@@ -90,7 +90,7 @@ impl Workload for Gaming {
             buttons: (bits & 0xff) as u32,
             turn: (bits >> 32) as i32 % 500_000,
         });
-        Ok(Some(Arrival { at_us, content }))
+        Ok(Some(Arrival::new(at_us, content)))
     }
 }
 

@@ -30,6 +30,6 @@ impl Workload for Plain {
             sequence: self.sequence,
         };
         self.sequence += 1;
-        Ok(Some(Arrival { at_us, content }))
+        Ok(Some(Arrival::new(at_us, content)))
     }
 }

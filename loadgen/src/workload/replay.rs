@@ -116,7 +116,7 @@ impl Workload for Replay {
         self.last_time_ns = record.source_time_ns;
         self.sequence += 1;
         let content = Content::Trade(record);
-        Ok(Some(Arrival { at_us, content }))
+        Ok(Some(Arrival::new(at_us, content)))
     }
 }
 
