@@ -193,7 +193,10 @@ impl Feed {
                     *next = Some(arrival);
                     return Ok(Fed::Until(at_us));
                 }
-                maker.make(&arrival).map(Fed::Prepared)
+                let mut prepared = maker.make(&arrival)?;
+                // It is never there before its time, by intent.
+                prepared.is_late = false;
+                Ok(Fed::Prepared(prepared))
             }
             Source::Pool { workload, pool, at } => {
                 let Some(arrival) = workload.next_arrival()? else {

@@ -76,6 +76,8 @@ pub(crate) struct Ledger {
     settled_by_rollup: Vec<Histogram<u64>>,
     /// Refusing acks by code number, for each second that has any.
     refusals_by_second: BTreeMap<u64, RefusalCounts>,
+    /// Envelopes planned for each second that has any.
+    offered_by_second: BTreeMap<u64, u64>,
 }
 
 /// Refusing answers by the number of their code.
@@ -103,6 +105,7 @@ impl Ledger {
             goal,
             settled_by_rollup: (0..apart).map(|_| histogram()).collect(),
             refusals_by_second: BTreeMap::new(),
+            offered_by_second: BTreeMap::new(),
             records: Vec::new(),
             unreceipted: BTreeMap::new(),
             unsettled: BTreeMap::new(),
@@ -151,10 +154,19 @@ impl Ledger {
         &self.refusals_by_second
     }
 
+    /// Envelopes planned for each second that has any.
+    pub(crate) const fn offered_by_second(&self) -> &BTreeMap<u64, u64> {
+        &self.offered_by_second
+    }
+
     /// Enters the next envelope.
     pub(crate) fn on_sent(&mut self, envelope: Sent) {
         let tag = self.offered();
         let sent = envelope.sent;
+        *self
+            .offered_by_second
+            .entry(envelope.planned_us / 1_000_000)
+            .or_default() += 1;
         self.records.push(Record {
             planned_us: envelope.planned_us,
             rollup: envelope.rollup,

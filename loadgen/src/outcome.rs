@@ -232,6 +232,9 @@ pub struct LoadOutcome {
     /// The same for each second that has any.
     #[serde(default)]
     pub refusals_by_second: Vec<RefusalSecond>,
+    /// Envelopes planned for each second of the run that has any, with the second.
+    #[serde(default)]
+    pub offered_by_second: Vec<(u64, u64)>,
     /// By rollup; empty where the load is for one.
     #[serde(default)]
     pub rollups: Vec<RollupOutcome>,

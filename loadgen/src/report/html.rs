@@ -1,8 +1,11 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from elsewhere.
 
+mod sections;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::text::{CLOSED, limit_lines};
 use super::{LoadReport, plots};
 
 /// Writes the page.
@@ -28,9 +31,16 @@ pub(super) fn page(report: &LoadReport) -> Result<String, String> {
         report.authorities, report.rollups, report.payload_len, report.host, report.commit
     );
     add(&mut page, format_args!("<p>{}</p>\n", escaped(&lead)));
-    if report.outcome.offering.was_limited {
-        page.push_str(LIMITED);
-    }
+    let limits = limit_lines(&report.outcome);
+    let class = match report.outcome.offering.was_limited {
+        true => " class=\"limited\"",
+        false => "",
+    };
+    let limits = escaped(&limits.join("; "));
+    add(
+        &mut page,
+        format_args!("<p{class}>Load generator: {limits}.</p>\n"),
+    );
     let offering = &report.outcome.offering;
     let figures = [
         ("offered", tally.offered.to_string()),
@@ -48,7 +58,21 @@ pub(super) fn page(report: &LoadReport) -> Result<String, String> {
     ];
     table(&mut page, &figures);
 
-    page.push_str("<h2>Latency from the planned send time, ms</h2>\n<table><tr><th></th>");
+    let from = match report.outcome.closed_clients {
+        0 => "planned send time",
+        _ => "sending",
+    };
+    add(
+        &mut page,
+        format_args!("<h2>Latency from the {from}, ms</h2>\n"),
+    );
+    if report.outcome.closed_clients > 0 {
+        add(
+            &mut page,
+            format_args!("<p class=\"limited\">{CLOSED}</p>\n"),
+        );
+    }
+    page.push_str("<table><tr><th></th>");
     page.push_str("<th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>\n");
     for (stage, latency) in report.outcome.latency_us.stages() {
         add(&mut page, format_args!("<tr><th>{}</th>", stage.name()));
@@ -70,29 +94,54 @@ pub(super) fn page(report: &LoadReport) -> Result<String, String> {
     page.push_str("</table>\n");
 
     type Draw = fn(&LoadReport) -> Result<String, String>;
-    let plots: [(&str, Draw); 4] = [
-        ("By percentile", plots::percentiles),
-        ("By stage", plots::stages),
-        ("Over time", plots::heat_map),
-        ("Throughput", plots::throughput),
+    let plots: [(&str, &str, Draw); 5] = [
+        (
+            "By percentile",
+            "The distance to 100 % shrinks tenfold from tick to tick; both axes are logarithmic.",
+            plots::percentiles,
+        ),
+        (
+            "By stage",
+            "What each stage adds to the one before, to the median and to the 99th percentile.",
+            plots::stages,
+        ),
+        (
+            "Over time",
+            "Latency to settlement by the second in which it was noticed: the darker, the more envelopes; the line is the median.",
+            plots::heat_map,
+        ),
+        (
+            "Throughput",
+            "Envelopes offered, accepted and settled in each second.",
+            plots::throughput,
+        ),
+        (
+            "Refusals",
+            "Refusing answers in each second by code, every node's counted; those to hostile envelopes are not among them.",
+            plots::refusals,
+        ),
     ];
-    for (title, draw) in plots {
-        let svg = draw(report).map_err(|error| format!("drawing {title:?}: {error}"))?;
+    for (title, words, draw) in plots {
         add(
             &mut page,
-            format_args!("<h2>{title}</h2>\n<figure>{svg}</figure>\n"),
+            format_args!("<h2>{title}</h2>\n<p>{words}</p>\n"),
         );
+        if title == "Refusals" && report.outcome.refusals_by_code.is_empty() {
+            page.push_str("<p>None.</p>\n");
+            continue;
+        }
+        let svg = draw(report).map_err(|error| format!("drawing {title:?}: {error}"))?;
+        add(&mut page, format_args!("<figure>{svg}</figure>\n"));
     }
-    page.push_str("<h2>Refusing answers, every node's counted</h2>\n");
     let refusals = &report.outcome.refusals_by_code;
     let refusals: Vec<(&str, String)> = refusals
         .iter()
         .map(|(code, count)| (code.as_str(), count.to_string()))
         .collect();
-    match refusals.is_empty() {
-        true => page.push_str("<p>None.</p>\n"),
-        false => table(&mut page, &refusals),
+    if !refusals.is_empty() {
+        table(&mut page, &refusals);
     }
+    sections::write(&mut page, report);
     page.push_str("</body></html>\n");
     Ok(page)
 }
@@ -119,11 +168,9 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; max-width: 50rem; 
 h1 { font-size: 1.35rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 500; padding: .15rem 1.2rem .15rem 0; }
+p { max-width: 45rem; } tr.head th { color: #555; text-align: right; } tr.head th:first-child { text-align: left; }
 td { text-align: right; padding: .15rem 0 .15rem 1.2rem; }
 figure { margin: 0; } svg { max-width: 100%; height: auto; }
 .limited { background: #fff3cd; padding: .6rem .8rem; }
 </style></head><body>
 ";
-
-const LIMITED: &str = "<p class=\"limited\">The load generator itself was the limit: envelopes left late. Read no latency below as the \
-committee's.</p>\n";

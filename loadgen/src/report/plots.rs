@@ -29,21 +29,28 @@ pub(super) fn percentiles(report: &LoadReport) -> Drawn {
     }
     let x_max = lines.iter().flat_map(|(_, points)| points).map(|p| p.0);
     let x_max = x_max.fold(10.0, f64::max) * 1.5;
-    let y_max = lines.iter().flat_map(|(_, points)| points).map(|p| p.1);
-    let y_max = y_max.fold(1.0, f64::max) * 1.05;
+    let values = lines.iter().flat_map(|(_, points)| points).map(|p| p.1);
+    let (y_min, y_max) = values.fold((f64::MAX, 1.0f64), |(least, most), ms| {
+        (least.min(ms), most.max(ms))
+    });
+    let y_min = if y_min < y_max { y_min.max(0.01) } else { 0.1 };
     drawn(|root| {
         let mut chart = ChartBuilder::on(root)
             .margin(12)
             .margin_right(24)
             .x_label_area_size(40)
             .y_label_area_size(56)
-            .build_cartesian_2d((1.0..x_max).log_scale(), 0.0..y_max)?;
+            .build_cartesian_2d(
+                (1.0..x_max).log_scale(),
+                (y_min * 0.8..y_max * 1.3).log_scale(),
+            )?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_desc("percentile")
             .y_desc("ms from the planned send time")
             .x_label_formatter(&|x| percentile_name(*x))
+            .y_label_formatter(&|ms| short_number(*ms))
             .label_style((FONT, 13))
             .draw()?;
         for (stage, points) in &lines {
@@ -52,35 +59,90 @@ pub(super) fn percentiles(report: &LoadReport) -> Drawn {
             let drawn = chart.draw_series(line)?;
             legend(drawn.label(stage.name()), color);
         }
-        name_lines(&mut chart, SeriesLabelPosition::UpperLeft)
+        name_lines(&mut chart, SeriesLabelPosition::LowerRight)
     })
 }
 
-/// How many were accepted, and how many settled, in each second.
+/// How many were offered, accepted and settled in each second.
 pub(super) fn throughput(report: &LoadReport) -> Drawn {
-    let stages = [Stage::Ack, Stage::Settled];
-    let lines = stages.map(|stage| (stage, per_second(&report.outcome.intervals, stage)));
-    let seconds = lines.iter().map(|(_, counts)| counts.len()).max();
-    let x_max = seconds.unwrap_or(1).max(1) as f64;
-    let y_max = lines.iter().flat_map(|(_, counts)| counts).copied();
-    let y_max = y_max.fold(1.0, f64::max) * 1.1;
-    drawn(|root| {
-        let mut chart = time_chart(root, x_max, y_max, "envelopes a second")?;
-        for (stage, counts) in &lines {
-            let points = (0..).zip(counts);
-            let points = points.map(|(second, count)| (f64::from(second) + 0.5, *count));
-            let color = color_of(*stage);
-            let line = LineSeries::new(points, color.stroke_width(2));
-            let drawn = chart.draw_series(line)?;
-            let label = if *stage == Stage::Ack {
-                "accepted"
-            } else {
-                "settled"
-            };
-            legend(drawn.label(label), color);
+    let intervals = &report.outcome.intervals;
+    let counts = [
+        ("offered", GREY, &report.outcome.offered_by_second),
+        (
+            "accepted",
+            color_of(Stage::Ack),
+            &per_second(intervals, Stage::Ack),
+        ),
+        (
+            "settled",
+            color_of(Stage::Settled),
+            &per_second(intervals, Stage::Settled),
+        ),
+    ];
+    let lines = counts.map(|(name, color, counts)| Steps {
+        name: name.to_owned(),
+        color,
+        points: steps(counts),
+    });
+    drawn(|root| draw_steps(root, &lines, "envelopes a second"))
+}
+
+/// Refusing answers in each second, a line a code.
+pub(super) fn refusals(report: &LoadReport) -> Drawn {
+    let seconds = &report.outcome.refusals_by_second;
+    let codes = report.outcome.refusals_by_code.keys();
+    let lines: Vec<Steps> = codes
+        .zip(COLORS.into_iter().cycle())
+        .map(|(code, color)| {
+            let counts = seconds.iter().filter_map(|second| {
+                let count = second.by_code.get(code)?;
+                Some((second.second, *count))
+            });
+            Steps {
+                name: code.clone(),
+                color,
+                points: steps(&counts.collect::<Vec<_>>()),
+            }
+        })
+        .collect();
+    drawn(|root| draw_steps(root, &lines, "refusing answers a second"))
+}
+
+/// A count that is the same all through a second.
+struct Steps {
+    name: String,
+    color: RGBColor,
+    points: Vec<(f64, f64)>,
+}
+
+/// The corners of a line over `counts`, by second and ascending; a second that is not there counts nothing.
+fn steps(counts: &[(u64, u64)]) -> Vec<(f64, f64)> {
+    let mut points = Vec::new();
+    let mut end = 0;
+    for (second, count) in counts {
+        if *second > end {
+            points.extend([(end as f64, 0.0), (*second as f64, 0.0)]);
         }
-        name_lines(&mut chart, SeriesLabelPosition::UpperLeft)
-    })
+        end = second + 1;
+        points.extend([(*second as f64, *count as f64), (end as f64, *count as f64)]);
+    }
+    points
+}
+
+fn draw_steps<'b>(root: &Canvas<'b>, lines: &[Steps], y_desc: &str) -> Result<(), PlotError<'b>> {
+    let all = lines.iter().flat_map(|line| &line.points);
+    let (x_max, y_max) = all.fold((1.0f64, 1.0f64), |(x, y), point| {
+        (x.max(point.0), y.max(point.1))
+    });
+    // Room above for the names.
+    let mut chart = time_chart(root, x_max, y_max * 1.35, y_desc)?;
+    for line in lines {
+        let color = line.color;
+        let series = LineSeries::new(line.points.iter().copied(), color.stroke_width(2));
+        let drawn = chart.draw_series(series)?;
+        legend(drawn.label(line.name.as_str()), color);
+    }
+    name_lines(&mut chart, SeriesLabelPosition::UpperRight)
 }
 
 /// Latency to settlement over time: the darker, the more envelopes.
@@ -116,7 +178,7 @@ pub(super) fn heat_map(report: &LoadReport) -> Drawn {
             .disable_mesh()
             .x_desc("seconds after the start")
             .y_desc("ms to settlement")
-            .y_label_formatter(&|ms| format!("{ms:.1}"))
+            .y_label_formatter(&|ms| short_number(*ms))
             .label_style((FONT, 13))
             .draw()?;
         let columns: Vec<[u64; HEAT_ROWS]> = settled
@@ -139,6 +201,14 @@ pub(super) fn heat_map(report: &LoadReport) -> Drawn {
                 chart.draw_series([Rectangle::new(corners, color.filled())])?;
             }
         }
+        let medians = settled.iter().map(|interval| {
+            let middle = (interval.start_us + interval.len_us / 2) as f64 / 1e6;
+            (middle, median_ms(interval).clamp(edge(0), edge(HEAT_ROWS)))
+        });
+        chart.draw_series(LineSeries::new(
+            medians,
+            color_of(Stage::Settled).stroke_width(2),
+        ))?;
         Ok(())
     })
 }
@@ -185,21 +255,25 @@ pub(super) fn stages(report: &LoadReport) -> Drawn {
     })
 }
 
-/// How many latencies to `stage` were noticed in each second.
-fn per_second(intervals: &[Interval], stage: Stage) -> Vec<f64> {
-    let mut counts = Vec::new();
-    for interval in intervals.iter().filter(|interval| interval.stage == stage) {
-        let second = (interval.start_us / 1_000_000) as usize;
-        if counts.len() <= second {
-            counts.resize(second + 1, 0.0);
-        }
-        counts[second] += interval
-            .counts
-            .iter()
-            .map(|(_, count)| *count as f64)
-            .sum::<f64>();
-    }
-    counts
+/// How many latencies to `stage` were noticed in each second that has any.
+fn per_second(intervals: &[Interval], stage: Stage) -> Vec<(u64, u64)> {
+    let of_stage = intervals.iter().filter(|interval| interval.stage == stage);
+    let counts = of_stage.map(|interval| {
+        let count = interval.counts.iter().map(|(_, count)| count).sum();
+        (interval.start_us / 1_000_000, count)
+    });
+    counts.collect()
+}
+
+/// The median of a second, in ms.
+fn median_ms(interval: &Interval) -> f64 {
+    let all: u64 = interval.counts.iter().map(|(_, count)| count).sum();
+    let mut below = 0;
+    let at = interval.counts.iter().find(|(_, count)| {
+        below += count;
+        2 * below >= all
+    });
+    at.map_or(0.0, |(us, _)| *us as f64 / 1e3)
 }
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -275,6 +349,13 @@ fn percentile_name(inverse: f64) -> String {
     }
 }
 
+/// As few digits as tell ticks apart.
+fn short_number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}
+
 /// White to dark blue, faster at the start so that a single envelope is seen.
 fn heat(part: f64) -> RGBColor {
     let part = part.clamp(0.0, 1.0).powf(0.4);
@@ -292,6 +373,17 @@ const fn color_of(stage: Stage) -> RGBColor {
     }
 }
 
+/// For what is neither good nor bad.
+const GREY: RGBColor = RGBColor(120, 120, 120);
+/// Codes of refusals, in turn.
+const COLORS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(230, 159, 0),
+    RGBColor(204, 121, 167),
+    GREY,
+];
 const SIZE: (u32, u32) = (760, 360);
 const FONT: &str = "sans-serif";
 /// Rows of the heat map.

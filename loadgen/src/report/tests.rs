@@ -1,8 +1,10 @@
 //! One made-up run, in each form.
 
 use super::*;
+use crate::hostile::HostileKind;
 use crate::latencies::Interval;
-use crate::outcome::{Distribution, LatencySummary, Offering, Tally};
+use crate::outcome::{Distribution, LatencySummary, Offering, RefusalSecond, RollupOutcome, Tally};
+use crate::races::RaceOutcome;
 
 pub(super) fn report() -> LoadReport {
     let mut intervals = Vec::new();
@@ -38,6 +40,11 @@ pub(super) fn report() -> LoadReport {
             },
             throughput_tps: 499.0,
             refusals_by_code: [("busy".to_owned(), 3)].into(),
+            refusals_by_second: vec![RefusalSecond {
+                second: 2,
+                by_code: [("busy".to_owned(), 3)].into(),
+            }],
+            offered_by_second: (0..5).map(|second| (second, 500)).collect(),
             is_drained: true,
             ..LoadOutcome::default()
         },
@@ -77,9 +84,9 @@ fn the_text_says_what_was_offered_what_became_of_it_and_what_holds() {
 }
 
 #[test]
-fn the_page_has_four_plots_and_asks_for_nothing() {
+fn the_page_has_five_plots_and_asks_for_nothing() {
     let page = html::page(&report()).unwrap();
-    assert_eq!(page.matches("<svg").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 5);
     assert!(page.contains("&lt;seed&gt;") && !page.contains("<seed>"));
     for outside in ["<script", "<link", "src=", "url(", "@import"] {
         assert!(!page.contains(outside), "{outside}");
@@ -87,6 +94,80 @@ fn the_page_has_four_plots_and_asks_for_nothing() {
     assert!(page.contains("busy"));
     // A run in which nothing was answered has a page, too.
     html::page(&LoadReport::default()).unwrap();
+}
+
+#[test]
+fn races_rollups_and_hostile_traffic_stand_in_text_and_page_where_there_are_any() {
+    let mut report = report();
+    let parts = [
+        "races",
+        "Races",
+        "by rollup",
+        "By rollup",
+        "hostile",
+        "Hostile",
+    ];
+    let (text, page) = (report.to_string(), html::page(&report).unwrap());
+    // The words under the plot of refusals speak of hostile envelopes, and of none that there are.
+    assert!(parts.iter().all(|part| !text.contains(part)), "{text}");
+    assert!(!page.contains("Hostile traffic") && !page.contains("Races"));
+    report.outcome.races = vec![RaceOutcome {
+        lead_us: -200,
+        races: 4,
+        cancel_first: 1,
+        take_first: 2,
+        unknown: 1,
+        sent_lead_mean_us: -210.0,
+    }];
+    let rollup = |rollup, weight| RollupOutcome {
+        rollup,
+        weight,
+        ..RollupOutcome::default()
+    };
+    report.outcome.rollups = vec![rollup(7, 3), rollup(9, 1)];
+    let mut forged = HostileOutcome::new(HostileKind::BadProof);
+    forged.sent = 5;
+    forged.answers = [("bad_proof".to_owned(), 20)].into();
+    report.outcome.hostile = vec![forged];
+    let (text, page) = (report.to_string(), html::page(&report).unwrap());
+    for words in [
+        "-0.20 ms",
+        "33 %",
+        "bad_proof 20",
+        "nothing forged was ordered",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    for words in ["-0.20", "33 %", "bad_proof 20", "By rollup", "<th>7</th>"] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(report.holds());
+    report.outcome.hostile[0].ordered = 1;
+    assert!(!report.holds(), "a forged envelope was ordered");
+    assert!(report.to_string().contains("DOES NOT HOLD"));
+}
+
+#[test]
+fn a_closed_loop_is_labelled_as_such_and_acks_alone_promise_nothing_more() {
+    let mut closed = report();
+    closed.outcome.closed_clients = 8;
+    let (text, page) = (closed.to_string(), html::page(&closed).unwrap());
+    for said in [&text, &page] {
+        assert!(
+            said.contains("do not count what waited to be sent"),
+            "{said}"
+        );
+        assert!(!said.to_lowercase().contains("latency from the planned"));
+    }
+    let mut acks = report();
+    acks.acks_only = true;
+    acks.outcome.tally.settled = 0;
+    let text = acks.to_string();
+    assert!(text.contains("nothing was waited for but acks"));
+    assert!(
+        !text.contains("settled") && !text.contains("holds"),
+        "{text}"
+    );
 }
 
 #[test]

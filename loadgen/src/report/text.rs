@@ -24,10 +24,7 @@ impl fmt::Display for LoadReport {
         )?;
         writeln!(f, "  {}", self.load)?;
         self.envelopes(f)?;
-        write!(f, "\n{}", outcome.latency_us)?;
-        if outcome.closed_clients > 0 {
-            writeln!(f, "  {CLOSED}")?;
-        }
+        self.latencies(f)?;
         races(f, &outcome.races)?;
         rollup_table(f, &outcome.rollups)?;
         hostile(f, &outcome.hostile)?;
@@ -88,6 +85,31 @@ impl LoadReport {
         )?;
         if outcome.resent > 0 {
             writeln!(f, "  datagrams sent again {}", outcome.resent)?;
+        }
+        Ok(())
+    }
+}
+
+impl LoadReport {
+    fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_closed = self.outcome.closed_clients > 0;
+        let table = self.outcome.latency_us.to_string();
+        let from = if is_closed {
+            "sending"
+        } else {
+            "planned send time"
+        };
+        writeln!(f, "\nlatency from the {from}, ms")?;
+        // Its title, then the head of its columns, then a line a stage.
+        let rows = table
+            .lines()
+            .skip(1)
+            .take(if self.acks_only { 2 } else { 5 });
+        for row in rows {
+            writeln!(f, "{row}")?;
+        }
+        if is_closed {
+            writeln!(f, "  {CLOSED}")?;
         }
         Ok(())
     }
@@ -228,5 +250,4 @@ pub(super) fn limit_lines(outcome: &LoadOutcome) -> Vec<String> {
 }
 
 /// What a closed loop's latencies leave out.
-pub(super) const CLOSED: &str =
-    "closed loop: latencies count from the sending and do not count what waited to be sent";
+pub(super) const CLOSED: &str = "closed loop: latencies do not count what waited to be sent";

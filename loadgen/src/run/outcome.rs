@@ -46,6 +46,11 @@ impl Run {
                     by_code: by_code(refusals),
                 })
                 .collect(),
+            offered_by_second: ledger
+                .offered_by_second()
+                .iter()
+                .map(|(second, count)| (*second, *count))
+                .collect(),
             rollups: ledger.by_rollup(rollups, killed),
             races,
             hostile,
