@@ -37,6 +37,7 @@ fn bad_input_is_one_sentence_and_exit_status_2() {
             [&committee[..], &["--replay", "none.csv.gz"]].concat(),
             "none.csv.gz",
         ),
+        (vec!["sink", "--committee", "absent.json"], "absent.json"),
         (
             [&committee[..], &["--workload", "gaming", "--ticks", "0"]].concat(),
             "a game has",
@@ -52,7 +53,15 @@ fn bad_input_is_one_sentence_and_exit_status_2() {
         );
         assert_eq!(said.lines().count(), 1, "{said}");
     }
-    for flags in [&["--rate", "0"][..], &["--arrivals", "often"], &[]] {
+    for flags in [
+        &["--rate", "0"][..],
+        &["--arrivals", "often"],
+        &["--races", "5"],
+        &["--rollup", "1:0"],
+        &["--hostile", "rude=1%"],
+        &["--pool", "9", "--closed", "2"],
+        &[],
+    ] {
         let flags = match flags {
             [] => vec![],
             flags => [&committee[..], flags].concat(),
