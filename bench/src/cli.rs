@@ -10,6 +10,7 @@ pub(crate) mod idle;
 pub(crate) mod overload;
 pub(crate) mod ring;
 pub(crate) mod rtt;
+pub(crate) mod saturate;
 pub(crate) mod syscalls;
 pub(crate) mod xdp;
 

@@ -26,6 +26,7 @@
 //! - [`attack`]: simulated attackers on this order and on others; a run of its own, `fairlane-bench attack`;
 //! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
+//! - [`saturate`]: where a committee saturates, `fairlane-bench saturate`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
 //! - [`ingest`]: from a socket to the local order, beside a bare loop, `fairlane-bench ingest`;
 //! - [`ring`]: batches between two processes, `fairlane-bench ring`;
@@ -48,6 +49,7 @@ pub mod local_orders;
 pub mod measure;
 pub mod reveals;
 pub mod ring;
+pub mod saturate;
 pub mod sealing;
 pub mod tdh2_bls;
 pub mod vertices;

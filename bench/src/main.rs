@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 use fairlane_bench::ingest::args::IngestArguments;
 
 use cli::{CRASH_STATUS, EXIT_STATUS};
-use cli::{attack, crash, e2e, gate, hostile, hosts, idle, overload, ring, rtt, syscalls, xdp};
+use cli::{
+    attack, crash, e2e, gate, hostile, hosts, idle, overload, ring, rtt, saturate, syscalls, xdp,
+};
 
 /// Measurements of Fairlane that are runs of their own.
 #[derive(Debug, Parser)]
@@ -59,6 +61,9 @@ enum Command {
     /// Measure from submission to acknowledgement at low load, for each way to wait, beside a bare ping-pong.
     #[command(after_help = EXIT_STATUS)]
     Rtt(rtt::RttArguments),
+    /// Find the knee of a local committee's latency-throughput curve, for sizes, backends, sealed and open envelopes.
+    #[command(after_help = EXIT_STATUS)]
+    Saturate(saturate::SaturateArguments),
     /// Count system calls for each envelope, on io_uring and on epoll; needs the perf command, and root.
     #[command(after_help = EXIT_STATUS)]
     Syscalls(syscalls::SyscallsArguments),
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         Command::IdleClients(arguments) => idle::connect(&arguments).map(|()| true),
         Command::Overload(arguments) => overload::run(&arguments),
         Command::Rtt(arguments) => rtt::run(&arguments).map(|()| true),
+        Command::Saturate(arguments) => saturate::run(&arguments),
         Command::Syscalls(arguments) => syscalls::run(&arguments).map(|()| true),
         Command::Xdp(arguments) => xdp::run(arguments).map(|()| true),
     };

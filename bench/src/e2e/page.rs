@@ -14,7 +14,7 @@ use crate::chart::{Axes, COLORS, Series, drawn};
 
 /// Draws the page; reads the logs of the runs, below `folder`. Errors: a log that cannot be read.
 pub fn page(all: &E2e, folder: &Path) -> anyhow::Result<String> {
-    let mut html = String::from(HEAD);
+    let mut html = head("e2e") + TITLE;
     if let Some(run) = all.runs.first() {
         let word = |name: &str| run.report[name].as_str().unwrap_or("unknown").to_owned();
         writeln!(
@@ -37,7 +37,7 @@ pub fn page(all: &E2e, folder: &Path) -> anyhow::Result<String> {
 
 fn table(html: &mut String, all: &E2e) -> std::fmt::Result {
     html.push_str(
-        "<table><thead><tr><th>cell<th>side<th>commit<th>runs<th>settled/s<th>p50, ms<th>p99, ms<th>p99.9, ms\
+        "<table class=\"names\"><thead><tr><th>cell<th>side<th>commit<th>runs<th>settled/s<th>p50, ms<th>p99, ms<th>p99.9, ms\
          <th>lost<th>refused<th>CPU, us an envelope</tr></thead>\n",
     );
     for line in all.summary() {
@@ -100,7 +100,7 @@ fn curves(all: &E2e, cell: &Cell, folder: &Path) -> anyhow::Result<String> {
 }
 
 /// Nines of the percentile against the logarithm of the latency in microseconds.
-fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     let nines_most = (histogram.len().max(10) as f64).log10();
     let steps = (nines_most * STEPS_A_NINE) as u32;
     let at = |step: u32| {
@@ -112,7 +112,7 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 }
 
 /// The percentile of so many nines; nothing between whole numbers of them.
-fn percentile(nines: &f64) -> String {
+pub(crate) fn percentile(nines: &f64) -> String {
     if nines.fract().abs() > 1e-6 {
         return String::new();
     }
@@ -120,7 +120,7 @@ fn percentile(nines: &f64) -> String {
     format!("{:.digits$}", 100.0 - 10f64.powf(2.0 - nines))
 }
 
-fn settled(run: &E2eRun, folder: &Path) -> anyhow::Result<Histogram<u64>> {
+pub(crate) fn settled(run: &E2eRun, folder: &Path) -> anyhow::Result<Histogram<u64>> {
     let path = folder.join(&run.hlog);
     let log = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = hlog::read(&log).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
@@ -135,15 +135,24 @@ fn settled(run: &E2eRun, folder: &Path) -> anyhow::Result<Histogram<u64>> {
     Ok(all)
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>fairlane-bench e2e</title><style>\
-    body{font-family:sans-serif;margin:2em auto;max-width:60em;color:#222}\
+const TITLE: &str = "<h1>Runs of a local network</h1>\n";
+
+const STYLE: &str = "body{font-family:sans-serif;margin:2em auto;max-width:78em;color:#222}\
     table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
     td,th{padding:.25em .7em;text-align:right;border-bottom:1px solid #ddd}\
-    td:nth-child(-n+3),th:nth-child(-n+3){text-align:left}\
-    figure{margin:2em 0}</style></head><body><h1>Runs of a local network</h1>\n";
+    .names td:nth-child(-n+3),.names th:nth-child(-n+3){text-align:left}\
+    figure{margin:2em 0}";
+
+/// How a page begins, up to its heading.
+pub(crate) fn head(command: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>fairlane-bench {command}</title>\
+         <style>{STYLE}</style></head><body>"
+    )
+}
 
 const STEPS_A_NINE: f64 = 40.0;
