@@ -243,4 +243,30 @@ mod tests {
             assert!(done.batches >= 30, "{done:?}");
         }
     }
+
+    #[test]
+    fn submissions_together_are_taken_as_one_by_one() {
+        let run = CoreRun::new(4, 5, 20);
+        let (mut one_by_one, mut together) = (run.engine(), run.engine());
+        let (mut of_one, mut of_all) = (Vec::new(), Vec::new());
+        let mut at = START;
+        for (envelopes, _) in &run.rounds {
+            // Some of them twice.
+            let submitted = envelopes.iter().chain(&envelopes[..3]).cloned();
+            let tagged: Vec<(ClientTag, VerifiedEnvelope)> = (0..)
+                .map(|tag| ClientTag { connection: 1, tag })
+                .zip(submitted)
+                .collect();
+            for (client, envelope) in tagged.clone() {
+                one_by_one.handle(at, Input::Submission { client, envelope }, &mut of_one);
+            }
+            together.submit(at, tagged, &mut of_all);
+            one_by_one.handle(at, Input::Tick, &mut of_one);
+            together.handle(at, Input::Tick, &mut of_all);
+            at = at.plus_us(ROUND_US);
+        }
+        assert!(of_one.len() > 5 * 23, "{}", of_one.len());
+        assert_eq!(format!("{of_one:?}"), format!("{of_all:?}"));
+        assert_eq!(one_by_one.counters(), together.counters());
+    }
 }

@@ -208,6 +208,7 @@ impl Engine {
         let signing = keys.signing;
         let reveal =
             Reveal::without_keys(committee.clone(), own, signing.clone(), keys.process_secret);
+        let table = EnvelopeTable::new(&keys.process_secret);
         let keys = Keyring::new(
             committee.clone(),
             own,
@@ -228,7 +229,7 @@ impl Engine {
             committer: Committer::new(&committee),
             fair: FairOrder::new((thresholds, parameters.deferral_cap)),
             reveal,
-            table: EnvelopeTable::default(),
+            table,
             local: LocalOrder::default(),
             envelope_wants: Wants::new(own, n, config.fetch_retry_us),
             want_expiries: BTreeSet::new(),
@@ -280,13 +281,7 @@ impl Engine {
         let is_tick = matches!(input, Input::Tick);
         match input {
             Input::Submission { client, envelope } => {
-                if self.screen(now, client, &envelope, effects) {
-                    self.accept(envelope, Some(client), effects);
-                    effects.push(Effect::Ack {
-                        client,
-                        outcome: Ok(()),
-                    });
-                }
+                self.on_submission(now, client, envelope, effects);
             }
             Input::PeerEnvelope { envelope, .. } => self.on_peer_envelope(envelope, effects),
             Input::Vertex { from, vertex } => self.on_vertex(now, from, vertex, effects),
@@ -323,6 +318,25 @@ impl Engine {
             Input::Durable { records } => self.on_durable(now, records, effects),
             Input::Tick => {}
         }
+        self.follow_up(now, is_tick, effects);
+    }
+
+    /// Takes submissions, in this order, as [`Self::handle`] does one by one, but looks only once, behind the last, for what
+    /// else is to be done: what that is hangs on no submission.
+    pub fn submit(
+        &mut self,
+        now: TimestampUs,
+        submissions: impl IntoIterator<Item = (ClientTag, VerifiedEnvelope)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (client, envelope) in submissions {
+            self.on_submission(now, client, envelope, effects);
+        }
+        self.follow_up(now, false, effects);
+    }
+
+    /// What an input may have made possible, or the time that has passed.
+    fn follow_up(&mut self, now: TimestampUs, is_tick: bool, effects: &mut Vec<Effect>) {
         if self.may_resume() {
             self.on_accepted(now, Vec::new(), effects);
         }

@@ -15,7 +15,7 @@ fn topology(cores: &[usize], authorities: usize, wait: Wait) -> Topology {
     topology
 }
 
-/// The sources of a node, without tests and without the commands beside it.
+/// The sources of a node, without tests and without the commands and the bench's part beside it.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

@@ -5,7 +5,10 @@
 //! could be submitted again, and memory is bounded by the admission bound times [`super::label_rules::TIME_AHEAD_US_MAX`]
 //! plus that while. Rounds go by slowly only where little is admitted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
 
 use crate::dag::VertexRef;
 use crate::input::ClientTag;
@@ -62,26 +65,44 @@ impl Held {
 }
 
 /// All envelopes held.
-#[derive(Debug, Default)]
+///
+/// Found by a hash of the digest that is keyed with a secret of this process: clients choose digests, as far as they care to
+/// try, but do not know which fall together. Nothing hangs on the order in which the table is gone through.
+#[derive(Debug)]
 pub struct EnvelopeTable {
-    held: BTreeMap<Digest, Held>,
+    key: [u64; 2],
+    /// With the hash, so that a table that grows looks at no envelope; boxed, so that it moves none.
+    held: HashTable<(u64, Box<Held>)>,
     by_expiry: BTreeSet<(TimestampUs, Digest)>,
 }
 
 impl EnvelopeTable {
+    /// Nothing is held. `process_secret` is random, and of this process alone.
+    pub fn new(process_secret: &[u8; 32]) -> Self {
+        let derived = blake3::derive_key("fairlane/1/envelope-table", process_secret);
+        let (words, _) = derived.as_chunks();
+        Self {
+            key: [0, 1].map(|word| u64::from_le_bytes(words[word])),
+            held: HashTable::new(),
+            by_expiry: BTreeSet::new(),
+        }
+    }
+
     /// The envelope with this digest.
     pub fn find(&self, digest: &Digest) -> Option<&Held> {
-        self.held.get(digest)
+        let found = self.held.find(self.hash(digest), is_of(digest));
+        found.map(|(_, held)| &**held)
     }
 
     /// The envelope with this digest, to change.
     pub fn find_mut(&mut self, digest: &Digest) -> Option<&mut Held> {
-        self.held.get_mut(digest)
+        let found = self.held.find_mut(self.hash(digest), is_of(digest));
+        found.map(|(_, held)| &mut **held)
     }
 
-    /// Changes every envelope held, by digest.
-    pub fn for_each_mut(&mut self, change: impl FnMut(&mut Held)) {
-        self.held.values_mut().for_each(change);
+    /// Changes every envelope held, each by itself, in no order.
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(&mut Held)) {
+        self.held.iter_mut().for_each(|(_, held)| change(held));
     }
 
     /// How many are held.
@@ -96,7 +117,22 @@ impl EnvelopeTable {
 
     /// The lowest number of a record whose envelope is held; none while none is. O(held).
     pub fn lowest_record(&self) -> Option<u64> {
-        self.held.values().map(|held| held.record).min()
+        self.held.iter().map(|(_, held)| held.record).min()
+    }
+
+    /// A folded product of two words of the digest, each masked by the key.
+    fn hash(&self, digest: &Digest) -> u64 {
+        let (words, _) = digest.0.as_chunks();
+        let [a, b] = [0, 1].map(|word| u64::from_le_bytes(words[word]) ^ self.key[word]);
+        let product = u128::from(a) * u128::from(b);
+        (product >> 64) as u64 ^ product as u64
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        let found = self.held.find_entry(self.hash(digest), is_of(digest));
+        if let Ok(entry) = found {
+            entry.remove();
+        }
     }
 
     /// Holds an envelope that is not held yet, and whose record has this number.
@@ -117,8 +153,14 @@ impl EnvelopeTable {
         };
         let entry = held.entry();
         self.by_expiry.insert((entry.valid_until, entry.digest));
-        let before = self.held.insert(entry.digest, held);
-        assert!(before.is_none(), "an envelope takes one position");
+        let hash = self.hash(&entry.digest);
+        let place = self
+            .held
+            .entry(hash, is_of(&entry.digest), |(hash, _)| *hash);
+        match place {
+            Place::Vacant(place) => place.insert((hash, Box::new(held))),
+            Place::Occupied(_) => panic!("an envelope takes one position"),
+        };
         entry
     }
 
@@ -132,7 +174,7 @@ impl EnvelopeTable {
                 kept.push((until, digest));
                 break;
             }
-            let held = self.held.get(&digest);
+            let held = self.find(&digest);
             let expired = held.map(|held| held.entry().valid_until);
             let kept_until = expired.map_or(until, |expired| expired.plus_us(SETTLED_KEPT_US));
             match held.map(|held| held.phase) {
@@ -143,7 +185,7 @@ impl EnvelopeTable {
                     kept.push((consensus_time.plus_us(RECHECK_US), digest));
                 }
                 Some(Phase::Settled { .. } | Phase::Dropped) => {
-                    self.held.remove(&digest);
+                    self.remove(&digest);
                 }
                 // Ready entries do not expire: look again a little later, not at every anchor.
                 Some(_) => kept.push((consensus_time.plus_us(RECHECK_US), digest)),
@@ -154,7 +196,79 @@ impl EnvelopeTable {
     }
 }
 
+fn is_of(digest: &Digest) -> impl Fn(&(u64, Box<Held>)) -> bool {
+    move |(_, held)| held.envelope.digest() == *digest
+}
+
 /// A settled envelope is kept for peers that lag this long after it expired; who lags more takes the state of a peer.
 pub const SETTLED_KEPT_US: u64 = 30_000_000;
 /// An expired envelope that is kept on all the same is looked at again after this time.
 const RECHECK_US: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{Envelope, EnvelopeVerifier, LabelFields, deal, open_envelope};
+    use crate::types::{ChainId, Epoch, RollupId};
+
+    /// Open envelopes, the one with number i valid until i.
+    fn envelopes(count: u64) -> Vec<VerifiedEnvelope> {
+        let (key, _) = deal(ChainId(1), Epoch(0), 4, 3, &[3; 32]).unwrap();
+        let made = (0..count).map(|id| {
+            let fields = LabelFields {
+                rollup: RollupId(1),
+                valid_until: TimestampUs(id),
+                sender_tag: [0; 16],
+                padded_len: None,
+            };
+            let bytes = open_envelope(&key, &fields, &id.to_be_bytes()).unwrap();
+            Envelope::decode(bytes.into()).unwrap()
+        });
+        let verdicts = EnvelopeVerifier::new(key.clone(), [1; 32]).check(made.collect());
+        verdicts.into_iter().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn each_envelope_is_found_until_it_is_let_go_of_and_others_are_not() {
+        let all = envelopes(2_000);
+        let (held, others) = all.split_at(1_500);
+        let mut table = EnvelopeTable::new(&[7; 32]);
+        for (record, envelope) in held.iter().enumerate() {
+            table.hold(envelope.clone(), record as u64 + 10, None);
+        }
+        for (record, envelope) in held.iter().enumerate() {
+            let found = table.find(&envelope.digest()).unwrap();
+            assert_eq!(found.record, record as u64 + 10);
+            assert_eq!(found.envelope.digest(), envelope.digest());
+        }
+        let is_held = |table: &EnvelopeTable, envelope: &VerifiedEnvelope| {
+            table.find(&envelope.digest()).is_some()
+        };
+        assert!(!others.iter().any(|envelope| is_held(&table, envelope)));
+        // The first thousand have expired, and were dropped.
+        for envelope in &held[..1_000] {
+            table.find_mut(&envelope.digest()).unwrap().phase = Phase::Dropped;
+        }
+        table.purge(TimestampUs(1_000));
+        assert_eq!((table.len(), table.lowest_record()), (500, Some(1_010)));
+        assert!(
+            !held[..1_000]
+                .iter()
+                .any(|envelope| is_held(&table, envelope))
+        );
+        assert!(
+            held[1_000..]
+                .iter()
+                .all(|envelope| is_held(&table, envelope))
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "one position")]
+    fn an_envelope_is_held_once() {
+        let mut table = EnvelopeTable::new(&[7; 32]);
+        for envelope in [0, 0].map(|at| envelopes(1)[at].clone()) {
+            table.hold(envelope, 1, None);
+        }
+    }
+}

@@ -75,6 +75,22 @@ impl Engine {
         }
     }
 
+    pub(super) fn on_submission(
+        &mut self,
+        now: TimestampUs,
+        client: ClientTag,
+        envelope: VerifiedEnvelope,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.screen(now, client, &envelope, effects) {
+            self.accept(envelope, Some(client), effects);
+            effects.push(Effect::Ack {
+                client,
+                outcome: Ok(()),
+            });
+        }
+    }
+
     pub(super) fn accept(
         &mut self,
         envelope: VerifiedEnvelope,

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::envelope::{Envelope, EnvelopeError, SealedFields};
 use super::group::{EncodedPoint, base_generator, decode_scalar, next_weight, second_generator};
 use super::key::SealingKey;
+use super::label::EnvelopeKind;
 use super::many::{Factor, Point, Way};
 use crate::types::{ChainId, KeyId};
 
@@ -32,11 +33,13 @@ pub struct VerifiedEnvelope {
 #[derive(Debug)]
 struct Inner {
     envelope: Envelope,
-    u: Option<EncodedPoint>,
+    /// Boxed: open envelopes have none, and it is longer than all the rest.
+    u: Option<Box<EncodedPoint>>,
 }
 
 impl VerifiedEnvelope {
     fn new(envelope: Envelope, u: Option<EncodedPoint>) -> Self {
+        let u = u.map(Box::new);
         Self {
             inner: Arc::new(Inner { envelope, u }),
         }
@@ -64,7 +67,7 @@ impl VerifiedEnvelope {
 
     /// U, of which authorities give shares; `None` for an open envelope.
     pub fn u(&self) -> Option<&EncodedPoint> {
-        self.inner.u.as_ref()
+        self.inner.u.as_deref()
     }
 
     /// The envelope itself.
@@ -133,27 +136,31 @@ impl EnvelopeVerifier {
             .collect();
         let points = Way::for_sum_of(encodings.len()).decode(&encodings);
         let mut points = points.as_chunks().0.iter();
-        let read: Vec<Result<Option<Claim>, EnvelopeError>> = fields
+        // Claims are long, and open envelopes have none.
+        let mut claims: Vec<Claim> = Vec::with_capacity(encodings.len() / 4);
+        let read: Vec<Result<EnvelopeKind, EnvelopeError>> = fields
             .into_iter()
             .map(|fields| {
-                let claim = |fields| {
-                    let points = points.next().expect("four points a sealed envelope");
-                    Claim::decode(&fields, points).ok_or(EnvelopeError::Malformed)
+                let Some(fields) = fields? else {
+                    return Ok(EnvelopeKind::Open);
                 };
-                fields?.map(claim).transpose()
+                let points = points.next().expect("four points a sealed envelope");
+                let claim = Claim::decode(&fields, points).ok_or(EnvelopeError::Malformed)?;
+                claims.push(claim);
+                Ok(EnvelopeKind::Sealed)
             })
             .collect();
-        let claims: Vec<&Claim> = read.iter().flatten().flatten().collect();
-        let mut holds = self.holds(&envelopes, &claims).into_iter();
+        let holds = self.holds(&envelopes, &claims);
+        let mut proven = claims.into_iter().zip(holds);
         envelopes
             .into_iter()
             .zip(read)
             .map(|(envelope, read)| match read? {
-                None => Ok(VerifiedEnvelope::new(envelope, None)),
-                Some(claim) if holds.next() == Some(true) => {
-                    Ok(VerifiedEnvelope::new(envelope, Some(claim.u)))
-                }
-                Some(_) => Err(EnvelopeError::BadProof),
+                EnvelopeKind::Open => Ok(VerifiedEnvelope::new(envelope, None)),
+                EnvelopeKind::Sealed => match proven.next() {
+                    Some((claim, true)) => Ok(VerifiedEnvelope::new(envelope, Some(claim.u))),
+                    Some((_, false)) | None => Err(EnvelopeError::BadProof),
+                },
             })
             .collect()
     }
@@ -168,7 +175,10 @@ impl EnvelopeVerifier {
     }
 
     /// Which claims hold.
-    fn holds(&self, envelopes: &[Envelope], claims: &[&Claim]) -> Vec<bool> {
+    fn holds(&self, envelopes: &[Envelope], claims: &[Claim]) -> Vec<bool> {
+        if claims.is_empty() {
+            return Vec::new();
+        }
         let mut hasher = blake3::Hasher::new_keyed(&self.process_secret);
         for envelope in envelopes {
             hasher.update(&envelope.digest().0);

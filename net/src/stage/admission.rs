@@ -9,7 +9,7 @@ use std::time::Instant;
 use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::effect::Effect;
 use fairlane_engine::engine::Engine;
-use fairlane_engine::input::{ClientTag, Input};
+use fairlane_engine::input::ClientTag;
 use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
 use fairlane_engine::types::TimestampUs;
 
@@ -137,20 +137,23 @@ impl Admission {
         let verdicts = self.verifier.check(envelopes);
         let start = steps.proof.add_since(start, count);
         let now = around.now;
-        for (client, verdict) in clients.into_iter().zip(verdicts) {
-            self.standings
-                .on_checked(client.connection, verdict.is_ok(), now);
-            match verdict {
-                Ok(envelope) => {
-                    let submission = Input::Submission { client, envelope };
-                    around.engine.handle(now, submission, around.effects);
+        let (standings, counts, outbox) =
+            (&mut self.standings, &mut self.counts, &mut *around.outbox);
+        let proven = clients
+            .into_iter()
+            .zip(verdicts)
+            .filter_map(|(client, verdict)| {
+                standings.on_checked(client.connection, verdict.is_ok(), now);
+                match verdict {
+                    Ok(envelope) => Some((client, envelope)),
+                    Err(error) => {
+                        counts.refused += 1;
+                        outbox.ack(client, Err(Refusal::from(error)));
+                        None
+                    }
                 }
-                Err(error) => {
-                    self.counts.refused += 1;
-                    around.outbox.ack(client, Err(Refusal::from(error)));
-                }
-            }
-        }
+            });
+        around.engine.submit(now, proven, around.effects);
         steps.engine.add_since(start, count);
     }
 }
