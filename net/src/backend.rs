@@ -32,6 +32,7 @@ mod datagram;
 mod life;
 mod mio;
 mod outbox;
+mod park;
 mod probe;
 mod slots;
 mod socket;

@@ -24,6 +24,7 @@ pub mod ring;
 pub mod session;
 pub mod settle;
 pub mod stage;
+mod sync;
 pub mod testnet;
 pub mod topology;
 pub mod tun;

@@ -36,6 +36,7 @@ mod consumer;
 mod memory;
 mod pass;
 mod producer;
+mod protocol;
 
 pub use consumer::{Consumer, RecordKind, RingRecord};
 pub use pass::{FDS_MAX, receive_fds, send_fds};

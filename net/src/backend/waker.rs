@@ -1,24 +1,16 @@
 //! Ending a poll from another thread: an eventfd that is written only when the poller is parked.
 //!
-//! One atomic word, three states:
-//!
-//! ```text
-//! Idle --park--> Parked --unpark--> Idle          poller, alone
-//! any --wake--> Notified --unpark--> Idle         any thread; writes the eventfd only if it found Parked
-//! ```
-//!
-//! Invariants: W1. No wake is lost: `wake` swaps in `Notified` whatever it finds, `park` refuses to overwrite it, and
-//! only `unpark` takes it out. W2. What a thread wrote before `wake` is visible after the `unpark` that saw it: both
-//! are read-modify-writes of the one word, release and acquire.
+//! The states and their invariants (W1, W2) stand in [`super::park`].
 //!
 //! Cost: `wake` is one atomic swap, plus a system call when the poller sleeps.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use super::park::ParkState;
 
 /// Ends the poll of the backend that it came from, or the next one if none is under way.
 ///
@@ -28,7 +20,7 @@ pub struct Waker(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    state: AtomicU32,
+    state: ParkState,
     fd: OwnedFd,
 }
 
@@ -38,14 +30,13 @@ impl Waker {
         let mut flags = EventfdFlags::CLOEXEC;
         flags.set(EventfdFlags::NONBLOCK, nonblocking);
         let fd = eventfd(0, flags)?;
-        let state = AtomicU32::new(IDLE);
+        let state = ParkState::new();
         Ok(Self(Arc::new(Inner { state, fd })))
     }
 
     /// Makes the poller return, now if it is parked, else from its next poll.
     pub fn wake(&self) {
-        // Release: publishes what this thread did before. Acquire is for the order of several wakers.
-        if self.0.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
+        if self.0.state.wake() {
             // Fails only when the counter is at its end, 2^64 - 2 unread wakes; then the poller is awake anyway.
             let _ = rustix::io::write(&self.0.fd, &1u64.to_ne_bytes());
         }
@@ -53,16 +44,12 @@ impl Waker {
 
     /// Declares that the poller will sleep; false: it was notified and must not.
     pub(super) fn try_park(&self) -> bool {
-        // Relaxed on failure: the notification stays in place and is read by `unpark`.
-        self.0
-            .state
-            .compare_exchange(IDLE, PARKED, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.0.state.try_park()
     }
 
     /// The poller is awake; true if it was notified since the last call.
     pub(super) fn unpark(&self) -> bool {
-        self.0.state.swap(IDLE, Ordering::AcqRel) == NOTIFIED
+        self.0.state.unpark()
     }
 
     /// Empties a non-blocking eventfd.
@@ -85,12 +72,10 @@ impl AsRawFd for Waker {
     }
 }
 
-const IDLE: u32 = 0;
-const PARKED: u32 = 1;
-const NOTIFIED: u32 = 2;
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     fn is_signalled(waker: &Waker) -> bool {

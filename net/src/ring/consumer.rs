@@ -2,7 +2,6 @@
 
 use std::io::{PipeReader, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{Ordering, fence};
 
 use super::memory::{Mapping, received_memfd};
 use super::{
@@ -132,18 +131,13 @@ impl Consumer {
         // SAFETY: `attach` mapped the cursor writable.
         unsafe { self.cursor.store(SETTLED_AT, settled_count) };
         // SAFETY: `attach` mapped the cursor writable.
-        unsafe { self.cursor.store(TAIL_AT, self.read) };
-        // Pairs with the fence in `RingWatch::set_parked`.
-        fence(Ordering::SeqCst);
-        self.data.load(NODE_PARKED_AT) != 0
+        unsafe { (self.cursor).publish(TAIL_AT, self.read, (&self.data, NODE_PARKED_AT)) }
     }
 
     /// Asks to be woken, then looks once more: true when there is still nothing to read, so that waiting on
     /// [`wake_fd`](Self::wake_fd) is safe. Call [`on_wake`](Self::on_wake) afterwards in any case.
     pub fn is_idle_after_parking(&mut self) -> Result<bool, RingError> {
         self.set_parked(true);
-        // Pairs with the fence in `Producer::commit`.
-        fence(Ordering::SeqCst);
         self.refresh_head()?;
         Ok(self.read == self.head)
     }
@@ -163,7 +157,7 @@ impl Consumer {
 
     fn set_parked(&self, parked: bool) {
         // SAFETY: `attach` mapped the cursor writable.
-        unsafe { self.cursor.store(READER_PARKED_AT, u64::from(parked)) };
+        unsafe { self.cursor.park(READER_PARKED_AT, parked) };
     }
 
     fn refresh_head(&mut self) -> Result<(), RingError> {

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 
-use super::RingError;
+use super::{RingError, protocol};
+use crate::sync::atomic::AtomicU64;
 
 /// A shared mapping of a memfd whose size is sealed.
 #[derive(Debug)]
@@ -38,12 +38,8 @@ impl Mapping {
     }
 
     /// Loads the word at `offset` with Acquire strength.
-    ///
-    /// A relaxed load and a fence, because only relaxed loads are defined on memory that is mapped read-only.
     pub(super) fn load(&self, offset: usize) -> u64 {
-        let value = self.word(offset).load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        value
+        protocol::load(self.word(offset))
     }
 
     /// Stores the word at `offset` with Release strength.
@@ -51,7 +47,28 @@ impl Mapping {
     /// # Safety
     /// The mapping is writable.
     pub(super) unsafe fn store(&self, offset: usize, value: u64) {
-        self.word(offset).store(value, Ordering::Release);
+        protocol::store(self.word(offset), value);
+    }
+
+    /// Publishes the position at `offset`; true when the side whose word stands at `parked_at` of `other` sleeps.
+    ///
+    /// # Safety
+    /// The mapping is writable.
+    pub(super) unsafe fn publish(
+        &self,
+        offset: usize,
+        value: u64,
+        (other, parked_at): (&Self, usize),
+    ) -> bool {
+        protocol::publish(self.word(offset), value, other.word(parked_at))
+    }
+
+    /// Says at `offset` whether the own side sleeps.
+    ///
+    /// # Safety
+    /// The mapping is writable.
+    pub(super) unsafe fn park(&self, offset: usize, is_parked: bool) {
+        protocol::park(self.word(offset), is_parked);
     }
 
     /// The bytes `at..at + len`, for reading.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
@@ -168,11 +168,11 @@ impl Producer {
         self.shared
             .published
             .store(self.next_seq, Ordering::Release);
+        let Shared {
+            control, cursor, ..
+        } = &*self.shared;
         // SAFETY: `create` mapped it writable.
-        unsafe { self.shared.control.store(HEAD_AT, self.head) };
-        // Pairs with the fence in `Consumer::is_idle_after_parking`: one of the two sides sees the other's store.
-        fence(Ordering::SeqCst);
-        if self.shared.cursor.load(READER_PARKED_AT) != 0 {
+        if unsafe { control.publish(HEAD_AT, self.head, (cursor, READER_PARKED_AT)) } {
             self.wake_reader();
         }
     }
@@ -258,9 +258,7 @@ impl RingWatch {
     /// After setting it, look at [`settled_count`](Self::settled_count) (and try to reserve) once more before parking.
     pub fn set_parked(&self, parked: bool) {
         // SAFETY: `create` mapped it writable.
-        unsafe { self.shared.control.store(NODE_PARKED_AT, u64::from(parked)) };
-        // Pairs with the fence in `Consumer::advance`.
-        fence(Ordering::SeqCst);
+        unsafe { self.shared.control.park(NODE_PARKED_AT, parked) };
     }
 }
 
