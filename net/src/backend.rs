@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 mod datagram;
+mod gro;
 mod life;
 mod mio;
 mod outbox;
@@ -152,8 +153,13 @@ pub trait Backend {
     /// A handle by which other threads end a poll.
     fn waker(&self) -> Waker;
 
-    /// What was counted so far.
+    /// What was counted so far. Asks the kernel for what only it knows: a system call a UDP socket.
     fn counters(&self) -> Counters;
+
+    /// The same as known without a system call: `datagrams_dropped` lacks what the kernel dropped on UDP sockets.
+    fn tallied(&self) -> Counters {
+        self.counters()
+    }
 }
 
 /// Something that happened on a backend.
@@ -257,6 +263,8 @@ pub struct DatagramLimits {
     pub send_queue_bytes_max: usize,
     /// Asked of the kernel for each of its two buffers; it may grant less (`net.core.rmem_max`, `wmem_max`).
     pub kernel_buffer_bytes: usize,
+    /// Takes consecutive datagrams of one sender and one length from the kernel together (UDP_GRO, Linux 5.0).
+    pub gro: bool,
 }
 
 /// Why a connection ended.

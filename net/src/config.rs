@@ -41,6 +41,9 @@ pub struct NodeConfig {
     /// Network interface off which those datagrams are taken by AF_XDP; absent: none, the kernel's socket gets them all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp_xdp: Option<String>,
+    /// Whether consecutive datagrams of one client are taken from the kernel together: for links from gateways.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub udp_gro: bool,
     /// Where authorities connect.
     pub peer_listen: SocketAddr,
     /// Unix socket where a settlement worker connects.
@@ -338,6 +341,7 @@ mod tests {
             client_listen: "127.0.0.1:7003".parse().unwrap(),
             udp_listen: Some("127.0.0.1:7003".parse().unwrap()),
             udp_xdp: Some("eth0".to_owned()),
+            udp_gro: true,
             peer_listen: "127.0.0.1:7103".parse().unwrap(),
             metrics_listen: Some("127.0.0.1:7203".parse().unwrap()),
             settle_socket: "node-3/settle.sock".into(),

@@ -225,6 +225,7 @@ pub fn join(keys: &Path, committee: &Path) -> anyhow::Result<u8> {
         client_listen: client,
         udp_listen: None,
         udp_xdp: None,
+        udp_gro: false,
         peer_listen: peer,
         metrics_listen: None,
         settle_socket: socket.clone(),

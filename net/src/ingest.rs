@@ -5,7 +5,7 @@
 //! nothing behind that is done: no record is written, no vertex made. The node's window follows what is opened; here
 //! everything counts as opened at once. It stands in this crate because it is made of parts that nobody else shall use.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -26,7 +26,7 @@ use crate::session::keys::{LinkKeys, LinkSecret};
 use crate::stage::admission::{Admission, Surroundings};
 use crate::stage::bucket::Allowance;
 use crate::stage::core::PORTION_MAX;
-use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
+use crate::stage::io::{CLIENTS, DATAGRAMS, IoAddresses, IoCounters, IoPorts, IoStage};
 use crate::stage::key_watch::{KeyCell, KeyWatch};
 use crate::stage::links::datagrams::DatagramClients;
 use crate::stage::messages::{FromCore, ToCore};
@@ -79,8 +79,8 @@ pub struct Figures {
 }
 
 impl Ingest {
-    /// Starts it on `core`. Errors: the backend is refused, or no port is free.
-    pub fn start(kind: BackendKind, core: usize, wait: Wait) -> Result<Self, Fatal> {
+    /// Starts it on `core`; `udp_gro` as in a node's configuration. Errors: the backend is refused, or no port is free.
+    pub fn start(kind: BackendKind, core: usize, wait: Wait, udp_gro: bool) -> Result<Self, Fatal> {
         let signing: Vec<SigningKey> = (1..=AUTHORITIES)
             .map(|byte| SigningKey::from_bytes(&[byte; 32]))
             .collect();
@@ -98,9 +98,7 @@ impl Ingest {
             .map(|index| secret(index).public())
             .collect();
         let link_keys = LinkKeys::new(&committee, &publics, OWN, secret(OWN.0)).map_err(fatal)?;
-        let (tcp, peer) = (free_tcp().map_err(fatal)?, free_tcp().map_err(fatal)?);
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let udp = udp.map_err(fatal)?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (stop, wake) = (Arc::new(AtomicBool::new(false)), WakeCell::default());
         let (done, steps, io) = (Arc::default(), Arc::default(), Arc::default());
         let parts = Parts {
@@ -110,11 +108,12 @@ impl Ingest {
             shares,
             link_keys: Arc::new(link_keys),
             addresses: IoAddresses {
-                client_listen: tcp,
-                udp_listen: Some(udp),
-                peer_listen: peer,
+                client_listen: any,
+                udp_listen: Some(any),
+                udp_gro,
+                peer_listen: any,
                 // The last authority connects to nobody: the others connect to it, and there are none.
-                peers: vec![peer; usize::from(AUTHORITIES)],
+                peers: vec![any; usize::from(AUTHORITIES)],
             },
             done: Arc::clone(&done),
             steps: Arc::clone(&steps),
@@ -127,7 +126,12 @@ impl Ingest {
             std::thread::Builder::new().name("ingest".into()).spawn(run)
         };
         let thread = thread.map_err(fatal)?;
-        let Ok(thread_id) = ready.recv() else {
+        let Ok(Ready {
+            thread_id,
+            tcp,
+            udp,
+        }) = ready.recv()
+        else {
             return Err(match thread.join() {
                 Ok(Err(fault)) => fault,
                 Ok(Ok(())) | Err(_) => Fatal("the thread ended before it was ready".into()),
@@ -182,7 +186,7 @@ impl Parts {
         (kind, core, wait): (BackendKind, usize, Wait),
         wake: &WakeCell,
         stop: &AtomicBool,
-        ready: &mpsc::Sender<i32>,
+        ready: &mpsc::Sender<Ready>,
     ) -> Result<(), Fatal> {
         pin(core);
         let (to_core, from_io) = rtrb::RingBuffer::new(STAGE_RING_DEPTH);
@@ -241,11 +245,27 @@ impl Parts {
         )?;
         let io_wake: Wake = io.wake();
         wake.set(io_wake);
+        let bound = |tag| {
+            io.bound(tag)
+                .ok_or_else(|| Fatal("a listener is missing".into()))
+        };
+        let is_ready = Ready {
+            thread_id: rustix::thread::gettid().as_raw_nonzero().get(),
+            tcp: bound(CLIENTS)?,
+            udp: bound(DATAGRAMS)?,
+        };
         // Whoever started it may have gone; then it is stopped, too.
-        let _ = ready.send(rustix::thread::gettid().as_raw_nonzero().get());
+        let _ = ready.send(is_ready);
         let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(stage)];
         crate::stage::run(&mut stages, &mut io, stop, wait)
     }
+}
+
+/// What the thread says when it runs.
+struct Ready {
+    thread_id: i32,
+    tcp: SocketAddr,
+    udp: SocketAddr,
 }
 
 /// What the core stage does with submissions, and no more.
@@ -356,11 +376,6 @@ fn committee(signing: &[SigningKey]) -> Result<Committee, Fatal> {
     }];
     let parameters = Parameters::default();
     Committee::new(CHAIN, Epoch(0), clock(), parameters, rollups, keys).map_err(fatal)
-}
-
-/// A port that was free a moment ago.
-fn free_tcp() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr())
 }
 
 fn fatal(error: impl std::fmt::Display) -> Fatal {

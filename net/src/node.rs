@@ -506,6 +506,7 @@ impl Setup {
         let addresses = IoAddresses {
             client_listen: config.client_listen,
             udp_listen: config.udp_listen,
+            udp_gro: config.udp_gro,
             peer_listen: config.peer_listen,
             peers: roster
                 .addresses

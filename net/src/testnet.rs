@@ -183,6 +183,7 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         client_listen: client,
         udp_listen: plan.udp.then_some(client),
         udp_xdp: None,
+        udp_gro: false,
         peer_listen: peer,
         metrics_listen: None,
         settle_socket: settle_socket(index),

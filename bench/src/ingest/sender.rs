@@ -13,14 +13,14 @@ use fairlane_client::protocol::{
 use fairlane_engine::seal::{LabelFields, SealingKey, open_envelope};
 use fairlane_engine::types::{ChainId, RollupId, TimestampUs};
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recv, sendmmsg, sendmsg,
+};
 
-use super::ENVELOPE_LEN;
+use super::{ENVELOPE_LEN, Transport};
 
 /// Envelopes that a client has unanswered at most.
 pub(super) const WINDOW: u64 = 4096;
-/// The same over UDP, where the kernel's buffer holds some 3,000.
-const DATAGRAM_WINDOW: u64 = 2048;
 
 /// What was sent.
 #[derive(Clone, Copy, Debug)]
@@ -189,14 +189,15 @@ impl Answers {
     }
 }
 
-/// Sends over UDP for `time`, `batch` datagrams a system call. Without answers: to a bare loop.
+/// Sends over UDP for `time`, many datagrams a system call. Without answers: to a bare loop.
 pub(super) fn udp(
     to: SocketAddr,
     messages: Messages,
-    batch: usize,
+    transport: Transport,
     is_answered: bool,
     time: Duration,
 ) -> anyhow::Result<Sent> {
+    let batch = transport.batch();
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect(to)?;
     socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
@@ -214,8 +215,11 @@ pub(super) fn udp(
     let (mut count, mut last_answer) = (0, began);
     while began.elapsed() < time {
         datagrams.renew();
-        count += send(&socket, &datagrams, &mut headers)?;
-        while is_answered && count - answers.count - given_up + batch as u64 > DATAGRAM_WINDOW {
+        count += match transport {
+            Transport::UdpTrains => send_train(&socket, &datagrams)?,
+            _ => send(&socket, &datagrams, &mut headers)?,
+        };
+        while is_answered && count - answers.count - given_up + batch as u64 > WINDOW {
             match receive(&socket, &mut answers)? {
                 true => last_answer = Instant::now(),
                 // The kernel had no room for what is not answered now.
@@ -274,18 +278,31 @@ fn send(
     }
 }
 
-/// Waits for one datagram; false when none comes.
+fn send_train(socket: &UdpSocket, batch: &Batch) -> anyhow::Result<u64> {
+    let slices = [IoSlice::new(&batch.bytes)];
+    let segment_len = batch.message_len as u16;
+    let control = [ControlMessage::UdpGsoSegments(&segment_len)];
+    let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+    let sent = sendmsg::<SockaddrIn>(fd, &slices, &control, flags, None);
+    Ok((sent.context("cannot send")? / batch.message_len) as u64)
+}
+
+/// Waits for a datagram, and takes what has come with it; false when none comes.
 fn receive(socket: &UdpSocket, answers: &mut Answers) -> anyhow::Result<bool> {
     let mut bytes = [0; 2048];
-    let len = match socket.recv(&mut bytes) {
-        Ok(len) => len,
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
-        Err(error) => return Err(error).context("cannot receive"),
-    };
-    if let DatagramNotice::Notices { frames, .. } = DatagramNotice::decode(&bytes[..len])? {
-        for content in DatagramNotice::frames(frames) {
-            answers.take(Notice::decode(content)?)?;
+    let mut flags = MsgFlags::empty();
+    for received in 0..WINDOW {
+        let len = match recv(socket.as_raw_fd(), &mut bytes, flags) {
+            Ok(len) => len,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(received > 0),
+            Err(errno) => return Err(errno).context("cannot receive"),
+        };
+        if let DatagramNotice::Notices { frames, .. } = DatagramNotice::decode(&bytes[..len])? {
+            for content in DatagramNotice::frames(frames) {
+                answers.take(Notice::decode(content)?)?;
+            }
         }
+        flags = MsgFlags::MSG_DONTWAIT;
     }
     Ok(true)
 }

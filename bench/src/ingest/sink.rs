@@ -1,6 +1,6 @@
 //! The yardstick: a loop that reads what comes and does nothing with it.
 
-use std::io::{IoSliceMut, Read as _};
+use std::io::{ErrorKind, IoSliceMut, Read as _};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +34,7 @@ pub(super) fn turn(transport: Transport, time: Duration) -> anyhow::Result<Turn>
             on_core(NODE_CORE, || match transport {
                 Transport::TcpOne | Transport::TcpMany => read_tcp(&say_address),
                 Transport::Udp => read_udp(&say_address, &has_sent),
+                Transport::UdpTrains => read_trains(&say_address, &has_sent),
             })
         });
         let sent = send(transport, &address, messages, time);
@@ -63,7 +64,7 @@ fn send(
         Transport::TcpOne | Transport::TcpMany => {
             sender::tcp(to, messages, transport.batch(), false, time)
         }
-        Transport::Udp => sender::udp(to, messages, transport.batch(), false, time),
+        Transport::Udp | Transport::UdpTrains => sender::udp(to, messages, transport, false, time),
     })
 }
 
@@ -119,18 +120,47 @@ fn read_udp(say: &Sender<std::net::SocketAddr>, has_sent: &AtomicBool) -> anyhow
     })
 }
 
+/// With UDP_GRO a whole train comes at once.
+fn read_trains(say: &Sender<std::net::SocketAddr>, has_sent: &AtomicBool) -> anyhow::Result<Got> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    setsockopt(&socket, sockopt::RcvBuf, &KERNEL_BYTES)?;
+    setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+    socket.set_read_timeout(Some(WAIT))?;
+    say.send(socket.local_addr()?).context("nobody sends")?;
+    let mut bytes = vec![0; READ_LEN];
+    let (mut total, before, mut last) = (0, thread_time()?, Instant::now());
+    loop {
+        match socket.recv(&mut bytes) {
+            Ok(len) => {
+                total += len as u64;
+                last = Instant::now();
+            }
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+            Err(_) if has_sent.load(Ordering::Acquire) => break,
+            Err(_) => {}
+        }
+    }
+    Ok(Got {
+        envelopes: total / (ENVELOPE_LEN as u64 + UDP_HEAD_LEN),
+        cpu: thread_time()? - before,
+        last,
+    })
+}
+
 fn key() -> anyhow::Result<SealingKey> {
     Ok(deal(ChainId(1), Epoch(0), 4, 3, &[1; 32])?.0)
 }
 
 /// Processor time of the calling thread.
-fn thread_time() -> anyhow::Result<Duration> {
+pub(super) fn thread_time() -> anyhow::Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     Ok(Duration::from(time))
 }
 
 /// Length, version, kind and tag before an envelope.
 const TCP_HEAD_LEN: u64 = 14;
+/// Version, kind, token and tag before an envelope.
+const UDP_HEAD_LEN: u64 = 18;
 const READ_LEN: usize = 64 << 10;
 /// As a node asks for.
 const KERNEL_BYTES: usize = 4 << 20;

@@ -98,6 +98,7 @@ fn by_backend(job: Job<'_>, has_xdp: bool) -> anyhow::Result<Turn> {
         bytes_max: 2048,
         send_queue_bytes_max: 1 << 20,
         kernel_buffer_bytes: RECEIVE_BUFFER_BYTES,
+        gro: false,
     };
     let any = SocketAddr::from((RECEIVER, 0));
     let bound = backend.bind_udp(any, SOCKET, limits)?;

@@ -7,7 +7,7 @@
 //! - I1: what waits to be sent is bounded in bytes; a queue that is full refuses.
 //! - I2: what comes can close the connection only if it bears the nonce or token, and never panics it.
 //!
-//! Cost: one copy of an envelope and one system call a datagram.
+//! Cost: one copy of an envelope, and one system call a datagram, or a train of those of one length that are due at once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,6 +21,7 @@ use crate::connection::CloseReason;
 use crate::protocol::{
     DATAGRAM_LEN_MAX, DatagramNotice, Hello, Notice, encode_datagram_hello, encode_datagram_submit,
 };
+use crate::train;
 
 /// A way to one node over UDP.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct DatagramConnection {
     /// 0: none yet.
     token: u64,
     outgoing: VecDeque<Vec<u8>>,
+    /// Several that are due at once leave in one system call.
+    trains: bool,
     outgoing_len: usize,
     outgoing_len_max: usize,
     /// Buffers to use again.
@@ -71,6 +74,7 @@ impl DatagramConnection {
             nonce: u64::from_be_bytes(nonce),
             token: 0,
             outgoing: VecDeque::new(),
+            trains: true,
             outgoing_len: 0,
             outgoing_len_max,
             spare: Vec::new(),
@@ -103,8 +107,18 @@ impl DatagramConnection {
     /// Sends as much of the queue as the socket takes. Errors: nobody listens there, or the host cannot send.
     pub(crate) fn flush(&mut self) -> Result<(), CloseReason> {
         while let Some(bytes) = self.outgoing.front() {
-            match self.socket.send(bytes) {
-                Ok(_) => self.pop(),
+            let count = match self.trains {
+                true => train::len_of(self.outgoing.iter().map(Vec::len)),
+                false => 1,
+            };
+            let sent = match count {
+                1 => self.socket.send(bytes).map(|_| ()),
+                _ => train::send(&self.socket, self.outgoing.iter().take(count)),
+            };
+            match sent {
+                Ok(()) => (0..count).for_each(|_| self.pop()),
+                // The kernel or the device cannot cut them up: from now on each goes by itself.
+                Err(error) if count > 1 && train::is_refused(&error) => self.trains = false,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(()),
                     io::ErrorKind::Interrupted => {}

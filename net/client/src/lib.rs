@@ -127,6 +127,7 @@ pub mod protocol;
 pub mod receipt;
 mod resends;
 pub mod sealing;
+mod train;
 mod transport;
 
 pub use client::{Client, ClientOptions, Event, Observer, Observers, poll_all};

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::outbox::Pool;
-use super::{Counters, DatagramLimits, ListenerTag, SendRefused, socket};
+use super::{Counters, DatagramLimits, ListenerTag, SendRefused, gro, socket};
 
 /// The UDP sockets of one backend, in the order of their binding.
 #[derive(Debug, Default)]
@@ -64,6 +64,9 @@ impl Datagrams {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let (fd, bound) = socket::bind_udp(address, limits.kernel_buffer_bytes, nonblocking)?;
+        if limits.gro {
+            gro::enable(&fd)?;
+        }
         self.sockets.push(DatagramSocket {
             fd,
             tag,
@@ -259,6 +262,7 @@ mod tests {
             bytes_max: 1_232,
             send_queue_bytes_max: 10 * DATAGRAM_OVERHEAD_BYTES,
             kernel_buffer_bytes: 1 << 16,
+            gro: false,
         };
         let tag = ListenerTag(3);
         let (index, bound) = datagrams.bind(any, tag, limits, true).unwrap();

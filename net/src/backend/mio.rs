@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
 
 use super::datagram::Datagrams;
+use super::gro;
 use super::life::Step;
 use super::socket;
 use super::source::{DatagramSource, Sources};
@@ -254,6 +255,9 @@ impl MioBackend {
 
     /// Receives until nothing is left or the socket has had its share.
     fn read_datagrams(&mut self, index: usize, events: &mut dyn FnMut(Event<'_>)) {
+        if self.datagrams.sockets[index].limits.gro {
+            return self.read_messages(index, events);
+        }
         for _ in 0..DATAGRAMS_SHARE {
             let socket = &mut self.datagrams.sockets[index];
             let counters = &mut self.table.counters;
@@ -277,6 +281,38 @@ impl MioBackend {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    counters.datagram_errors += 1;
+                    socket.retry_at = Some(Instant::now() + socket::ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+        self.datagrams.sockets[index].is_listed = true;
+    }
+
+    /// As [`Self::read_datagrams`], each message perhaps of several datagrams.
+    fn read_messages(&mut self, index: usize, events: &mut dyn FnMut(Event<'_>)) {
+        let before = self.table.counters.datagrams_received;
+        while self.table.counters.datagrams_received - before < DATAGRAMS_SHARE as u64 {
+            let socket = &mut self.datagrams.sockets[index];
+            let counters = &mut self.table.counters;
+            match gro::receive(&socket.fd, self.receive_buffer.as_mut_slice()) {
+                Ok(received) if received.is_truncated => counters.datagrams_truncated += 1,
+                Ok(received) => {
+                    let Some(peer) = received.peer else {
+                        continue;
+                    };
+                    let message = gro::Message {
+                        socket: socket.tag,
+                        peer,
+                        bytes: &self.receive_buffer[..received.len],
+                        segment_bytes: received.segment_bytes,
+                    };
+                    message.hand_out(socket.limits, counters, events);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
                     counters.datagram_errors += 1;
                     socket.retry_at = Some(Instant::now() + socket::ACCEPT_RETRY);
@@ -495,10 +531,13 @@ impl Backend for MioBackend {
     }
 
     fn counters(&self) -> Counters {
-        let mut counters = Counters {
-            datagrams_dropped: self.datagrams.dropped(),
-            ..self.table.counters
-        };
+        let mut counters = self.tallied();
+        counters.datagrams_dropped += self.datagrams.dropped();
+        counters
+    }
+
+    fn tallied(&self) -> Counters {
+        let mut counters = self.table.counters;
         self.sources.count(&mut counters);
         counters
     }

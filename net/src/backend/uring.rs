@@ -382,10 +382,13 @@ impl Backend for UringBackend {
     }
 
     fn counters(&self) -> Counters {
-        let mut counters = Counters {
-            datagrams_dropped: self.memory.datagrams.dropped(),
-            ..self.memory.table.counters
-        };
+        let mut counters = self.tallied();
+        counters.datagrams_dropped += self.memory.datagrams.dropped();
+        counters
+    }
+
+    fn tallied(&self) -> Counters {
+        let mut counters = self.memory.table.counters;
         self.memory.sources.count(&mut counters);
         counters
     }

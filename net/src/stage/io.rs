@@ -57,11 +57,14 @@ const RECONNECT_US_MAX: u64 = 2_000_000;
 /// How soon a full ring to the core stage is looked at again.
 const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 
+/// How often the kernel is asked how many datagrams it dropped.
+const DROPS_ASKED_US: u64 = 100_000;
+
 /// The listener for clients.
 pub const CLIENTS: ListenerTag = ListenerTag(0);
 const PEERS: ListenerTag = ListenerTag(1);
 /// The UDP socket for clients.
-const DATAGRAMS: ListenerTag = ListenerTag(2);
+pub const DATAGRAMS: ListenerTag = ListenerTag(2);
 
 /// Where to listen and whom to connect to.
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ pub struct IoAddresses {
     pub client_listen: SocketAddr,
     /// For clients over UDP; none: nobody listens there.
     pub udp_listen: Option<SocketAddr>,
+    /// Takes consecutive datagrams of one client from the kernel together.
+    pub udp_gro: bool,
     /// For authorities.
     pub peer_listen: SocketAddr,
     /// Every authority's peer address, by index.
@@ -122,6 +127,8 @@ pub struct IoPorts {
 /// The IO stage.
 pub struct IoStage {
     backend: Box<dyn Backend>,
+    /// Where it listens.
+    bound: Vec<(ListenerTag, SocketAddr)>,
     links: Links,
     own: AuthorityIndex,
     outgoing: Vec<Outgoing>,
@@ -131,6 +138,9 @@ pub struct IoStage {
     has_warned: bool,
     /// When this turn began.
     now: TimestampUs,
+    /// When the kernel was last asked what it dropped on the UDP socket, and its answer.
+    drops_asked: TimestampUs,
+    kernel_drops: u64,
     publish: Arc<Mutex<IoCounters>>,
 }
 
@@ -170,28 +180,32 @@ impl IoStage {
                 "peer",
             ),
         ];
+        let mut bound = Vec::new();
         for (address, tag, connections_max, send_queue_bytes_max, what) in listeners {
             let limits = ListenLimits {
                 connections_max,
                 send_queue_bytes_max,
             };
-            backend.listen(address, tag, limits).map_err(|error| {
+            let listening = backend.listen(address, tag, limits).map_err(|error| {
                 Fatal(format!(
                     "cannot listen on the {what} address {address}: {error}; free the port or choose another"
                 ))
             })?;
+            bound.push((tag, listening));
         }
         if let Some(address) = addresses.udp_listen {
             let limits = DatagramLimits {
                 bytes_max: DATAGRAM_LEN_MAX,
                 send_queue_bytes_max: DATAGRAM_QUEUE_BYTES_MAX,
                 kernel_buffer_bytes: DATAGRAM_KERNEL_BYTES,
+                gro: addresses.udp_gro,
             };
-            backend.bind_udp(address, DATAGRAMS, limits).map_err(|error| {
+            let receiving = backend.bind_udp(address, DATAGRAMS, limits).map_err(|error| {
                 Fatal(format!(
                     "cannot receive datagrams at the udp_listen address {address}: {error}; free the port or choose another"
                 ))
             })?;
+            bound.push((DATAGRAMS, receiving));
         }
         for source in ports.datagram_sources {
             backend
@@ -209,6 +223,7 @@ impl IoStage {
         let at: Vec<IpAddr> = addresses.peers.iter().map(SocketAddr::ip).collect();
         Ok(Self {
             backend,
+            bound,
             links: Links::new(
                 committee,
                 own,
@@ -223,8 +238,16 @@ impl IoStage {
             core: ports.core,
             has_warned: false,
             now: TimestampUs(0),
+            drops_asked: TimestampUs(0),
+            kernel_drops: 0,
             publish: ports.counters,
         })
+    }
+
+    /// The address at which it listens for clients, over TCP ([`CLIENTS`]) or UDP ([`DATAGRAMS`]).
+    pub fn bound(&self, tag: ListenerTag) -> Option<SocketAddr> {
+        let mut bound = self.bound.iter();
+        bound.find_map(|(of, address)| (*of == tag).then_some(*address))
     }
 
     /// How other threads end this stage's wait.
@@ -359,6 +382,19 @@ impl IoStage {
         }
     }
 
+    /// What the backend counted; the kernel is asked for its drops now and then only, as that is a system call.
+    fn count(&mut self, now: TimestampUs) -> Counters {
+        let mut counted = self.backend.tallied();
+        let has_datagrams = self.links.datagrams.is_some();
+        if has_datagrams && now.since_us(self.drops_asked) >= DROPS_ASKED_US {
+            self.drops_asked = now;
+            let known = self.backend.counters().datagrams_dropped;
+            self.kernel_drops = known.saturating_sub(counted.datagrams_dropped);
+        }
+        counted.datagrams_dropped += self.kernel_drops;
+        counted
+    }
+
     fn carry_out(&mut self) {
         for op in std::mem::take(&mut self.links.ops) {
             match op {
@@ -409,7 +445,7 @@ impl Waiter for IoStage {
         self.carry_out();
         self.warn_of_keys();
         self.core.wake();
-        let counted = self.backend.counters();
+        let counted = self.count(now);
         self.links.counters.links = self.links.peers.counters;
         self.links.counters.received_bytes = counted.received_bytes;
         self.links.counters.sent_bytes = counted.sent_bytes;

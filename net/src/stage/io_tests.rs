@@ -150,6 +150,7 @@ impl Linked {
         let addresses = IoAddresses {
             client_listen: at(1),
             udp_listen: None,
+            udp_gro: false,
             peer_listen: at(2),
             peers: (3..7).map(at).collect(),
         };

@@ -13,11 +13,12 @@ use super::load::tiny_rings;
 use super::waking::assert_sleeps;
 
 const SOCKET: ListenerTag = ListenerTag(9);
-const BYTES_MAX: usize = 1_232;
-const LIMITS: DatagramLimits = DatagramLimits {
+pub(crate) const BYTES_MAX: usize = 1_232;
+pub(crate) const LIMITS: DatagramLimits = DatagramLimits {
     bytes_max: BYTES_MAX,
     send_queue_bytes_max: 1 << 20,
     kernel_buffer_bytes: 1 << 20,
+    gro: false,
 };
 
 /// A backend with one datagram socket, and where that is.
@@ -25,7 +26,7 @@ fn bound(open: Open) -> (Host, SocketAddr) {
     bound_with(open, BackendConfig::default(), any_port(), LIMITS)
 }
 
-fn bound_with(
+pub(crate) fn bound_with(
     open: Open,
     config: BackendConfig,
     at: SocketAddr,
@@ -37,7 +38,7 @@ fn bound_with(
 }
 
 /// A client's socket, connected to ours, that fails rather than hangs.
-fn client_of(address: SocketAddr) -> UdpSocket {
+pub(crate) fn client_of(address: SocketAddr) -> UdpSocket {
     let any = SocketAddr::new(address.ip(), 0);
     let client = UdpSocket::bind(any).unwrap();
     client.connect(address).unwrap();
@@ -45,7 +46,7 @@ fn client_of(address: SocketAddr) -> UdpSocket {
     client
 }
 
-fn until_received(host: &mut Host, count: usize) {
+pub(crate) fn until_received(host: &mut Host, count: usize) {
     host.until("datagrams", |host| host.datagrams.len() >= count);
     assert_eq!(host.datagrams.len(), count);
 }

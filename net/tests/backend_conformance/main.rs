@@ -19,6 +19,7 @@ mod load;
 #[path = "../support/own_network.rs"]
 mod own_network;
 mod streams;
+mod trains;
 mod waking;
 #[cfg(feature = "xdp")]
 mod xdp;
@@ -109,4 +110,7 @@ suite! {
     datagrams::sockets_and_connections_share_a_poll,
     datagrams::a_datagram_ends_a_parked_poll_and_a_silent_socket_sleeps,
     datagrams::dropping_a_backend_with_datagrams_in_flight_frees_the_port,
+    trains::a_train_is_handed_out_as_its_datagrams,
+    trains::those_of_a_train_above_the_bound_are_counted_and_the_others_come,
+    trains::trains_of_several_senders_do_not_mix,
 }

@@ -167,6 +167,7 @@ mod own {
         bytes_max: 1_232,
         send_queue_bytes_max: 1 << 20,
         kernel_buffer_bytes: 1 << 20,
+        gro: false,
     };
 
     fn bound(open: Open) -> (Host, UdpSocket) {

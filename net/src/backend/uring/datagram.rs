@@ -23,12 +23,12 @@ use super::op::{self, Place};
 use super::ring::Completion;
 use super::{Memory, UringBackend};
 use crate::backend::datagram::{Outgoing, address_of};
-use crate::backend::{DatagramLimits, Event, ListenerTag, socket};
+use crate::backend::{DatagramLimits, Event, ListenerTag, gro, socket};
 
 /// What the kernel uses of one datagram socket while operations are outstanding.
 pub(super) struct Flights {
     pub(super) buffers: BufferRing,
-    /// Says how much of a buffer the address takes; nothing else in it counts.
+    /// Says how much of a buffer the address and the control message take; nothing else in it counts.
     receive_header: Box<libc::msghdr>,
     sending: Vec<Option<Box<Sending>>>,
     free: Vec<u32>,
@@ -43,9 +43,10 @@ struct Sending {
 }
 
 impl Flights {
-    fn new(buffers: BufferRing) -> Self {
+    fn new(buffers: BufferRing, control_len: usize) -> Self {
         let mut receive_header = Box::new(empty_header());
         receive_header.msg_namelen = NAME_LEN;
+        receive_header.msg_controllen = control_len;
         Self {
             buffers,
             receive_header,
@@ -95,13 +96,16 @@ impl UringBackend {
         let sizes = self.memory.table.config.uring;
         let group = GROUP + 1 + self.memory.flights.len() as u16;
         let (index, bound) = self.memory.datagrams.bind(address, tag, limits, false)?;
-        let wanted = HEAD_LEN + NAME_LEN as usize + limits.bytes_max;
+        let (control_len, payload_len, buffers) = match limits.gro {
+            true => (gro::CONTROL_LEN, gro::JOINED_BYTES_MAX, gro::BUFFERS),
+            false => (0, limits.bytes_max, sizes.buffers),
+        };
+        let wanted = HEAD_LEN + NAME_LEN as usize + control_len + payload_len;
         // Aligned for the kernel's header; `bind` has refused what is longer than any datagram.
         let buffer_bytes = wanted.next_multiple_of(16) as u32;
-        let buffers =
-            BufferRing::register(&self.ring.submitter(), group, sizes.buffers, buffer_bytes)
-                .inspect_err(|_| self.memory.datagrams.unbind_last())?;
-        self.memory.flights.push(Flights::new(buffers));
+        let buffers = BufferRing::register(&self.ring.submitter(), group, buffers, buffer_bytes)
+            .inspect_err(|_| self.memory.datagrams.unbind_last())?;
+        self.memory.flights.push(Flights::new(buffers, control_len));
         self.arm_recv_datagram(index);
         Ok(bound)
     }
@@ -170,19 +174,21 @@ impl UringBackend {
             let bytes = flights.buffers.bytes(buffer, len);
             if let Ok(message) = RecvMsgOut::parse(bytes, &flights.receive_header) {
                 let bytes = message.payload_data();
-                if message.is_payload_truncated() || bytes.len() > socket.limits.bytes_max {
+                if message.is_payload_truncated() {
                     counters.datagrams_truncated += 1;
                 } else if let Some(peer) = address_of(message.name_data()) {
-                    counters.datagrams_received += 1;
-                    counters.received_bytes += bytes.len() as u64;
-                    if !self.is_stopping {
-                        let socket = socket.tag;
-                        events(Event::Datagram {
-                            socket,
-                            peer,
-                            bytes,
-                        });
-                    }
+                    let is_stopping = self.is_stopping;
+                    let message = gro::Message {
+                        socket: socket.tag,
+                        peer,
+                        bytes,
+                        segment_bytes: gro::segment_bytes_of(message.control_data()),
+                    };
+                    message.hand_out(socket.limits, counters, &mut |event| {
+                        if !is_stopping {
+                            events(event);
+                        }
+                    });
                 }
             }
             flights.buffers.recycle(buffer);
