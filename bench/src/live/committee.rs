@@ -108,8 +108,14 @@ impl Committee {
         let prefix = folder_prefix();
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                // What somebody else removes meanwhile is gone as well.
-                let _ = std::fs::remove_dir_all(entry.path());
+                let path = entry.path();
+                // A node that still runs may write a file meanwhile; what somebody else removes is gone as well.
+                for _ in 0..REMOVALS_MOST {
+                    if std::fs::remove_dir_all(&path).is_ok() || !path.exists() {
+                        break;
+                    }
+                    std::thread::sleep(REMOVAL_PAUSE);
+                }
             }
         }
     }
@@ -255,6 +261,9 @@ pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kib.context("/proc says no resident memory")? << 10)
 }
 
+/// Attempts to remove a folder that nodes still write to.
+const REMOVALS_MOST: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 /// The one rollup.
 pub const ROLLUP: RollupId = RollupId(1);
 /// Of the arrivals' times: the same in every run.

@@ -1,6 +1,11 @@
 //! Hosts that are network namespaces, and the network between them: a thread that reads every packet, holds it for as long
 //! as the way takes, loses some, and hands it to its receiver's host.
 //!
+//! TUN devices and not veth pairs: a delay needs something that holds packets, and the queueing discipline that does it on a
+//! veth pair (netem) is missing from many kernels (what others have, tbf and htb, shapes a rate and delays nothing). With the other end of
+//! each device in this process, delay, jitter, loss and cuts are a few lines, drawn from a seed, and the same everywhere; a
+//! packet costs this process two system calls, which is little beside the delays.
+//!
 //! Each host has one TUN device with one address; this process holds the other ends. One more host is this process's own
 //! namespace, without delay: whoever measures sits there. Packets of one pair of hosts stay in order.
 
@@ -53,6 +58,15 @@ struct Shared {
 pub struct Names(Vec<String>);
 
 impl Names {
+    /// Removes every namespace, once those that are being made are there. For whoever ends the process from another thread:
+    /// nothing is made afterwards.
+    pub fn remove_for_good(&self) {
+        let making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove();
+        // Never given back.
+        std::mem::forget(making);
+    }
+
     /// Removes every namespace that is there. May be called twice.
     pub fn remove(&self) {
         for name in &self.0 {
@@ -96,6 +110,7 @@ impl Hosts {
             rustix::process::geteuid().is_root(),
             "network namespaces and TUN devices need root: run this as root"
         );
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let names = Self::names(count);
         let removed = Removed(names.clone());
         let mut devices = Vec::new();
@@ -324,6 +339,9 @@ impl Network {
         ([a, b, c] == SUBNET && host < self.devices.len()).then_some(host)
     }
 }
+
+/// Held while hosts are made.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// Runs `ip` with these words. Errors: it is not there, or what it says.
 fn ip(words: &[&str]) -> anyhow::Result<()> {

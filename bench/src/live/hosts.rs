@@ -284,7 +284,7 @@ fn remove_on_signals(authorities: u8) -> anyhow::Result<()> {
     let names = Hosts::names(authorities);
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            names.remove();
+            names.remove_for_good();
             Committee::remove_folders_of_this_process();
             std::process::exit(128 + signal);
         }
