@@ -95,7 +95,7 @@ fn main() -> ExitCode {
         Command::Idle(arguments) => idle::run(&arguments),
         Command::IdleClients(arguments) => idle::connect(&arguments).map(|()| true),
         Command::Overload(arguments) => overload::run(&arguments),
-        Command::Rtt(arguments) => rtt::run(&arguments).map(|()| true),
+        Command::Rtt(arguments) => rtt::run(&arguments),
         Command::Saturate(arguments) => saturate::run(&arguments),
         Command::Syscalls(arguments) => syscalls::run(&arguments).map(|()| true),
         Command::Xdp(arguments) => xdp::run(arguments).map(|()| true),

@@ -29,7 +29,7 @@ pub(crate) struct RttArguments {
     json: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &RttArguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &RttArguments) -> anyhow::Result<bool> {
     let plan = RttPlan {
         samples: arguments.samples,
         pause: arguments.pause,
@@ -37,5 +37,6 @@ pub(crate) fn run(arguments: &RttArguments) -> anyhow::Result<()> {
     };
     let report = rtt::run(&plan, &binary(arguments.fairlane.as_deref())?)?;
     print!("{report}");
-    write_json(arguments.json.as_deref(), &report)
+    write_json(arguments.json.as_deref(), &report)?;
+    Ok(report.holds())
 }

@@ -30,6 +30,7 @@ use fairlane_net::stage::waiting::{Wait, WaitMode};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::Check;
 use super::committee::{Committee, CommitteePlan, ROLLUP};
 
 /// What is measured.
@@ -77,6 +78,15 @@ pub struct RttReport {
     pub rows: Vec<Row>,
     /// Why a way to wait is missing, a sentence each.
     pub left_out: Vec<String>,
+    /// Each bound, and whether it holds.
+    pub checks: Vec<Check>,
+}
+
+impl RttReport {
+    /// Whether every bound holds.
+    pub fn holds(&self) -> bool {
+        self.checks.iter().all(|check| check.holds)
+    }
 }
 
 /// Runs it. Errors: the host or the binary.
@@ -87,6 +97,7 @@ pub fn run(plan: &RttPlan, fairlane: &Path) -> anyhow::Result<RttReport> {
         samples: plan.samples,
         rows: Vec::new(),
         left_out: Vec::new(),
+        checks: Vec::new(),
     };
     for mode in [WaitMode::Park, WaitMode::Batch, WaitMode::Spin] {
         if mode == WaitMode::Spin && cores < 2 {
@@ -101,7 +112,24 @@ pub fn run(plan: &RttPlan, fairlane: &Path) -> anyhow::Result<RttReport> {
             report.rows.push(row(mode, kind, &bare, &path, &node));
         }
     }
+    report.checks = report.rows.iter().map(check).collect();
     Ok(report)
+}
+
+fn check(row: &Row) -> Check {
+    let wait = &row.wait;
+    match row.envelopes.as_str() {
+        SEALED => Check::new(
+            format!("{wait}, sealed: at most {PARTS_RATIO_MAX} times the sum of the parts"),
+            format!("{:.2}", row.over_parts),
+            row.over_parts <= PARTS_RATIO_MAX,
+        ),
+        _ => Check::new(
+            format!("{wait}, open: at most {BARE_RATIO_MAX} times the bare ping-pong"),
+            format!("{:.2}", row.ratio),
+            row.ratio <= BARE_RATIO_MAX,
+        ),
+    }
 }
 
 fn row(
@@ -139,7 +167,7 @@ fn row(
         wait: name_of(mode).to_owned(),
         envelopes: match kind {
             EnvelopeKind::Open => "open",
-            EnvelopeKind::Sealed => "sealed",
+            EnvelopeKind::Sealed => SEALED,
         }
         .to_owned(),
         p50_us,
@@ -404,10 +432,18 @@ impl fmt::Display for RttReport {
         for what in &self.left_out {
             writeln!(f, "  left out: {what}")?;
         }
+        for check in &self.checks {
+            writeln!(f, "{check}")?;
+        }
         Ok(())
     }
 }
 
+const SEALED: &str = "sealed";
+/// Median of the sealed path over the sum of its parts.
+const PARTS_RATIO_MAX: f64 = 1.5;
+/// Median of the path without a proof over that of the bare ping-pong.
+const BARE_RATIO_MAX: f64 = 3.0;
 /// The first core of this host: the node's io and core stages.
 const NODE_CORE: usize = 0;
 /// The client's.
