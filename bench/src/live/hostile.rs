@@ -3,7 +3,10 @@
 //! Attackers are threads of this process, each with its own way to misbehave, paced so that what is measured is what their
 //! traffic does to the nodes and not how fast this process can send: fuzzed and cut frames, fuzzed envelopes, connections
 //! that say nothing or stop in the middle, clients that never read, strangers at the peer port, rubbish at the port of
-//! the figures. What they do is drawn from a seed.
+//! the figures, and [`datagrams`]. What they do is drawn from a seed.
+//!
+//! The honest load is measured in turns, alone and beside the attackers, so that both figures are of the same minutes; what
+//! is compared are the medians of the turns.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -19,14 +22,18 @@ use fairlane_client::sealing::{PadTo, Sealer};
 use fairlane_engine::seal::EnvelopeKind;
 use fairlane_loadgen::LoadOutcome;
 use fairlane_loadgen::arrivals::Rate;
+use fairlane_loadgen::outcome::Distribution;
 use fairlane_net::session::handshake::{GREETING_LEN, OPENING_LEN};
 use fairlane_net::stage::clock;
 use fairlane_net::stage::links::peers::LinkCounters;
 use serde::Serialize;
 
+use self::datagrams::{DatagramAttacker, DatagramWay};
 use super::Check;
 use super::committee::{Committee, CommitteePlan, ROLLUP, offer};
 use crate::attack::chance::Chance;
+
+mod datagrams;
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -48,13 +55,13 @@ pub struct HostilePlan {
 pub struct HostileReport {
     /// Of all that they did.
     pub seed: u64,
-    /// The honest load alone.
-    pub quiet: LoadOutcome,
-    /// The honest load beside the attackers.
-    pub attacked: LoadOutcome,
+    /// The honest load alone, turn by turn.
+    pub quiet: Vec<LoadOutcome>,
+    /// The honest load beside the attackers, turn by turn.
+    pub attacked: Vec<LoadOutcome>,
     /// Acts of each kind.
     pub acts: Vec<(String, u64)>,
-    /// Settled p99 beside the attackers over that alone.
+    /// Settled p99 beside the attackers over that alone, medians of the turns.
     pub p99_ratio: f64,
     /// What the nodes counted, all together.
     pub counted: Vec<(String, u64)>,
@@ -88,10 +95,11 @@ enum Way {
     Strangers,
     FuzzedHandshakes,
     Figures,
+    Datagrams(DatagramWay),
 }
 
 impl Way {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 12] = [
         Self::FuzzedFrames,
         Self::FuzzedEnvelopes,
         Self::CutFrames,
@@ -100,6 +108,10 @@ impl Way {
         Self::Strangers,
         Self::FuzzedHandshakes,
         Self::Figures,
+        Self::Datagrams(DatagramWay::ALL[0]),
+        Self::Datagrams(DatagramWay::ALL[1]),
+        Self::Datagrams(DatagramWay::ALL[2]),
+        Self::Datagrams(DatagramWay::ALL[3]),
     ];
 
     const fn name(self) -> &'static str {
@@ -112,6 +124,7 @@ impl Way {
             Self::Strangers => "rubbish at peer ports",
             Self::FuzzedHandshakes => "fuzzed openings at peer ports",
             Self::Figures => "rubbish at the ports of figures",
+            Self::Datagrams(way) => way.name(),
         }
     }
 }
@@ -123,13 +136,16 @@ pub fn run(
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<HostileReport> {
     let figures = free_ports(plan.authorities)?;
+    let mut committee = CommitteePlan::local(fairlane, plan.authorities)?;
+    let clients: Vec<SocketAddr> = committee.addresses.iter().map(|at| at.client).collect();
     let edit = |index: u8, table: &mut toml::Table| {
         let address = figures[usize::from(index)].to_string();
         table.insert("metrics_listen".into(), address.into());
+        let address = clients[usize::from(index)].to_string();
+        table.insert("udp_listen".into(), address.into());
         // Ten minutes of journals are not kept.
         table.insert("retention_bytes".into(), RETENTION_BYTES.into());
     };
-    let mut committee = CommitteePlan::local(fairlane, plan.authorities)?;
     committee.edit = &edit;
     let peers = committee.addresses.iter().map(|at| at.peer).collect();
     let mut committee = Committee::start(&committee)?;
@@ -141,38 +157,40 @@ pub fn run(
     };
     let rate = Rate::Constant(plan.rate.into());
     let directory = &committee.directory;
-    let quiet_time = (plan.duration / 4).clamp(QUIET_MIN, QUIET_MAX);
-    progress(&format!("honest load alone for {quiet_time:?}"));
-    let quiet = offer(directory, &rate, quiet_time, |_| {})?;
+    let attacked_time = plan.duration / TURNS;
+    let quiet_time = attacked_time.min(QUIET_MAX);
     progress(&format!(
-        "beside {} kinds of attackers for {:?}",
+        "{TURNS} turns: {quiet_time:?} alone, then {attacked_time:?} beside {} kinds of attackers",
         Way::ALL.len(),
-        plan.duration
     ));
-    let is_over = AtomicBool::new(false);
+    let (is_over, is_on) = (AtomicBool::new(false), AtomicBool::new(false));
     let done: [AtomicU64; Way::ALL.len()] = std::array::from_fn(|_| AtomicU64::new(0));
-    let attacked = std::thread::scope(|scope| {
+    let (quiet, attacked) = std::thread::scope(|scope| -> anyhow::Result<_> {
         for (way, done) in Way::ALL.into_iter().zip(&done) {
-            let (targets, is_over) = (&targets, &is_over);
-            scope.spawn(move || {
-                let mut attacker = Attacker::new(way, plan.seed, targets);
-                let pause = Duration::from_secs(1) / plan.acts.max(1);
-                while !is_over.load(Ordering::Relaxed) {
-                    attacker.act();
-                    done.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(pause);
-                }
-            });
+            let (targets, is_over, is_on) = (&targets, &is_over, &is_on);
+            scope.spawn(move || attack(way, plan, targets, (is_over, is_on), done));
         }
-        let attacked = offer(directory, &rate, plan.duration, |_| {});
+        let mut turns = || -> anyhow::Result<_> {
+            let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
+            for turn in 1..=TURNS {
+                quiet.push(offer(directory, &rate, quiet_time, |_| {})?);
+                is_on.store(true, Ordering::Relaxed);
+                attacked.push(offer(directory, &rate, attacked_time, |_| {})?);
+                is_on.store(false, Ordering::Relaxed);
+                progress(&format!("turn {turn} of {TURNS}"));
+                std::thread::sleep(CALM);
+            }
+            Ok((quiet, attacked))
+        };
+        let turns = turns();
         is_over.store(true, Ordering::Relaxed);
-        attacked
+        turns
     })?;
     let all_run = committee.check_all_run();
     let mut report = HostileReport {
         seed: plan.seed,
-        p99_ratio: attacked.latency_us.settled.p99 as f64
-            / quiet.latency_us.settled.p99.max(1) as f64,
+        p99_ratio: median_of(&attacked, |settled| settled.p99)
+            / median_of(&quiet, |settled| settled.p99).max(1.0),
         quiet,
         attacked,
         acts: Way::ALL
@@ -220,6 +238,18 @@ pub fn run(
                     "handshakes that took too long".into(),
                     sum(&|node| node.io.links.late),
                 ),
+                (
+                    "datagrams that do not decode".into(),
+                    sum(&|node| node.io.datagrams.malformed),
+                ),
+                (
+                    "datagrams that are too long".into(),
+                    sum(&|node| node.io.datagrams.truncated),
+                ),
+                (
+                    "datagrams without a good token".into(),
+                    sum(&|node| node.io.datagrams.unknown),
+                ),
             ];
             report
                 .checks
@@ -242,8 +272,13 @@ const fn refused_at_the_door(links: &LinkCounters) -> u64 {
 }
 
 fn judge(report: &mut HostileReport) {
-    let tally = &report.attacked.tally;
-    let (offered, lost) = (tally.offered, tally.lost);
+    let sum = |of: &dyn Fn(&LoadOutcome) -> u64| -> u64 {
+        report.attacked.iter().chain(&report.quiet).map(of).sum()
+    };
+    let offered = sum(&|outcome| outcome.tally.offered);
+    let lost = sum(&|outcome| outcome.tally.lost);
+    let settled = sum(&|outcome| outcome.tally.settled);
+    let disagreements = sum(&|outcome| outcome.order_disagreements);
     let mut add = |what: &str, seen: String, holds| {
         report.checks.push(Check::new(what, seen, holds));
     };
@@ -254,13 +289,13 @@ fn judge(report: &mut HostileReport) {
     );
     add(
         "every honest envelope is accepted and settled",
-        format!("{} settled of {offered}", tally.settled),
-        tally.settled == offered,
+        format!("{settled} settled of {offered}"),
+        settled == offered,
     );
     add(
         "no two nodes disagree",
-        format!("{} times", report.attacked.order_disagreements),
-        report.attacked.order_disagreements == 0,
+        format!("{disagreements} times"),
+        disagreements == 0,
     );
     let counted = report
         .counted
@@ -270,14 +305,46 @@ fn judge(report: &mut HostileReport) {
     add(
         "the attackers were noticed",
         format!("in {counted} ways"),
-        counted >= 3,
+        counted >= NOTICED_LEAST,
     );
     let ratio = report.p99_ratio;
     add(
-        "honest p99 to settled: at most 3 times that of the quiet run",
+        "honest p99 to settled: at most 3 times that of the quiet turns",
         format!("{ratio:.2} times"),
         ratio <= P99_RATIO_MAX,
     );
+}
+
+/// One kind of attacker, while it is its turn.
+fn attack(
+    way: Way,
+    plan: &HostilePlan,
+    targets: &Targets,
+    (is_over, is_on): (&AtomicBool, &AtomicBool),
+    done: &AtomicU64,
+) {
+    let mut attacker = Attacker::new(way, plan.seed, targets);
+    let pause = Duration::from_secs(1) / plan.acts.max(1);
+    while !is_over.load(Ordering::Relaxed) {
+        if is_on.load(Ordering::Relaxed) {
+            attacker.act();
+            done.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(pause);
+        } else {
+            attacker.held.clear();
+            std::thread::sleep(LOOKED_EVERY);
+        }
+    }
+}
+
+/// Of the turns' latencies to settled, microseconds.
+fn median_of(turns: &[LoadOutcome], of: fn(&Distribution) -> u64) -> f64 {
+    let mut all: Vec<u64> = turns
+        .iter()
+        .map(|turn| of(&turn.latency_us.settled))
+        .collect();
+    all.sort_unstable();
+    all.get(all.len() / 2).map_or(0.0, |middle| *middle as f64)
 }
 
 /// One way to misbehave, again and again.
@@ -290,6 +357,8 @@ struct Attacker<'a> {
     submission: Vec<u8>,
     /// Connections that are held open, oldest first.
     held: std::collections::VecDeque<TcpStream>,
+    /// What it does over UDP; none if it has no socket, or another way.
+    datagrams: Option<DatagramAttacker>,
 }
 
 impl<'a> Attacker<'a> {
@@ -314,7 +383,13 @@ impl<'a> Attacker<'a> {
         let mut submission = Vec::new();
         let valid_until = clock().plus_us(VALID_US);
         let envelope = sealer.make(&[9; 64], valid_until);
+        let mut datagrams = None;
         if let Ok(envelope) = envelope {
+            if let Way::Datagrams(way) = way {
+                let envelope = envelope.bytes().to_vec();
+                let clients = &targets.clients;
+                datagrams = DatagramAttacker::new(way, seed, clients, wanted, envelope).ok();
+            }
             let fits = encode_submit(&mut submission, 1, envelope.bytes());
             fits.expect("the sealer makes no envelope longer than nodes take");
         }
@@ -325,11 +400,15 @@ impl<'a> Attacker<'a> {
             hello,
             submission,
             held: std::collections::VecDeque::new(),
+            datagrams,
         }
     }
 
     /// Whatever comes of it: a node that hangs up is what it should be.
     fn act(&mut self) {
+        if let Some(datagrams) = &mut self.datagrams {
+            return datagrams.act();
+        }
         let ports = match self.way {
             Way::Strangers | Way::FuzzedHandshakes => &self.targets.peers,
             Way::Figures => &self.targets.figures,
@@ -384,7 +463,7 @@ impl<'a> Attacker<'a> {
                 bytes.truncate(1 + self.chance.below(bytes.len()));
             }
             Way::HalfOpen => bytes.truncate(self.chance.below(2) * bytes.len()),
-            Way::SlowReaders => {}
+            Way::SlowReaders | Way::Datagrams(_) => {}
             Way::Strangers | Way::Figures => bytes = self.rubbish(4096),
             Way::FuzzedHandshakes => bytes = self.rubbish(2 * OPENING_LEN),
         }
@@ -439,14 +518,23 @@ impl fmt::Display for HostileReport {
         for (what, count) in &self.counted {
             writeln!(f, "  {what:<40} {count:>8}")?;
         }
-        writeln!(f, "honest load, settled p50 / p99, ms")?;
-        for (name, outcome) in [
+        writeln!(
+            f,
+            "honest load, settled p50 / p99, ms, medians of {TURNS} turns (least to most)"
+        )?;
+        for (name, turns) in [
             ("alone", &self.quiet),
             ("beside the attackers", &self.attacked),
         ] {
-            let settled = outcome.latency_us.settled;
-            let (p50, p99) = (settled.p50 as f64 / 1e3, settled.p99 as f64 / 1e3);
-            writeln!(f, "  {name:<40} {p50:>8.1} {p99:>8.1}")?;
+            let spread = |of: fn(&Distribution) -> u64| {
+                let all = || turns.iter().map(|turn| of(&turn.latency_us.settled));
+                let ms = |us: u64| us as f64 / 1e3;
+                let (least, most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+                let median = median_of(turns, of) / 1e3;
+                format!("{median:.1} ({:.1} to {:.1})", ms(least), ms(most))
+            };
+            let (p50, p99) = (spread(|settled| settled.p50), spread(|settled| settled.p99));
+            writeln!(f, "  {name:<40} {p50:>24} {p99:>24}")?;
         }
         for check in &self.checks {
             writeln!(f, "{check}")?;
@@ -455,7 +543,13 @@ impl fmt::Display for HostileReport {
     }
 }
 
-const QUIET_MIN: Duration = Duration::from_secs(5);
+/// Of each, alone and beside the attackers: odd, for a median.
+const TURNS: u32 = 5;
+/// After attackers, so that what they left behind is over.
+const CALM: Duration = Duration::from_secs(1);
+const LOOKED_EVERY: Duration = Duration::from_millis(20);
+/// Of the kinds of counts that nodes keep.
+const NOTICED_LEAST: usize = 6;
 const QUIET_MAX: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const P99_RATIO_MAX: f64 = 3.0;
