@@ -289,15 +289,19 @@ impl CoreStage {
         taken
     }
 
-    /// Verifies and handles what authorities sent, in order of arrival.
+    /// Verifies what authorities sent, the envelopes among it together, and handles it in order of arrival.
     fn handle_inbox(&mut self, now: TimestampUs) {
-        let mut start = Instant::now();
-        for (from, kind, body) in std::mem::take(&mut self.inbox) {
-            let (engine, committee) = (&self.engine, &self.committee);
-            let verifier = &self.admission.verifier;
-            let input = intake::verify(engine, committee, verifier, from, kind, &body);
-            start = self.report.steps.verify.add_since(start, 1);
-            match input {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let messages = std::mem::take(&mut self.inbox);
+        let count = messages.len() as u64;
+        let (engine, committee) = (&self.engine, &self.committee);
+        let verdicts = intake::verify_all(engine, committee, &self.admission.verifier, messages);
+        let start = self.report.steps.verify.add_since(start, count);
+        for (from, verdict) in verdicts {
+            match verdict {
                 Ok(input) => {
                     if let Input::Vertex { vertex, .. } = &input {
                         self.ports.settle.on_vertex(vertex.signed_header());
@@ -306,8 +310,8 @@ impl CoreStage {
                 }
                 Err(reason) => self.on_rubbish(now, from, reason),
             }
-            start = self.report.steps.engine.add_since(start, 1);
         }
+        self.report.steps.engine.add_since(start, count);
     }
 
     /// Counts what an authority sent in vain; one that sends too much of it is cut.
