@@ -22,6 +22,7 @@ use self::peers::{Outcome, PeerLinks};
 use super::io::{CLIENTS, IoCounters};
 use super::key_watch::KeyCell;
 use super::messages::{NoticeFlags, ToCore};
+use super::pressure::parts::SALT_US;
 use super::pressure::{Gate, Pressure};
 use crate::backend::{ConnId, Event};
 use crate::deframe::Deframer;
@@ -33,8 +34,9 @@ pub mod datagrams;
 pub mod door;
 pub mod peers;
 
-/// A submission that finds more under way than the node opens in a moment is told to come back after this time.
-pub const OVERLOAD_RETRY_US: u64 = 100_000;
+/// A submission that finds more under way than the node opens in a moment is told to come back after this time: when it
+/// draws anew.
+pub const OVERLOAD_RETRY_US: u64 = SALT_US;
 /// A submission that finds the ring full is told to come back after this time.
 pub const BUSY_RETRY_US: u64 = 20_000;
 /// Version and kind, in front of every body.
@@ -118,7 +120,7 @@ impl Links {
             datagrams,
             next_connection: 1,
             core: CoreQueue::new(to_core, authorities),
-            gate: Gate::new(pressure, authorities),
+            gate: Gate::new(pressure),
             refused: Vec::new(),
             ops: Vec::new(),
             counters: IoCounters::default(),
@@ -322,7 +324,7 @@ impl Links {
                     bytes: Arc::from(envelope),
                 };
                 // What is refused here costs neither a copy nor a hash.
-                let retry_us = if !self.gate.takes(id.slot(), waiting, now) {
+                let retry_us = if !self.gate.takes(id.slot(), envelope, waiting, now) {
                     Some(OVERLOAD_RETRY_US)
                 } else if !self.core.try_submit(id.slot(), submission()) {
                     Some(BUSY_RETRY_US)

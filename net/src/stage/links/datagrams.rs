@@ -414,7 +414,12 @@ impl DatagramClients {
         let retry_after_us = if !is_allowed {
             self.counters.over_rate += 1;
             rate.map_or(BUSY_RETRY_US, |rate| rate.refill_us.max(BUSY_RETRY_US))
-        } else if !(around.gate).takes(source.slot, around.core.submissions_len(), around.now) {
+        } else if !(around.gate).takes(
+            source.slot,
+            envelope,
+            around.core.submissions_len(),
+            around.now,
+        ) {
             self.counters.busy += 1;
             OVERLOAD_RETRY_US
         } else {

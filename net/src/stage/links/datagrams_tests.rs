@@ -31,7 +31,7 @@ impl Node {
         Self {
             clients: DatagramClients::new([3; 32], rate),
             core: CoreQueue::new(ring, 4),
-            gate: Gate::new(Pressure::new(), 4),
+            gate: Gate::new(Pressure::new()),
             out,
             next_connection: 1,
             now: START,
