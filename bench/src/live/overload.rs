@@ -3,18 +3,24 @@
 //! First the highest rate that holds is looked for. Then one run on the same committee: half of that rate, several times
 //! it, half of it again; all envelopes sealed ahead, so that the client's work does not show as the committee's. Beside it a
 //! second client sends little: it must be served as if the first were not there.
+//!
+//! Committee and clients share the processors of one machine, so the report says what each spent before and during the
+//! overload ([`Cost`]): what the clients take is not there for the nodes, whatever these do.
 
 use std::fmt;
+use std::num::NonZero;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use fairlane_loadgen::LoadOutcome;
 use fairlane_loadgen::arrivals::Rate;
 use fairlane_loadgen::latencies::{Interval, Stage};
+use fairlane_net::localnet::children::read_cpu_us;
 use fairlane_net::localnet::search::{self, Step};
-use fairlane_net::node::process_cpu_us;
+use fairlane_net::node::{NodeReport, process_cpu_us};
 use serde::Serialize;
 
 use super::Check;
@@ -56,8 +62,52 @@ pub struct OverloadReport {
     pub resident_mib: Vec<u64>,
     /// Processor seconds during the run: of all nodes, and of the clients.
     pub processor_s: (f64, f64),
+    /// What it cost at half the peak, and during the overload.
+    pub costs: Vec<Cost>,
+    /// What the nodes did in the whole run, each figure the mean of all nodes.
+    pub nodes: NodeFigures,
     /// Each bound, and whether it holds.
     pub checks: Vec<Check>,
+}
+
+/// What a part of the run cost in processor time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cost {
+    /// Which part.
+    pub what: String,
+    /// Settled a second, both clients'.
+    pub settled: f64,
+    /// Processor time of all nodes for each settled envelope, microseconds.
+    pub nodes_us: f64,
+    /// Part of all processors that the nodes had.
+    pub nodes_part: f64,
+    /// Part of all processors that the clients had.
+    pub clients_part: f64,
+}
+
+/// What nodes did, the mean of all.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct NodeFigures {
+    /// Envelopes taken, from clients and from authorities.
+    pub accepted: u64,
+    /// Of these, fetched from authorities that listed them.
+    pub fetched: u64,
+    /// Submissions answered Busy by the IO stage.
+    pub busy: u64,
+    /// Time for proofs of submissions, for verifying what authorities sent (with proofs of what was fetched), in the
+    /// engine, for shares, for opening; ms.
+    pub steps_ms: [u64; 5],
+}
+
+/// What the sampler saw at an instant.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Since the load was asked for.
+    at: Duration,
+    /// Resident memory of all nodes together, bytes.
+    resident: u64,
+    /// Processor time of all nodes, and of this process, so far, microseconds.
+    cpu_us: (u64, u64),
 }
 
 impl OverloadReport {
@@ -87,24 +137,26 @@ pub fn run(
     rates.extend([offered_rate].repeat(OVERLOAD_PIECES as usize));
     rates.push(peak / 2.0);
     let total = piece * (OVERLOAD_PIECES + 2);
+    let offered: f64 = rates.iter().map(|rate| rate * piece.as_secs_f64()).sum();
+    let lead = LEAD_MIN + SEALING_TIME.mul_f64(if plan.open { 0.0 } else { offered });
     let is_over = AtomicBool::new(false);
     let spent_before = (committee.cpu_us(), process_cpu_us());
-    let (outcome, modest, resident) = std::thread::scope(|scope| {
+    let (outcome, modest, samples) = std::thread::scope(|scope| {
         let (directory, pids) = (&committee.directory, committee.pids());
         let is_over = &is_over;
-        let sampler = scope.spawn(move || sample(&pids, is_over));
+        let sampler = scope.spawn(move || sample(&pids, lead, is_over));
         let modest = scope.spawn(|| {
             let rate = Rate::Constant(MODEST_RATE);
             offer(directory, &rate, total, |config| {
                 config.open = plan.open;
-                config.lead = LEAD;
+                config.lead = lead;
             })
         });
         let outcome = offer(directory, &Rate::Steps(rates), total, |config| {
             config.open = plan.open;
-            config.lead = LEAD;
+            config.lead = lead;
             config.look_ahead = LOOK_AHEAD;
-            config.look_ahead_time = Duration::from_secs(30);
+            config.look_ahead_time = lead + total;
         });
         let modest = modest.join();
         is_over.store(true, Ordering::Relaxed);
@@ -119,7 +171,7 @@ pub fn run(
         spent(process_cpu_us(), spent_before.1),
     );
     committee.check_all_run()?;
-    committee.stop()?;
+    let nodes = node_figures(&committee.stop()?);
     let mut report = OverloadReport {
         peak,
         search,
@@ -127,11 +179,23 @@ pub fn run(
         goodput: 0.0,
         processor_s,
         seconds: seconds(&outcome.intervals),
-        resident_mib: resident.iter().map(|bytes| bytes >> 20).collect(),
+        resident_mib: samples.iter().map(|sample| sample.resident >> 20).collect(),
+        costs: Vec::new(),
+        nodes,
         outcome,
         modest,
         checks: Vec::new(),
     };
+    let parts = [
+        ("half the peak", 1, piece.as_secs()),
+        (
+            "overload",
+            piece.as_secs() + 2,
+            (piece * (OVERLOAD_PIECES + 1)).as_secs(),
+        ),
+    ];
+    let cost = |(what, from, to)| cost(what, &report, &samples, from..to);
+    report.costs = parts.into_iter().map(cost).collect();
     judge(plan, &mut report, piece);
     Ok(report)
 }
@@ -159,15 +223,78 @@ fn find_peak(
     }
 }
 
-/// Resident memory of all nodes together, each half second.
-fn sample(pids: &[u32], is_over: &AtomicBool) -> anyhow::Result<Vec<u64>> {
+/// Looks at the processes each half second; times count from the first planned envelope.
+fn sample(pids: &[u32], lead: Duration, is_over: &AtomicBool) -> anyhow::Result<Vec<Sample>> {
+    let begun = Instant::now();
     let mut samples = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        let each = pids.iter().map(|pid| resident_bytes(*pid));
-        samples.push(each.sum::<anyhow::Result<u64>>()?);
+        let resident = pids.iter().map(|pid| resident_bytes(*pid));
+        let cpu_us = pids.iter().filter_map(|pid| read_cpu_us(*pid)).sum();
+        // Before the first is planned nobody asks.
+        if let Some(at) = begun.elapsed().checked_sub(lead) {
+            samples.push(Sample {
+                at,
+                resident: resident.sum::<anyhow::Result<u64>>()?,
+                cpu_us: (cpu_us, process_cpu_us()),
+            });
+        }
         std::thread::sleep(SAMPLE_EVERY);
     }
     Ok(samples)
+}
+
+/// What the seconds of the run in `range` cost.
+fn cost(what: &str, report: &OverloadReport, samples: &[Sample], range: Range<u64>) -> Cost {
+    let modest = seconds(&report.modest.intervals);
+    let all = report.seconds.iter().chain(&modest);
+    let within = all.filter(|(second, ..)| range.contains(second));
+    let settled: u64 = within.map(|(_, settled, _)| settled).sum();
+    let first_from = |second| {
+        let mut from = samples
+            .iter()
+            .filter(move |sample| sample.at.as_secs() >= second);
+        from.next()
+    };
+    let (Some(first), Some(last)) = (first_from(range.start), first_from(range.end)) else {
+        return Cost {
+            what: what.to_owned(),
+            settled: 0.0,
+            nodes_us: 0.0,
+            nodes_part: 0.0,
+            clients_part: 0.0,
+        };
+    };
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let time_us = (last.at - first.at).as_micros() as f64;
+    let nodes_us = (last.cpu_us.0 - first.cpu_us.0) as f64;
+    let clients_us = (last.cpu_us.1 - first.cpu_us.1) as f64;
+    Cost {
+        what: what.to_owned(),
+        settled: settled as f64 / (range.end - range.start).max(1) as f64,
+        nodes_us: nodes_us / settled.max(1) as f64,
+        nodes_part: nodes_us / (time_us * processors as f64),
+        clients_part: clients_us / (time_us * processors as f64),
+    }
+}
+
+fn node_figures(reports: &[NodeReport]) -> NodeFigures {
+    let mean = |of: &dyn Fn(&NodeReport) -> u64| {
+        reports.iter().map(of).sum::<u64>() / reports.len().max(1) as u64
+    };
+    let engine = |name| mean(&|report| report.engine.get(name).copied().unwrap_or_default());
+    let step = |of: &dyn Fn(&NodeReport) -> u64| mean(of) / 1_000_000;
+    NodeFigures {
+        accepted: engine("accepted"),
+        fetched: engine("fetched"),
+        busy: mean(&|report| report.io.busy),
+        steps_ms: [
+            step(&|report| report.steps.proof.ns),
+            step(&|report| report.steps.verify.ns),
+            step(&|report| report.steps.engine.ns),
+            step(&|report| report.steps.reveal.ns),
+            step(&|report| report.steps.open.ns),
+        ],
+    }
 }
 
 fn seconds(intervals: &[Interval]) -> Vec<(u64, u64, f64)> {
@@ -279,10 +406,9 @@ fn judge(plan: &OverloadPlan, report: &mut OverloadReport, piece: Duration) {
 /// The largest samples in the second and the last third of the overload, MiB.
 fn memory(samples: &[u64], begins: u64, ends: u64) -> (u64, u64) {
     let per_second = 1000 / SAMPLE_EVERY.as_millis() as u64;
-    let lead = LEAD.as_secs();
     let third = (ends - begins) / 3;
     let most = |from: u64, to: u64| {
-        let range = ((lead + from) * per_second) as usize..((lead + to) * per_second) as usize;
+        let range = (from * per_second) as usize..(to * per_second) as usize;
         let range = range.start.min(samples.len())..range.end.min(samples.len());
         samples[range].iter().copied().max().unwrap_or_default()
     };
@@ -317,6 +443,29 @@ impl fmt::Display for OverloadReport {
         writeln!(f, "  refusals by code {:?}", self.outcome.refusals_by_code)?;
         let (nodes, clients) = self.processor_s;
         writeln!(f, "  processor: nodes {nodes:.1} s, clients {clients:.1} s")?;
+        for cost in &self.costs {
+            writeln!(
+                f,
+                "  {:<14} {:.0} settled a second, {:.0} us of the nodes' processor time each; of all processors the nodes \
+                 had {:.0} %, the clients {:.0} %",
+                cost.what,
+                cost.settled,
+                cost.nodes_us,
+                cost.nodes_part * 100.0,
+                cost.clients_part * 100.0
+            )?;
+        }
+        let NodeFigures {
+            accepted,
+            fetched,
+            busy,
+            steps_ms: [proof, verify, engine, reveal, open],
+        } = self.nodes;
+        writeln!(
+            f,
+            "  a node: {accepted} taken, {fetched} of them fetched, {busy} told Busy; proofs {proof} ms, verify {verify} ms, \
+             engine {engine} ms, reveal {reveal} ms, open {open} ms"
+        )?;
         let modest = self.modest.latency_us.settled;
         writeln!(
             f,
@@ -335,8 +484,9 @@ impl fmt::Display for OverloadReport {
 const OVERLOAD_PIECES: u32 = 3;
 /// Of the client that sends little, envelopes a second.
 const MODEST_RATE: f64 = 20.0;
-/// In which all that is due within half a minute is sealed.
-const LEAD: Duration = Duration::from_secs(15);
+/// In which all is sealed: so long for each, and a little more.
+const SEALING_TIME: Duration = Duration::from_micros(70);
+const LEAD_MIN: Duration = Duration::from_secs(3);
 /// As many sealed envelopes wait in memory at most.
 const LOOK_AHEAD: usize = 2_000_000;
 /// How long the rate found must hold.
@@ -362,9 +512,8 @@ mod tests {
 
     #[test]
     fn memory_is_compared_between_the_middle_and_the_last_third() {
-        let lead = 2 * LEAD.as_secs();
-        let samples: Vec<u64> = (0..lead + 2 * 50).collect();
+        let samples: Vec<u64> = (0..2 * 50).collect();
         // From second 10 to 40: the middle third ends at 30.
-        assert_eq!(memory(&samples, 10, 40), (lead + 59, lead + 79));
+        assert_eq!(memory(&samples, 10, 40), (59, 79));
     }
 }

@@ -205,7 +205,7 @@ fn forward_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
 }
 
 /// User and system time of a process from /proc, microseconds; none once it is gone.
-fn read_cpu_us(pid: u32) -> Option<u64> {
+pub fn read_cpu_us(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command name may hold anything; what follows its closing parenthesis is plain.
     let (_, fields) = stat.rsplit_once(')')?;
