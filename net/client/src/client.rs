@@ -118,7 +118,7 @@ pub enum Event {
         /// The entry.
         inclusion: Inclusion,
     },
-    /// The node does not tell of what the caller follows.
+    /// The node does not tell of what the caller follows, or with [`FollowCode::Overrun`] from here on.
     FollowRefused {
         /// The caller's name for it.
         name: u64,
@@ -345,7 +345,8 @@ impl Client {
         }
     }
 
-    /// Stops following. Nodes go on telling until their link ends; it is passed over.
+    /// Stops following. Nodes go on telling until their link ends; it is passed over. Until then they refuse the same target
+    /// under another name.
     pub fn unfollow(&mut self, name: u64) {
         self.shared.follows.remove(&name);
     }

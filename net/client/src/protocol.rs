@@ -28,7 +28,7 @@ pub use datagram::{
 };
 pub use follow::{
     CERTIFIED_HEADERS_MAX, Certified, FollowCode, FollowTarget, Included, IncludedEntry,
-    IncludedItem, Reveal, encode_certified, encode_following, encode_included,
+    IncludedItem, Reveal, encode_certified, encode_following, encode_included, included_len_max,
 };
 pub use notice::{
     Ack, Acks, KeyNotice, Notice, Ordered, OrderedItem, Path, ReceiptItem, Receipts, Welcome,

@@ -246,6 +246,7 @@ impl Snapshot {
             ("included", follow.included),
             ("certified", follow.certified),
             ("unproven", follow.unproven),
+            ("overrun", follow.overrun),
         ];
         let help = "Wishes of clients to follow something, and what was told of it";
         lines.family("follow", help, "outcome", &told)?;

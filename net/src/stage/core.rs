@@ -388,6 +388,10 @@ impl CoreStage {
     /// Opens what is ready, straight into the settlement ring when a worker is attached.
     fn open_batches(&mut self, now: TimestampUs) -> bool {
         let mut opened_any = false;
+        // What is not taken off yet counts as told now: what waits is bounded.
+        if self.unsent.is_empty() {
+            self.followers.refill();
+        }
         while let Some(len) = self.engine.ready_len_max() {
             let start = Instant::now();
             let Some(opened) = self.open_one(len) else {

@@ -4,15 +4,21 @@
 //! A batch is looked through only while somebody follows; its tree is made when something in it is followed. What a client
 //! does not read waits in its connection's queue, whose bound cuts it.
 //!
+//! Telling multiplies a batch by its followers, on the thread that orders. So it is counted before it is written, and who cannot
+//! be told of all that it follows in a batch is told that, and its wish ends: nobody misses something without knowing.
+//!
 //! I1 every list is bounded: wishes a connection ([`FOLLOWS_A_CLIENT_MAX`]), connections that follow ([`FOLLOWERS_MAX`]), headers
-//!    that wait for a certificate ([`CERTIFIED_HEADERS_MAX`]).
+//!    that wait for a certificate ([`CERTIFIED_HEADERS_MAX`]), bytes told ([`TOLD_BYTES_MAX`]).
 //! I2 the headers that are kept are one chain, without a gap.
+//! I3 a connection follows a target under one name: an entry is told to it twice at most, by digest and by rollup.
+
+mod budget;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fairlane_client::protocol::{
     CERTIFIED_HEADERS_MAX, FollowCode, FollowTarget, IncludedEntry, Reveal, encode_certified,
-    encode_included,
+    encode_following, encode_included, included_len_max,
 };
 use fairlane_engine::batch::{
     ArchivedBatch, BatchEntry, BatchHeader, Outcome, access, payload_leaf,
@@ -21,6 +27,9 @@ use fairlane_engine::certificate::Certificate;
 use fairlane_engine::committee::Rollup;
 use fairlane_engine::merkle::Tree;
 use fairlane_engine::types::{BatchSeq, Digest, RollupId, Sha256Hash};
+
+use budget::Budget;
+pub use budget::{TOLD_BYTES_A_CLIENT_MAX, TOLD_BYTES_MAX};
 
 /// What the clients of a node follow.
 #[derive(Debug)]
@@ -31,6 +40,7 @@ pub struct Followers {
     wishes: BTreeMap<FollowTarget, BTreeSet<(u64, u64)>>,
     /// Those of batches since the last certificate that somebody was told of; the newest [`CERTIFIED_HEADERS_MAX`].
     headers: VecDeque<BatchHeader>,
+    budget: Budget,
     counts: FollowCounts,
 }
 
@@ -55,6 +65,8 @@ pub struct FollowCounts {
     pub certified: u64,
     /// Batches that a follower was told of and that got no certificate in time.
     pub unproven: u64,
+    /// Wishes that ended because there was more to tell than is told at a time.
+    pub overrun: u64,
 }
 
 impl Followers {
@@ -65,6 +77,7 @@ impl Followers {
             clients: BTreeMap::new(),
             wishes: BTreeMap::new(),
             headers: VecDeque::new(),
+            budget: Budget::default(),
             counts: FollowCounts::default(),
         }
     }
@@ -94,6 +107,9 @@ impl Followers {
             None if self.clients.len() >= FOLLOWERS_MAX => FollowCode::TooMany,
             None => FollowCode::Following,
             Some(client) if client.wishes.contains_key(&name) => FollowCode::NameInUse,
+            Some(client) if client.wishes.values().any(|of| *of == target) => {
+                FollowCode::AlreadyFollowed
+            }
             Some(client) if client.wishes.len() >= FOLLOWS_A_CLIENT_MAX => FollowCode::TooMany,
             Some(_) => FollowCode::Following,
         }
@@ -120,21 +136,29 @@ impl Followers {
         self.counts
     }
 
+    /// What was told is sent: there is room for as much again.
+    pub fn refill(&mut self) {
+        self.budget = Budget::default();
+    }
+
     /// A batch is opened: gives frames for those who follow something in it, by connection.
     ///
-    /// A look-up an entry; where something is followed a hash of every payload byte and of each node of the tree.
+    /// Two look-ups an entry; where something is told a hash of every payload byte and of each node of the tree. All that is
+    /// told until [`Self::refill`] is at most [`TOLD_BYTES_MAX`] bytes.
     pub fn on_opened(&mut self, header: &BatchHeader, archive: &[u8]) -> Vec<(u64, Vec<u8>)> {
         if self.clients.is_empty() {
             return Vec::new();
         }
         let batch = access(archive).expect("the engine has just written this archive");
-        let told = self.find(batch);
+        let found = self.find(batch);
+        let mut frames = Vec::new();
+        let told = self.grant(&found, batch.entries.len(), &mut frames);
         if told.is_empty() && self.headers.is_empty() {
-            return Vec::new();
+            return frames;
         }
         self.keep_header(header);
         if told.is_empty() {
-            return Vec::new();
+            return frames;
         }
         let entries: Vec<Entry<'_>> = batch
             .entries
@@ -142,44 +166,95 @@ impl Followers {
             .map(|of| Entry::of(&of.to_entry(), batch))
             .collect();
         let tree = Tree::new(entries.iter().map(|entry| entry.leaf).collect());
-        let mut frames = Vec::with_capacity(told.len());
-        for (connection, items) in told {
-            frames.push((connection, included(header, &entries, &tree, &items)));
+        for share in told {
+            let items = share.items(&found);
+            frames.push((share.connection, included(header, &entries, &tree, &items)));
             self.counts.included += items.len() as u64;
-            self.on_told(connection, header.seq, &items);
+            self.on_told(&share, header.seq);
         }
         frames
     }
 
-    /// Names and places of entries that are followed, by connection.
-    fn find(&self, batch: &ArchivedBatch) -> BTreeMap<u64, Vec<(u64, u32)>> {
-        let mut told: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
+    /// Where what is followed stands in a batch.
+    fn find(&self, batch: &ArchivedBatch) -> BTreeMap<FollowTarget, Found> {
+        let mut found: BTreeMap<FollowTarget, Found> = BTreeMap::new();
         for (index, archived) in (0..).zip(batch.entries.iter()) {
             let digest = FollowTarget::Digest(Digest(archived.digest));
             let rollup = FollowTarget::Rollup(RollupId(archived.rollup_id.to_native()));
-            let wishes = [digest, rollup].map(|target| self.wishes.get(&target));
-            for (connection, name) in wishes.into_iter().flatten().flatten() {
-                told.entry(*connection).or_default().push((*name, index));
+            for target in [digest, rollup] {
+                if self.wishes.contains_key(&target) {
+                    let range = archived.to_entry().outcome.range();
+                    let found = found.entry(target).or_default();
+                    found.places.push(index);
+                    found.payload_len += range.map_or(0, |(_, len)| len as usize);
+                }
             }
         }
-        told
+        found
+    }
+
+    /// Who is told of what was found, those first who are told least; the wishes of the others end, which `frames` say.
+    fn grant(
+        &mut self,
+        found: &BTreeMap<FollowTarget, Found>,
+        entries: usize,
+        frames: &mut Vec<(u64, Vec<u8>)>,
+    ) -> Vec<Share> {
+        let mut shares: BTreeMap<u64, Share> = BTreeMap::new();
+        for (target, of) in found {
+            for (connection, name) in self.wishes.get(target).into_iter().flatten() {
+                let share = shares.entry(*connection).or_default();
+                share.connection = *connection;
+                share.entries += of.places.len();
+                share.payload_len += of.payload_len;
+                share.wishes.push((*name, *target));
+            }
+        }
+        let path_len = entries.next_power_of_two().trailing_zeros() as usize;
+        let mut shares: Vec<(usize, Share)> = (shares.into_values())
+            .map(|share| (share.len_max(path_len), share))
+            .collect();
+        shares.sort_by_key(|(len, share)| (*len, share.connection));
+        let mut granted = Vec::new();
+        for (len, share) in shares {
+            if self.budget.take(share.connection, len) {
+                granted.push(share);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            for (name, _) in &share.wishes {
+                encode_following(&mut bytes, *name, FollowCode::Overrun);
+            }
+            frames.push((share.connection, bytes));
+            self.counts.overrun += share.wishes.len() as u64;
+            self.end(share.connection, &share.wishes);
+        }
+        granted
     }
 
     /// A digest is followed until it was told of; the connection now waits for a certificate.
-    fn on_told(&mut self, connection: u64, seq: BatchSeq, items: &[(u64, u32)]) {
+    fn on_told(&mut self, share: &Share, seq: BatchSeq) {
+        if let Some(client) = self.clients.get_mut(&share.connection) {
+            client.unproven.insert(seq);
+        }
+        let mut done = share.wishes.clone();
+        done.retain(|(_, target)| matches!(target, FollowTarget::Digest(_)));
+        self.end(share.connection, &done);
+    }
+
+    /// Ends wishes of a connection; one that wishes for nothing and waits for nothing is forgotten.
+    fn end(&mut self, connection: u64, wishes: &[(u64, FollowTarget)]) {
         let Some(client) = self.clients.get_mut(&connection) else {
             return;
         };
-        client.unproven.insert(seq);
-        let is_found = |target: &FollowTarget| matches!(target, FollowTarget::Digest(_));
-        let mut done = Vec::new();
-        for (name, _) in items {
-            if client.wishes.get(name).is_some_and(is_found) {
-                done.extend(client.wishes.remove(name).map(|target| (target, *name)));
-            }
+        for (name, _) in wishes {
+            client.wishes.remove(name);
         }
-        for (target, name) in done {
-            self.drop_wish(target, (connection, name));
+        if client.wishes.is_empty() && client.unproven.is_empty() {
+            self.clients.remove(&connection);
+        }
+        for (name, target) in wishes {
+            self.drop_wish(*target, (connection, *name));
         }
     }
 
@@ -254,6 +329,39 @@ impl Followers {
             Some(oldest) => self.headers.retain(|header| header.seq >= *oldest),
             None => self.headers.clear(),
         }
+    }
+}
+
+/// Where something that is followed stands in a batch.
+#[derive(Debug, Default)]
+struct Found {
+    places: Vec<u32>,
+    payload_len: usize,
+}
+
+/// What of a batch one connection is to be told.
+#[derive(Debug, Default)]
+struct Share {
+    connection: u64,
+    wishes: Vec<(u64, FollowTarget)>,
+    entries: usize,
+    payload_len: usize,
+}
+
+impl Share {
+    fn len_max(&self, path_len: usize) -> usize {
+        included_len_max(self.entries, self.payload_len, path_len)
+    }
+
+    /// Names and places, in the batch's order.
+    fn items(&self, found: &BTreeMap<FollowTarget, Found>) -> Vec<(u64, u32)> {
+        let mut items = Vec::with_capacity(self.entries);
+        for (name, target) in &self.wishes {
+            let places = found.get(target).map(|of| of.places.iter());
+            items.extend(places.into_iter().flatten().map(|place| (*name, *place)));
+        }
+        items.sort_unstable_by_key(|(name, place)| (*place, *name));
+        items
     }
 }
 

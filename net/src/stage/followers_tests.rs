@@ -12,16 +12,18 @@ use rkyv::util::AlignedVec;
 
 use super::*;
 
-/// A chain of batches of three entries: rollup 1, 2, 1.
+/// A chain of batches of rollup 1, 2, 1 and so on, three entries each; every third is void.
 struct Chain {
     committee: Committee,
     secret: CertificateSecret,
     last: Option<BatchHeader>,
+    entries: u32,
 }
 
-fn digest(seq: u64, index: u8) -> Digest {
-    let mut digest = [index; 32];
+fn digest(seq: u64, index: u32) -> Digest {
+    let mut digest = [0; 32];
     digest[..8].copy_from_slice(&(seq + 1).to_be_bytes());
+    digest[8..12].copy_from_slice(&index.to_be_bytes());
     Digest(digest)
 }
 
@@ -46,6 +48,15 @@ impl Chain {
             committee: committee.unwrap().with_certificate_keys(&key).unwrap(),
             secret,
             last: None,
+            entries: 3,
+        }
+    }
+
+    /// Of the longest batches there are.
+    fn wide() -> Self {
+        Self {
+            entries: 4096,
+            ..Self::new()
         }
     }
 
@@ -55,21 +66,24 @@ impl Chain {
 
     fn next(&mut self) -> (BatchHeader, AlignedVec<16>) {
         let seq = self.last.map_or(0, |last| last.seq.0 + 1);
+        let (count, payload_len) = (self.entries as usize, 15 * self.entries as usize);
         let mut archive = AlignedVec::<16>::new();
-        archive.resize(archive_len_max(3, 30), 0);
-        archive[PAYLOAD_SLACK_LEN..][..30].fill((seq % 200) as u8 + 1);
-        let entries = [0u8, 1, 2].map(|index| BatchEntry {
-            digest: digest(seq, index).0,
-            rollup_id: u64::from(index % 2) + 1,
-            outcome: match index {
-                2 => Outcome::Void,
-                _ => Outcome::Open {
-                    offset: 15 * u32::from(index),
-                    len: 15,
+        archive.resize(archive_len_max(count, payload_len), 0);
+        archive[PAYLOAD_SLACK_LEN..][..payload_len].fill((seq % 200) as u8 + 1);
+        let entries: Vec<BatchEntry> = (0..self.entries)
+            .map(|index| BatchEntry {
+                digest: digest(seq, index).0,
+                rollup_id: u64::from(index % 2) + 1,
+                outcome: match index % 3 {
+                    2 => Outcome::Void,
+                    _ => Outcome::Open {
+                        offset: 15 * index,
+                        len: 15,
+                    },
                 },
-            },
-        });
-        let writer = BatchWriter::new(&mut archive, 30).unwrap();
+            })
+            .collect();
+        let writer = BatchWriter::new(&mut archive, payload_len).unwrap();
         let header = BatchHeader {
             chain_id: ChainId(7),
             seq: BatchSeq(seq),
@@ -80,8 +94,8 @@ impl Chain {
                 .unwrap_or_default(),
             order_root: order_root(entries.iter().map(|entry| Digest(entry.digest))),
             payload_root: payload_root(&entries, writer.payload()).unwrap(),
-            entries: 3,
-            void: 1,
+            entries: self.entries,
+            void: self.entries / 3,
             ..BatchHeader::default()
         };
         let len = writer.finish(&header, &entries).unwrap();
@@ -245,4 +259,73 @@ fn headers_that_wait_are_bounded_and_what_is_older_is_never_proven() {
     chain.open(&mut followers);
     assert_eq!(followers.headers.len(), 1);
     assert_eq!(followers.counts().unproven, 6);
+}
+
+#[test]
+fn a_target_is_followed_under_one_name() {
+    let mut chain = Chain::new();
+    let mut followers = chain.followers();
+    assert_eq!(followers.follow(8, 1, RED), FollowCode::Following);
+    for name in 2..FOLLOWS_A_CLIENT_MAX as u64 {
+        assert_eq!(followers.follow(8, name, RED), FollowCode::AlreadyFollowed);
+    }
+    assert_eq!(followers.follow(9, 2, RED), FollowCode::Following);
+    let frames = chain.open(&mut followers);
+    let names: Vec<u64> = inclusions(&frames[0].1)
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(names, [1, 1]);
+}
+
+/// Names that a frame says have ended.
+fn overrun(bytes: &[u8]) -> Vec<u64> {
+    let (mut rest, mut names) = (bytes, Vec::new());
+    while let Some((content, used)) = next_frame(rest, NOTICE_LEN_MAX).unwrap() {
+        match Notice::decode(content) {
+            Ok(Notice::Following { name, code }) => {
+                assert_eq!(code, FollowCode::Overrun);
+                names.push(name);
+            }
+            other => assert!(matches!(other, Ok(Notice::Included(_))), "{other:?}"),
+        }
+        rest = &rest[used..];
+    }
+    names
+}
+
+#[test]
+fn what_is_told_at_a_time_is_bounded_and_who_is_not_told_learns_it() {
+    let mut chain = Chain::wide();
+    let mut followers = chain.followers();
+    for connection in 1..=100 {
+        assert_eq!(followers.follow(connection, 7, RED), FollowCode::Following);
+    }
+    let wanted = FollowTarget::Digest(digest(0, 0));
+    assert_eq!(followers.follow(200, 3, wanted), FollowCode::Following);
+    let frames = chain.open(&mut followers);
+    let told: usize = frames.iter().map(|(_, bytes)| bytes.len()).sum();
+    assert!(told <= TOLD_BYTES_MAX + 100 * 32, "{told} bytes");
+    let (ended, served): (Vec<_>, Vec<_>) =
+        (frames.iter()).partition(|(_, bytes)| overrun(bytes) == [7]);
+    assert_eq!((ended.len() + served.len(), frames.len()), (101, 101));
+    assert!(!ended.is_empty() && served.len() > 2, "{}", served.len());
+    assert!(
+        served.iter().any(|(connection, _)| *connection == 200),
+        "who is told little is not harmed by who is told much"
+    );
+    assert_eq!(followers.counts().overrun, ended.len() as u64);
+    assert_eq!(
+        followers.clients.len(),
+        served.len(),
+        "their places are free"
+    );
+    // What may be told is told: one more batch is too long for anybody, until that is sent.
+    let left = followers.clients.len();
+    let again = chain.open(&mut followers);
+    assert!(again.iter().all(|(_, bytes)| overrun(bytes) == [7]));
+    assert_eq!(again.len(), left - 1, "all but the one with the digest");
+    followers.refill();
+    assert_eq!(followers.follow(300, 7, RED), FollowCode::Following);
+    assert!(overrun(&chain.open(&mut followers)[0].1).is_empty());
 }

@@ -51,16 +51,23 @@ pub enum FollowCode {
     UnknownRollup = 3,
     /// The connection follows something under this name already.
     NameInUse = 4,
+    /// The connection follows this under another name already.
+    AlreadyFollowed = 5,
+    /// Not an answer: a wish has ended, as there was more to tell than the node tells at a time. What the batch holds of it, and
+    /// every batch from there on, is not told of.
+    Overrun = 6,
 }
 
 impl FollowCode {
     /// Every code, ascending by its number.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Following,
         Self::Busy,
         Self::TooMany,
         Self::UnknownRollup,
         Self::NameInUse,
+        Self::AlreadyFollowed,
+        Self::Overrun,
     ];
 
     /// The number on the wire.
@@ -82,6 +89,8 @@ impl FollowCode {
             Self::TooMany => "too_many",
             Self::UnknownRollup => "unknown_rollup",
             Self::NameInUse => "name_in_use",
+            Self::AlreadyFollowed => "already_followed",
+            Self::Overrun => "overrun",
         }
     }
 }
@@ -235,6 +244,13 @@ pub fn encode_included(out: &mut Vec<u8>, header: &BatchHeader, entries: &[Inclu
     }
 }
 
+/// Bytes of the frames that [`encode_included`] makes of so many entries with so many bytes of payload and so many hashes in
+/// each path: at most that many.
+pub const fn included_len_max(entries: usize, payload_len: usize, path_len: usize) -> usize {
+    let items = entries * (ITEM_LEN_MIN + path_len * HASH_LEN) + payload_len;
+    items + (1 + items / (ITEMS_ROOM - ITEM_LEN_MAX)) * INCLUDED_HEAD_LEN
+}
+
 /// Appends a certificate with the headers that lead up to the one that it names, the last of them.
 ///
 /// Panics when there are none, or more than [`CERTIFIED_HEADERS_MAX`].
@@ -325,7 +341,10 @@ const OUTCOME_REVEALED: u8 = 1;
 const OUTCOME_VOID: u8 = 2;
 /// An entry without payload and path.
 const ITEM_LEN_MIN: usize = 8 + 4 + 32 + 8 + 1 + 32 + 4 + 1;
+const ITEM_LEN_MAX: usize = ITEM_LEN_MIN + ENVELOPE_LEN_MAX + PATH_LEN_MAX as usize * HASH_LEN;
 const ITEMS_ROOM: usize = NOTICE_LEN_MAX as usize - 2 - HEADER_LEN - 4;
+/// A frame of entries without any.
+const INCLUDED_HEAD_LEN: usize = super::LENGTH_LEN + 2 + HEADER_LEN + 4;
 const _: () = assert!(
     2 + CERTIFICATE_LEN + 4 + CERTIFIED_HEADERS_MAX as usize * HEADER_LEN
         <= NOTICE_LEN_MAX as usize
@@ -428,6 +447,29 @@ mod tests {
         bytes.clear();
         encode_included(&mut bytes, &header, &[]);
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn the_bound_of_what_entries_take_is_close_and_kept() {
+        let payload = vec![3; ENVELOPE_LEN_MAX];
+        for (count, len) in [(1, 0), (2, 7), (40, ENVELOPE_LEN_MAX), (4096, 256)] {
+            let entries: Vec<_> = (0..count)
+                .map(|index| entry(index as u32, &payload[..len]))
+                .collect();
+            let mut bytes = Vec::new();
+            encode_included(&mut bytes, &BatchHeader::default(), &entries);
+            let most = included_len_max(count, count * len, 2);
+            let frames = contents(&bytes).len();
+            assert!(
+                bytes.len() <= most,
+                "{count} of {len}: {} {most}",
+                bytes.len()
+            );
+            assert!(
+                most <= bytes.len() + frames * INCLUDED_HEAD_LEN,
+                "{count} of {len}"
+            );
+        }
     }
 
     #[test]
