@@ -197,6 +197,9 @@ pub enum SettleError {
     /// The node does not take this worker.
     #[error("the node refuses this worker: {0}")]
     Refused(&'static str),
+    /// The node has no seat for this worker now.
+    #[error("the node refuses this worker: it serves as many workers as it can: stop one")]
+    Busy,
     /// The other side does not speak this protocol.
     #[error("the settlement handshake: {0}")]
     Handshake(&'static str),
@@ -259,11 +262,12 @@ impl SettleError {
         matches!(self, Self::File(JournalError::Full { .. }))
     }
 
-    /// Whether the node is to blame for being away, so that it may be back later.
+    /// Whether the node is to blame, so that it may be otherwise later: it is away, or its seats are taken, perhaps by
+    /// connections that are dead and of which it does not know yet.
     pub const fn is_of_connection(&self) -> bool {
         matches!(
             self,
-            Self::Socket { .. } | Self::Node { .. } | Self::Handshake(_)
+            Self::Socket { .. } | Self::Node { .. } | Self::Handshake(_) | Self::Busy
         )
     }
 }

@@ -96,7 +96,7 @@ impl RingFeed {
             receive_fds(&socket, &mut bytes).map_err(failed("waiting for an answer on"))?;
         match Answer::decode(&bytes[..len]) {
             Some(Answer::Welcome) => {}
-            Some(answer) => return Err(SettleError::Refused(answer.reason())),
+            Some(answer) => return Err(answer.refusal()),
             None if len == 0 => return Err(SettleError::Handshake("the node hung up")),
             None => {
                 return Err(SettleError::Handshake(

@@ -10,6 +10,8 @@
 use fairlane_engine::types::{ChainId, RollupId};
 use fairlane_engine::wire::{DecodeError, Reader, Writer};
 
+use super::SettleError;
+
 /// What a worker says first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -90,17 +92,17 @@ impl Answer {
     }
 
     /// Why the worker is not welcome.
-    pub(super) const fn reason(self) -> &'static str {
-        match self {
+    pub(super) const fn refusal(self) -> SettleError {
+        SettleError::Refused(match self {
+            Self::Busy => return SettleError::Busy,
             Self::Welcome => "it does not",
-            Self::Busy => "it serves as many workers as it can: stop one",
             Self::WrongChain => "it serves another chain",
             Self::UnknownRollup => "it does not know the rollup",
             Self::Malformed => "it did not understand the hello",
             Self::Behind => {
                 "its journal does not hold what this worker lacks: restore the sink from a copy, or attach to a node that keeps more"
             }
-        }
+        })
     }
 }
 

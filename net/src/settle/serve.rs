@@ -13,11 +13,11 @@ pub enum Event<'a> {
     Attached,
     /// The connection ended, with this done.
     Ended(&'a SettleReport),
-    /// The node is away; said once for each reason.
+    /// The node is away, or its seats are taken; said once for each reason.
     Waiting(&'a SettleError),
 }
 
-/// Settles into `sink` until `stop` is set. A node that was there once and goes away is waited for.
+/// Settles into `sink` until `stop` is set. A node that was there once and goes away is waited for, as is a seat at it.
 ///
 /// Errors: the node refuses the worker, is not there at the start, or tells what does not hold; or the sink's own.
 pub fn serve(
@@ -51,3 +51,7 @@ pub fn serve(
 
 /// Pause before it is looked whether the node is back.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -123,9 +123,11 @@ impl Inner {
     /// Feeds the worker as far as there is room; whether it has all.
     fn pump(&mut self) -> bool {
         if let Some(fed) = &self.worker {
+            // Asked first: what it said last counts.
+            let is_up = fed.attachment.link.is_up();
             let believed = fed.attachment.watch.settled_count().min(fed.next as u64);
             self.settled = self.settled.max(believed);
-            if !fed.attachment.link.is_up() {
+            if !is_up {
                 self.worker = None;
             }
         }
@@ -296,6 +298,14 @@ impl Node {
 
     pub(super) fn wait_attached(&self) {
         wait_until("attached", || self.inner.lock().unwrap().worker.is_some());
+    }
+
+    /// Hangs up on the worker that is fed, if one is.
+    pub(super) fn cut_worker(&self) {
+        let inner = self.inner.lock().unwrap();
+        if let Some(fed) = &inner.worker {
+            fed.attachment.link.cut();
+        }
     }
 
     pub(super) fn wait_detached(&self) {

@@ -186,7 +186,7 @@ impl NodeKey {
         }
         match Answer::from_code(code[0]) {
             Some(Answer::Welcome) => {}
-            Some(answer) => return Err(SettleError::Refused(answer.reason())),
+            Some(answer) => return Err(answer.refusal()),
             None => {
                 return Err(SettleError::Handshake(
                     "the node's answer is not understood",
