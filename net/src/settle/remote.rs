@@ -43,7 +43,7 @@ pub(super) struct RemoteCounts([AtomicU64; REASONS]);
 pub struct RemoteFigures {
     /// Workers taken in.
     pub workers: u64,
-    /// Connections beyond the bound.
+    /// Handshakes that gave way to others, as there were too many.
     pub crowded: u64,
     /// Said nothing, or not all, in time.
     pub silent: u64,
@@ -108,7 +108,7 @@ const FRAME_HEAD_LEN: usize = 13;
 const KIND_ALIVE: u8 = 0;
 const KIND_BATCH: u8 = 1;
 const KIND_CERTIFICATE: u8 = 2;
-/// Connections at the settlement port, in a handshake or taken in.
+/// Connections at the settlement port, in a handshake or taken in; a further one takes the place of a handshake.
 const REMOTE_CONNECTIONS_MAX: usize = 16;
 /// How long a handshake may take in all.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(3);

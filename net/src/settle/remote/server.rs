@@ -1,7 +1,11 @@
 //! The node's side: a thread that accepts, and one for each worker that pumps its ring into its socket.
+//!
+//! A stranger must not keep a worker out: while all places are taken who comes takes that of a handshake under way, the
+//! oldest of the address that has most of them, since an honest one is over in a round trip. Who has shown that it is a worker
+//! keeps its place.
 
 use std::io::{self, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 
-use super::super::attach::{Attacher, Connection, Seat};
+use super::super::attach::{Attacher, Connection, Seat, WORKERS_MAX};
 use super::super::handshake::{Answer, Hello};
 use super::handshake::WorkerKeys;
 use super::{
@@ -85,6 +89,25 @@ struct Shared {
 struct Served {
     thread: JoinHandle<()>,
     socket: TcpStream,
+    address: IpAddr,
+    place: Arc<Place>,
+}
+
+/// What the threads know of a connection's place.
+#[derive(Default)]
+struct Place {
+    /// Its worker has shown itself.
+    is_kept: AtomicBool,
+    /// Somebody else has it.
+    is_lost: AtomicBool,
+}
+
+impl Served {
+    /// Hangs up on it, and waits for its thread, which then has nothing to wait for.
+    fn end(self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.thread.join();
+    }
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
@@ -95,40 +118,70 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             break;
         }
         served.retain(|one| !one.thread.is_finished());
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             // Too many open files, as a rule: without a pause this would spin.
             std::thread::sleep(RETRY_AFTER);
             continue;
         };
         if served.len() == REMOTE_CONNECTIONS_MAX {
-            shared.counts.add(Cause::Crowded);
-            continue;
+            let handshakes = served.iter().enumerate();
+            let handshakes =
+                handshakes.filter(|(_, one)| !one.place.is_kept.load(Ordering::Acquire));
+            let Some(oldest) = to_displace(handshakes.map(|(at, one)| (at, one.address))) else {
+                shared.counts.add(Cause::Crowded);
+                continue;
+            };
+            let displaced = served.remove(oldest);
+            displaced.place.is_lost.store(true, Ordering::Release);
+            displaced.end();
         }
         let (Ok(socket), Ok(held)) = (stream.try_clone(), stream.try_clone()) else {
             continue;
         };
         let own = Arc::clone(shared);
+        let place = Arc::<Place>::default();
+        let held_place = Arc::clone(&place);
         let spawned = std::thread::Builder::new()
             .name("settle-worker".into())
             .spawn(move || {
-                if let Err(cause) = serve(stream, &own) {
-                    own.counts.add(cause);
+                if let Err(cause) = serve(stream, &own, &held_place.is_kept) {
+                    let is_lost = held_place.is_lost.load(Ordering::Acquire);
+                    own.counts.add(if is_lost { Cause::Crowded } else { cause });
                 }
                 // Others hold the connection, too: without this the other end would not learn that it is over.
                 let _ = held.shutdown(Shutdown::Both);
             });
         if let Ok(thread) = spawned {
-            served.push(Served { thread, socket });
+            served.push(Served {
+                thread,
+                socket,
+                address: from.ip(),
+                place,
+            });
         }
     }
-    for one in served {
+    for one in &served {
         let _ = one.socket.shutdown(Shutdown::Both);
-        let _ = one.thread.join();
     }
+    served.into_iter().for_each(Served::end);
+}
+
+/// Of handshakes under way, oldest first, the one to give way: the first of the address that has most.
+fn to_displace(handshakes: impl Iterator<Item = (usize, IpAddr)> + Clone) -> Option<usize> {
+    let of = |address| handshakes.clone().filter(move |(_, one)| *one == address);
+    // The first of equals is the oldest.
+    let most = handshakes
+        .clone()
+        .map(|(_, address)| of(address).count())
+        .max()?;
+    let mut candidates = handshakes.clone();
+    candidates
+        .find(|(_, address)| of(*address).count() == most)
+        .map(|(at, _)| at)
 }
 
 /// One connection to its end. Errors: why it came to nothing, if it did.
-fn serve(mut stream: TcpStream, shared: &Shared) -> Result<(), Cause> {
+fn serve(mut stream: TcpStream, shared: &Shared, is_kept: &AtomicBool) -> Result<(), Cause> {
     let until = Instant::now() + HANDSHAKE_TIME_MAX;
     let prepared = stream
         .set_nodelay(true)
@@ -160,6 +213,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Result<(), Cause> {
         }
         wait(&[pump.stream.as_fd()], Duration::from_millis(100)).map_err(|_| Cause::Silent)?;
     }
+    is_kept.store(true, Ordering::Release);
     pump.run(shared, &seat, &hello)
 }
 
@@ -223,6 +277,8 @@ impl Pump {
             }
             consumer.on_wake();
         }
+        // Its last count may have come together with its end; the seat's end wakes the core stage.
+        let _ = consumer.advance(self.settled);
         Ok(())
     }
 
@@ -303,6 +359,25 @@ fn wait(fds: &[std::os::fd::BorrowedFd<'_>], time: Duration) -> io::Result<()> {
     }
 }
 
+// Who keeps a place has a seat, so some place can always be taken over.
+const _: () = assert!(WORKERS_MAX < REMOTE_CONNECTIONS_MAX);
 /// Bytes that are sealed before they are written, give or take a batch.
 const WRITE_LEN_MAX: usize = 256 << 10;
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_way_is_the_oldest_of_the_address_that_has_most() {
+        let of = |addresses: &[u8]| {
+            let places = addresses.iter().map(|last| IpAddr::from([10, 0, 0, *last]));
+            to_displace(places.collect::<Vec<_>>().into_iter().enumerate())
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[1, 2, 3]), Some(0), "each has one");
+        assert_eq!(of(&[1, 2, 3, 2]), Some(1));
+        assert_eq!(of(&[1, 2, 3, 2, 1, 3, 3]), Some(2));
+    }
+}

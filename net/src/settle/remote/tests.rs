@@ -218,21 +218,62 @@ fn strangers_and_garbage_are_refused_and_counted_and_hold_up_nobody() {
     assert_settled(folder.path(), 50);
 }
 
+/// Somebody who connects, is greeted, and says nothing.
+fn silent(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.read_exact(&mut [0; 33]).unwrap();
+    stream
+}
+
 #[test]
-fn connections_beyond_the_bound_are_closed_and_counted() {
+fn strangers_that_take_every_place_keep_no_worker_out_and_displace_none() {
     let folder = tempfile::tempdir().unwrap();
-    let (node, address) = start(folder.path(), CAPACITY_DEFAULT);
-    let held: Vec<TcpStream> = (0..REMOTE_CONNECTIONS_MAX)
-        .map(|_| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.read_exact(&mut [0; 33]).unwrap();
-            stream
-        })
+    let (mut node, address) = start(folder.path(), CAPACITY_DEFAULT);
+    let mut held: Vec<TcpStream> = (0..REMOTE_CONNECTIONS_MAX)
+        .map(|_| silent(address))
         .collect();
-    assert_eq!(say(address, &[]), 0);
-    wait_until("counted", || node.remote_figures().crowded == 1);
-    drop(held);
-    wait_until("let go", || say(address, &[9; OPENING_LEN]) > 0);
+    let worker = WorkerThread::start_with(remote(folder.path(), address));
+    node.wait_attached();
+    assert_eq!(held[0].read(&mut [0]).unwrap(), 0, "the oldest gave way");
+    held.extend((0..2 * REMOTE_CONNECTIONS_MAX).map(|_| silent(address)));
+    node.emit(20);
+    node.wait_settled();
+    assert_eq!(worker.stop().batches, 20, "in one life");
+    let figures = node.remote_figures();
+    assert_eq!(figures.workers, 1);
+    assert!(
+        figures.crowded > REMOTE_CONNECTIONS_MAX as u64,
+        "{figures:?}"
+    );
+}
+
+#[test]
+fn the_last_count_of_a_worker_that_hangs_up_with_it_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, address) = start(folder.path(), CAPACITY_DEFAULT);
+    node.emit(3);
+    let mut stream = TcpStream::connect(address).unwrap();
+    let until = std::time::Instant::now() + HANDSHAKE_TIME_MAX;
+    let hello = super::super::handshake::Hello {
+        chain_id: CHAIN,
+        rollup_id: RollupId(22),
+        settled: 0,
+    };
+    let key = remote(folder.path(), address).remote.unwrap().key;
+    let mut session = key.connect(&mut stream, &hello, until).unwrap();
+    let mut say = |stream: &mut TcpStream, count: u64| {
+        let mut out = Vec::new();
+        session.seal(&count.to_be_bytes(), &mut out);
+        stream.write_all(&out).unwrap();
+    };
+    say(&mut stream, 0);
+    node.wait_attached();
+    wait_until("handed over", || stream.peek(&mut [0; 4096]).unwrap() > 500);
+    // The count and the end leave in one segment.
+    rustix::net::sockopt::set_tcp_cork(&stream, true).unwrap();
+    say(&mut stream, 3);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    wait_until("counted", || node.settled_count() == 3);
 }
 
 #[test]
