@@ -600,7 +600,7 @@ impl Stage for CoreStage {
         self.carry_out()?;
         let sign_at = self.certify(now)?;
         let opened_count = self.engine.next_open_seq().0;
-        let feed_at = self.ports.settle.poll(now, opened_count);
+        let feed_at = self.ports.settle.poll(now, opened_count, self.is_disk_full);
         self.tell_settled();
         let flush_at = self.hand_on(now)?;
         let catch_up = self.engine.catch_up();

@@ -135,10 +135,15 @@ impl SettlePort {
     }
 
     /// Lets go of who has left, takes in who has come, and goes on with what the journal has for each. `opened` batches are
-    /// opened, and have been asked to be recorded.
+    /// opened, and have been asked to be recorded; while the journal's disk is full that may take any time.
     ///
     /// Gives when to be called again, if nothing else happens.
-    pub fn poll(&mut self, now: TimestampUs, opened: u64) -> Option<TimestampUs> {
+    pub fn poll(
+        &mut self,
+        now: TimestampUs,
+        opened: u64,
+        is_disk_full: bool,
+    ) -> Option<TimestampUs> {
         for slot in &mut self.slots {
             if slot.feed.as_ref().is_some_and(|feed| !feed.link.is_up()) {
                 slot.note(opened);
@@ -153,7 +158,7 @@ impl SettlePort {
             match slot
                 .feed
                 .as_mut()
-                .map(|feed| feed.poll(now, opened, &self.words))
+                .map(|feed| feed.poll(now, (opened, is_disk_full), &self.words))
             {
                 None => {}
                 Some(Ok(at)) => again = at.into_iter().chain(again).min(),

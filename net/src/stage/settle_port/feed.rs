@@ -93,9 +93,12 @@ impl Feed {
     pub(super) fn poll(
         &mut self,
         now: TimestampUs,
-        opened: u64,
+        (opened, is_disk_full): (u64, bool),
         latest: &LatestWords,
     ) -> Result<Option<TimestampUs>, Lacks> {
+        if is_disk_full && let Source::Journal(backlog) = &mut self.source {
+            backlog.wait_for_disk(now);
+        }
         let feed_at = self.feed(now, opened)?;
         let certify_at = self.hand_certificate(now);
         let words_at = self.hand_words(now, latest);
@@ -150,16 +153,11 @@ impl Feed {
             self.source = Source::Live;
             return Ok(None);
         }
-        if let Some((since, again)) = backlog.absent {
-            if now >= since.plus_us(ABSENT_US_MAX) {
-                return Err(Lacks(backlog.next));
-            }
-            if now < again {
-                return Ok(Some(again));
-            }
+        let again = backlog.look(now)?;
+        if again.is_none() {
+            backlog.ask(opened, &mut self.loader);
         }
-        backlog.ask(opened, &mut self.loader);
-        Ok(None)
+        Ok(again)
     }
 
     /// Whether the next batch goes into the ring as it is opened.
@@ -242,6 +240,24 @@ impl Backlog {
         }
     }
 
+    /// The disk is full: what was opened waits for it, and the journal may lack it for as long.
+    const fn wait_for_disk(&mut self, now: TimestampUs) {
+        if let Some((since, _)) = &mut self.absent {
+            *since = now;
+        }
+    }
+
+    /// When to look again for one that was not there. Errors: it was not there for too long.
+    fn look(&self, now: TimestampUs) -> Result<Option<TimestampUs>, Lacks> {
+        let Some((since, again)) = self.absent else {
+            return Ok(None);
+        };
+        if now >= since.plus_us(ABSENT_US_MAX) {
+            return Err(Lacks(self.next));
+        }
+        Ok((now < again).then_some(again))
+    }
+
     /// Has the batches behind what is read or asked for read, up to [`READ_AHEAD`] and below `opened`.
     fn ask(&mut self, opened: u64, loader: &mut BatchLoader) {
         while self.read.len() + self.asked.len() < READ_AHEAD {
@@ -287,7 +303,8 @@ const READ_AHEAD: usize = 2;
 const RETRY_US: u64 = 5_000;
 /// How soon room in a full ring is looked for again, microseconds; a worker that makes room says so.
 const FULL_RETRY_US: u64 = 50_000;
-/// How long a batch that was opened may be absent from the journal, microseconds: its record may wait for the disk.
+/// How long a batch that was opened may be absent from the journal, microseconds: its record may wait for the disk. While
+/// that is full the time does not count.
 const ABSENT_US_MAX: u64 = 10_000_000;
 
 #[cfg(test)]
@@ -314,6 +331,28 @@ mod tests {
         backlog.take(Item::Batch(BatchSeq(5)), archive(5), now);
         backlog.take(Item::Batch(BatchSeq(6)), archive(6), now);
         assert_eq!((backlog.read.len(), backlog.absent), (2, None));
+    }
+
+    #[test]
+    fn what_is_absent_for_too_long_is_lacking_and_a_full_disk_stops_the_clock() {
+        let mut backlog = Backlog::from(5);
+        let mut now = TimestampUs(1);
+        let ask_in_vain = |backlog: &mut Backlog, now| {
+            backlog.asked.push_back(5);
+            backlog.take(Item::Batch(BatchSeq(5)), None, now);
+        };
+        ask_in_vain(&mut backlog, now);
+        for _ in 0..100 {
+            now = now.plus_us(ABSENT_US_MAX / 10);
+            backlog.wait_for_disk(now);
+            assert_eq!(backlog.look(now), Ok(None), "it is asked for again");
+            ask_in_vain(&mut backlog, now);
+        }
+        // There is room again: what waits for the disk has its time from here on.
+        let again = now.plus_us(RETRY_US);
+        assert_eq!(backlog.look(now), Ok(Some(again)));
+        assert_eq!(backlog.look(now.plus_us(ABSENT_US_MAX - 1)), Ok(None));
+        assert_eq!(backlog.look(now.plus_us(ABSENT_US_MAX)), Err(Lacks(5)));
     }
 
     fn certificate(seq: u64) -> Certificate {
