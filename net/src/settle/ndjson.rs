@@ -12,14 +12,14 @@
 //! the node's word has no line until it is final. So the sink is a projection of the journal:
 //!
 //! I1 a file holds the line of every final batch exactly once, from the chain's first on: its cursor is the file itself. At
-//!    the start each line is held against the journal's batch; a last line that a crash tore is cut; anything else that is
-//!    not what the journal gives is an error, and nothing is written.
+//!    the start each line is held against the journal's batch; what a crash or a loss of power tore at the end is cut;
+//!    anything else that is not what the journal gives is an error, and nothing is written.
 //! I2 a batch counts as settled when its line is synced.
 //! I3 standard output cannot be read back. How far it got is noted in the worker's folder after each flush, so after a
 //!    crash the lines of at most one group are written once more: at least once, never less. Readers tell by `seq`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{BufReader, Read as _, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -80,8 +80,8 @@ impl NdjsonSink {
         if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
             sync_folder(parent)?;
         }
-        let mut reader = SettleReader::open(folder)?;
-        let (written_len, count) = match_lines(&file, &path, &mut reader)?;
+        let (written_len, count) = match_lines(&file, &path, folder)?;
+        let reader = read_up_to(folder, count)?;
         file.set_len(written_len)
             .map_err(JournalError::io("cutting", &path))?;
         fault::point()?;
@@ -106,14 +106,9 @@ impl NdjsonSink {
             .map_err(JournalError::io("opening", &path))?;
         sync_folder(folder)?;
         let count = read_cursor(&cursor);
-        let mut reader = SettleReader::open(folder)?;
-        while reader.last().map_or(0, |last| last.seq.0 + 1) < count {
-            if reader.try_next()?.is_none() {
-                break;
-            }
-        }
+        let reader = read_up_to(folder, count)?;
         // A cursor that was damaged, or of another journal, repeats lines and leaves none out.
-        let count = reader.last().map_or(0, |last| last.seq.0 + 1);
+        let count = count_read(&reader);
         Self::behind(journal, reader, Output::Stdout { cursor, path }, count)
     }
 
@@ -212,21 +207,26 @@ impl Sink for NdjsonSink {
     }
 }
 
-/// Holds the file's lines against the journal's batches: the length of those that are right, and how many batches they are.
+/// Holds the file against what the journal gives: the length of the lines that are right, and how many batches they are.
 ///
-/// Errors: a line is another than the journal gives, and is not a torn last one.
-fn match_lines(
-    file: &File,
-    path: &Path,
-    reader: &mut SettleReader,
-) -> Result<(u64, u64), SettleError> {
+/// What a crash or a loss of power tore ends them: behind it each byte is the one that was written there, or a zero, as a file
+/// system leaves where it grew a file and did not write. Errors: the file holds anything else.
+fn match_lines(file: &File, path: &Path, folder: &Path) -> Result<(u64, u64), SettleError> {
+    let mut reader = SettleReader::open(folder)?;
     let file = file.try_clone();
     let mut lines = BufReader::new(file.map_err(JournalError::io("reading", path))?);
-    let (mut len, mut count) = (0, 0);
+    let (mut len, mut count, mut is_torn) = (0, 0, false);
     let (mut line, mut expected) = (Vec::new(), Vec::new());
     loop {
+        let batch = reader.try_next()?;
+        expected.clear();
+        if let Some(batch) = &batch {
+            push_line(&mut expected, &batch.view()?, batch.finality());
+        }
         line.clear();
-        let read = lines.read_until(b'\n', &mut line);
+        // At least a byte, which says that something is there.
+        let mut part = lines.by_ref().take(expected.len().max(1) as u64);
+        let read = part.read_to_end(&mut line);
         read.map_err(JournalError::io("reading", path))?;
         if line.is_empty() {
             return Ok((len, count));
@@ -239,32 +239,33 @@ fn match_lines(
                 reason,
             }
         };
-        if !line.ends_with(b"\n") {
-            return match is_torn_line(&line) {
-                true => Ok((len, count)),
-                false => Err(corrupt("it is no line of this sink").into()),
-            };
-        }
-        let Some(batch) = reader.try_next()? else {
+        let Some(batch) = batch else {
             let reason = "the worker's journal does not give this line: keep the two together";
             return Err(corrupt(reason).into());
         };
-        expected.clear();
-        push_line(&mut expected, &batch.view()?, batch.finality());
-        if line != expected {
+        is_torn |= line != expected;
+        if !is_torn {
+            len += line.len() as u64;
+            count = batch.header().seq.0 + 1;
+        } else if !line
+            .iter()
+            .zip(&expected)
+            .all(|(is, was)| is == was || *is == 0)
+        {
             return Err(corrupt("the line is not that of the journal's batch").into());
         }
-        len += line.len() as u64;
-        count = batch.header().seq.0 + 1;
     }
 }
 
-/// Whether bytes without an end may be the beginning of a line: what else a wrong path names is not to be cut.
-fn is_torn_line(bytes: &[u8]) -> bool {
-    let start = LINE_START.as_bytes();
-    let known = bytes.len().min(start.len());
-    // A file system may leave zeros where it grew a file and did not write.
-    bytes[..known] == start[..known] || bytes.iter().all(|byte| *byte == 0)
+/// A reader of the journal in `folder` that has read `count` batches, or all, if there are fewer.
+fn read_up_to(folder: &Path, count: u64) -> Result<SettleReader, SettleError> {
+    let mut reader = SettleReader::open(folder)?;
+    while count_read(&reader) < count && reader.try_next()?.is_some() {}
+    Ok(reader)
+}
+
+fn count_read(reader: &SettleReader) -> u64 {
+    reader.last().map_or(0, |last| last.seq.0 + 1)
 }
 
 /// Appends the line of a batch, its end included.

@@ -136,6 +136,30 @@ fn a_file_cut_at_any_byte_of_its_last_line_gets_it_once_more_and_no_other() {
 }
 
 #[test]
+fn pages_that_a_loss_of_power_left_unwritten_are_written_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, lines) = written(folder.path(), 6);
+    let whole = std::fs::read(&lines).unwrap();
+    let page = whole.len() / 7;
+    // Any of them, whole lines behind it or not, and the file's end perhaps before the last line's.
+    for first in 0..7 {
+        for len in [whole.len(), whole.len() - 3] {
+            let mut torn = whole[..len].to_vec();
+            let end = len.min((first + 1) * page);
+            torn[first * page..end].fill(0);
+            std::fs::write(&lines, &torn).unwrap();
+            let sink = open(&config, &lines).unwrap();
+            assert_eq!(sink.final_count(), 6);
+            assert_eq!(
+                std::fs::read(&lines).unwrap(),
+                whole,
+                "page {first} of {len}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_not_the_journals_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let (config, lines) = written(folder.path(), 4);
@@ -145,7 +169,21 @@ fn what_is_not_the_journals_is_refused_and_left_as_it_is() {
     let twice = [&whole[..], &whole[..]].concat();
     let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let foreign = b"somebody's notes, without an end".to_vec();
-    for bytes in [changed, twice, whole[first..].to_vec(), foreign] {
+    let mut begins_alike = whole.clone();
+    begins_alike.extend(b"{\"chain_id\":1}, of another program");
+    let alike = b"{\"chain_id\":1, of another program".to_vec();
+    let mut image = vec![0; 100];
+    image.extend(b"what begins with zeros is not ours for that");
+    let refused = [
+        changed,
+        twice,
+        whole[first..].to_vec(),
+        foreign,
+        begins_alike,
+        alike,
+        image,
+    ];
+    for bytes in refused {
         std::fs::write(&lines, &bytes).unwrap();
         let error = open(&config, &lines).unwrap_err();
         assert!(error.to_string().contains("is corrupt at byte"), "{error}");
