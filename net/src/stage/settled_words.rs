@@ -118,13 +118,16 @@ impl SettledWords {
         for author in 0..self.newest.len() {
             self.take_up_to(author, handed, latest);
         }
-        let mut words: Vec<SignedHeader> = self.newest.iter().flatten().copied().collect();
+        // Mostly nothing is new, and this is asked at each turn: then nothing is copied.
+        let is_new = |signed: &&SignedHeader| signed.header.settled.count > self.handed_on;
+        let said = self.newest.iter().flatten().filter(is_new);
+        if said.clone().count() < self.thresholds.validity() as usize {
+            return None;
+        }
+        let mut words: Vec<SignedHeader> = said.copied().collect();
         words.sort_by_key(|signed| std::cmp::Reverse(signed.header.settled.count));
         words.truncate(self.thresholds.validity() as usize);
         let lowest = words.last()?.header.settled.count;
-        if words.len() < self.thresholds.validity() as usize || lowest <= self.handed_on {
-            return None;
-        }
         Some((lowest, Words::new(words)?))
     }
 
