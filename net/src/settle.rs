@@ -16,9 +16,10 @@
 //! I2 a batch is settled after the sink's sync that covers it, never before; then the cursor moves, then the node is told.
 //! I3 each batch is validated against its header, and each header against the one before (hash chain), so what stands in
 //!    the sink is one chain whatever node it came from.
-//! I4 where the words of f + 1 authorities or certificates are waited for, a batch is final, and the node and its clients are
-//!    told that it is settled, only when such a proof, which the worker has verified, covers it and is synced behind it. Until
-//!    then it is kept.
+//! I4 where the words of f + 1 authorities or certificates are waited for, a batch is final for this worker, which tells the
+//!    node so, only when such a proof, which the worker has verified, covers it and is synced behind it. Until then it is
+//!    kept. The node tells its clients that a batch is settled when the first of its workers has said so, by whatever proof that
+//!    one waits for.
 //! I5 a chain may carry several rollups. A worker settles every batch of it, in order and once, whether it has entries of its
 //!    rollup or not: the roots of a header are over all entries, so nobody could check less. Others' entries stand in it with
 //!    their payloads, as everything is public once it is opened; [`SettledBatch::entries_of`] gives the own ones.

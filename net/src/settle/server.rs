@@ -3,7 +3,7 @@
 //! Its own thread, so that the core thread only ever touches the rings' producers. A worker that dies is seen as a hang-up
 //! and may come back; a client that says nothing, or nonsense, is dropped and holds up nobody but itself.
 
-use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -46,7 +46,7 @@ pub struct SettleServer {
     attacher: Arc<Attacher>,
     offers: Offers,
     socket: PathBuf,
-    /// Closing it ends the thread.
+    /// A byte has the thread take apart what has retired; closing it ends the thread.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
@@ -76,13 +76,13 @@ impl SettleServer {
             }
         };
         let listener = bind(&socket).map_err(failed)?;
-        let (stopped, stop) = io::pipe().map_err(failed)?;
+        let (told, stop) = io::pipe().map_err(failed)?;
         let wake = Box::new(wake);
         let (attacher, offers) = Attacher::new(chain_id, rollups, ring_bytes, make_loader, wake);
         let server = Server {
             attacher: Arc::clone(&attacher),
             listener,
-            stopped,
+            told,
             greeters: Vec::new(),
             workers: Vec::new(),
         };
@@ -145,6 +145,10 @@ impl SettleServer {
     /// Takes back what a worker that is gone was fed with.
     pub fn retire(&self, producer: Producer, loader: BatchLoader) {
         self.offers.retire(producer, loader);
+        // A ring and its loader's thread are not kept until somebody else comes or goes. One that never fills: a byte a worker.
+        if let Some(mut thread) = self.stop.as_ref() {
+            let _ = thread.write(&[0]);
+        }
     }
 }
 
@@ -173,7 +177,7 @@ impl std::fmt::Debug for SettleServer {
 struct Server {
     attacher: Arc<Attacher>,
     listener: UnixListener,
-    stopped: PipeReader,
+    told: PipeReader,
     greeters: Vec<Greeter>,
     workers: Vec<Worker>,
 }
@@ -201,7 +205,7 @@ impl Drop for Worker {
 /// What a wait ended with.
 #[derive(Default)]
 struct Ready {
-    stopped: bool,
+    told: bool,
     incoming: bool,
     greeters: Vec<bool>,
     workers: Vec<bool>,
@@ -217,7 +221,8 @@ impl Server {
                 std::thread::sleep(RETRY_AFTER);
                 continue;
             };
-            if ready.stopped {
+            // Without a byte it is the end.
+            if ready.told && !matches!(self.told.read(&mut [0; 64]), Ok(1..)) {
                 return;
             }
             self.hear_workers(&ready.workers);
@@ -231,7 +236,7 @@ impl Server {
 
     fn wait(&self) -> io::Result<Ready> {
         let mut fds = vec![
-            PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.told.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
         ];
         let greeters = self.greeters.iter().map(|greeter| greeter.socket.as_fd());
@@ -252,7 +257,7 @@ impl Server {
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || ready.next().unwrap_or(false);
         Ok(Ready {
-            stopped: next(),
+            told: next(),
             incoming: next(),
             greeters: self.greeters.iter().map(|_| next()).collect(),
             workers: self.workers.iter().map(|_| next()).collect(),
@@ -418,3 +423,7 @@ const GREETERS_MAX: usize = 16;
 /// How long a client may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
