@@ -211,6 +211,7 @@ impl Client {
             settled: options.settled,
             keys: options.keys,
         };
+        let validity = committee.thresholds().validity();
         Self {
             shared: Shared {
                 keys: KeyBook::new(key, &committee),
@@ -218,7 +219,7 @@ impl Client {
                 committee,
                 hello,
                 resends: (options.transport == Transport::Udp)
-                    .then(|| Resends::new(options.ordered)),
+                    .then(|| Resends::new(options.ordered, validity)),
                 outgoing_len_max: options.outgoing_len_max.max(OUTGOING_LEN_MIN),
             },
             links,

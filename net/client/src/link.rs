@@ -374,7 +374,7 @@ fn report(
             for item in ordered.iter() {
                 let (seq, tag, index) = (ordered.seq, item.tag, item.index);
                 if let Some(resends) = &mut shared.resends {
-                    resends.on_ordered(tag, now);
+                    resends.on_ordered(authority, tag, now);
                 }
                 observer.on_event(authority, Event::Ordered { tag, seq, index });
             }

@@ -5,6 +5,9 @@
 //! answered, and none has told its place: after half a second one of those that accepted is asked by sending it again, each time
 //! another. A node answers with the same ack and, while it is not settled, receipt and place; later with its batch.
 //!
+//! A place that one authority tells is its word alone: while others have not answered it takes f + 1 to end the sending, else a
+//! faulty one that answers at once would turn each loss towards the others into an omission.
+//!
 //! Invariants: I1: the caller hears one ack an authority and envelope, but for those that come when the envelope is not followed
 //! any more. I2: at most [`PENDING_MAX`] envelopes are followed, each for [`RESENDS_MAX`] attempts; what is beyond is sent once.
 //!
@@ -25,6 +28,8 @@ pub(crate) struct Resends {
     due: BTreeSet<(Instant, u64)>,
     /// The caller asks for places, so an envelope is done with when it has one; else when all have answered.
     wants_places: bool,
+    /// f + 1.
+    validity: u32,
     pub(crate) counts: ResendCounts,
 }
 
@@ -46,18 +51,21 @@ struct Pending {
     envelope: Vec<u8>,
     unanswered: AuthoritySet,
     accepted: AuthoritySet,
-    is_placed: bool,
+    /// Who has told its place.
+    tellers: AuthoritySet,
     attempts: u32,
     wait: Duration,
     due: Instant,
 }
 
 impl Resends {
-    pub(crate) fn new(wants_places: bool) -> Self {
+    /// `validity` is f + 1: among so many authorities one is correct.
+    pub(crate) fn new(wants_places: bool, validity: u32) -> Self {
         Self {
             pending: BTreeMap::new(),
             due: BTreeSet::new(),
             wants_places,
+            validity,
             counts: ResendCounts::default(),
         }
     }
@@ -84,7 +92,7 @@ impl Resends {
             envelope: envelope.to_vec(),
             unanswered: sent,
             accepted: AuthoritySet::EMPTY,
-            is_placed: false,
+            tellers: AuthoritySet::EMPTY,
             attempts: 0,
             wait: WAIT_MIN,
             due,
@@ -121,7 +129,7 @@ impl Resends {
             }));
         }
         if is_late {
-            pending.is_placed = true;
+            pending.tellers.insert(authority);
             let (tag, seq) = (ack.tag, BatchSeq(ack.detail));
             tell(Event::Batched { tag, seq });
         }
@@ -129,9 +137,9 @@ impl Resends {
     }
 
     /// An authority told an envelope's place.
-    pub(crate) fn on_ordered(&mut self, tag: u64, now: Instant) {
+    pub(crate) fn on_ordered(&mut self, authority: AuthorityIndex, tag: u64, now: Instant) {
         if let Some(pending) = self.pending.get_mut(&tag) {
-            pending.is_placed = true;
+            pending.tellers.insert(authority);
         }
         self.forget_if_done(tag, now);
     }
@@ -156,8 +164,8 @@ impl Resends {
                 continue;
             };
             let is_hopeless = pending.attempts >= RESENDS_MAX;
-            if pending.is_placed || is_hopeless {
-                self.counts.given_up += u64::from(is_hopeless && !pending.is_placed);
+            if pending.is_placed(self.validity) || is_hopeless {
+                self.counts.given_up += u64::from(pending.tellers.is_empty());
                 self.forget(tag);
                 continue;
             }
@@ -184,7 +192,7 @@ impl Resends {
         if !pending.unanswered.is_empty() {
             return;
         }
-        if pending.is_placed || pending.accepted.is_empty() || !self.wants_places {
+        if pending.is_placed(self.validity) || pending.accepted.is_empty() || !self.wants_places {
             return self.forget(tag);
         }
         // All have answered: its place is waited for a little longer before anybody is asked.
@@ -202,6 +210,16 @@ impl Resends {
 }
 
 impl Pending {
+    /// Whether its place is known: from one authority when all have answered, else from so many that one of them is correct.
+    const fn is_placed(&self, validity: u32) -> bool {
+        let enough = if self.unanswered.is_empty() {
+            1
+        } else {
+            validity
+        };
+        self.tellers.len() >= enough
+    }
+
     /// Who has not answered; when all have, one of those that accepted, each time the next.
     fn targets(&self) -> AuthoritySet {
         if !self.unanswered.is_empty() || self.accepted.is_empty() {

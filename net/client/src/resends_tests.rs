@@ -17,7 +17,7 @@ struct Follower {
 impl Follower {
     fn new(wants_places: bool) -> Self {
         Self {
-            resends: Resends::new(wants_places),
+            resends: Resends::new(wants_places, 2),
             now: Instant::now(),
             heard: Vec::new(),
         }
@@ -34,6 +34,11 @@ impl Follower {
         let authority = AuthorityIndex(authority);
         let tell = &mut |event| heard.push(event);
         self.resends.on_ack(authority, ack, self.now, tell);
+    }
+
+    fn ordered(&mut self, authority: u8, tag: u64) {
+        let authority = AuthorityIndex(authority);
+        self.resends.on_ordered(authority, tag, self.now);
     }
 
     /// Goes on to the next time at which something is due; what is sent then, and to whom.
@@ -80,13 +85,31 @@ fn an_answer_is_heard_once_and_a_place_ends_it() {
     follower.ack(1, 7, AckCode::Busy, 20_000);
     assert_eq!(follower.heard.len(), 2);
     assert_eq!(follower.resends.counts.repeated, 2);
-    follower.resends.on_ordered(7, follower.now);
+    follower.ordered(0, 7);
     assert!(!follower.resends.pending.is_empty(), "2 has not answered");
     follower.ack(2, 7, AckCode::Accepted, 0);
     assert!(follower.resends.pending.is_empty() && follower.next().is_none());
-    // One that nobody answers is not sent again either, once it has its place.
+    // One that nobody answers is not sent again either, once f + 1 have told its place.
     follower.submit(8);
-    follower.resends.on_ordered(8, follower.now);
+    follower.ordered(0, 8);
+    follower.ordered(1, 8);
+    assert!(follower.next().is_none() && follower.resends.pending.is_empty());
+    assert_eq!(follower.resends.counts.given_up, 0);
+}
+
+#[test]
+fn the_place_that_one_authority_tells_does_not_keep_it_from_those_that_have_not_answered() {
+    let mut follower = Follower::new(true);
+    follower.submit(7);
+    follower.ack(0, 7, AckCode::Accepted, 0);
+    for _ in 0..2 {
+        follower.ordered(0, 7);
+        assert_eq!(follower.next().map(|(_, _, to)| to), Some(set(&[1, 2])));
+    }
+    // Nor does it when it says that it has settled it long ago.
+    follower.ack(0, 7, AckCode::Duplicate, 12);
+    assert_eq!(follower.next().map(|(_, _, to)| to), Some(set(&[1, 2])));
+    follower.ordered(1, 7);
     assert!(follower.next().is_none() && follower.resends.pending.is_empty());
     assert_eq!(follower.resends.counts.given_up, 0);
 }
