@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use fairlane_engine::wire::DecodeError;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::inclusion::InclusionError;
 use crate::protocol::{GoodbyeCode, LENGTH_LEN, NOTICE_LEN_MAX, Notice, next_frame};
 
 /// A connection to one node. Dropping it closes it, with whatever was queued.
@@ -187,6 +188,9 @@ pub enum CloseReason {
     /// The node at this address is not the one in the committee file.
     #[error("another node answers at this address: its {0} differs from the committee file")]
     WrongNode(&'static str),
+    /// A certificate that does not hold, or headers that do not lead to it: checking costs a pairing each.
+    #[error("the node sent a certificate that does not hold: {0}")]
+    BadCertificate(InclusionError),
     /// The node said why.
     #[error("the node hung up ({code:?}): {text}")]
     Goodbye {

@@ -308,9 +308,12 @@ fn entries_wait_for_the_certificate_that_covers_them_and_a_forged_one_is_not_kep
         .collect();
     let expected = [(0, 0), (0, 2), (1, 4)].map(|(seq, index)| world.inclusion(seq, index));
     assert_eq!(proven, expected);
-    assert!(!unproven.is_empty(), "the last batch is not covered");
+    assert!(
+        !unproven.entries.is_empty(),
+        "the last batch is not covered"
+    );
     unproven.clear();
-    assert!(unproven.is_empty());
+    assert!(unproven.entries.is_empty());
 }
 
 #[test]
@@ -323,7 +326,36 @@ fn an_entry_of_a_header_that_no_certificate_covers_is_never_proven() {
     let bytes = notice(&world, 1, &[0]);
     assert_eq!(take(&mut unproven, &world.committee, &bytes), (1, 0));
     assert_eq!(unproven.prove(&chain), []);
-    assert!(unproven.is_empty(), "nor kept");
+    assert!(unproven.entries.is_empty(), "nor kept");
+}
+
+#[test]
+fn a_certificate_that_is_repeated_or_older_or_covers_nothing_is_not_verified() {
+    let world = world();
+    let up_to = |seq: u64| CertifiedChain {
+        headers: world.headers[..=seq as usize].to_vec(),
+        certificate: world.certificate(seq),
+    };
+    let mut unproven = Unproven::default();
+    assert!(!unproven.is_of_use(&up_to(2).certificate), "nothing waits");
+    take(&mut unproven, &world.committee, &notice(&world, 1, &[0]));
+    assert!(!unproven.is_of_use(&up_to(0).certificate), "it is too old");
+    assert!(unproven.is_of_use(&up_to(1).certificate));
+    assert_eq!(unproven.check(&up_to(1), &world.committee), Ok(true));
+    // Of the same header, whoever signed: it is certified.
+    let mut again = up_to(1);
+    again.certificate.signature[0] ^= 1;
+    assert_eq!(unproven.check(&again, &world.committee), Ok(false));
+    again.headers[0].anchor_round = Round(99);
+    let refused = unproven.check(&again, &world.committee);
+    assert_eq!(refused, Err(InclusionError::Headers), "its headers count");
+    take(&mut unproven, &world.committee, &notice(&world, 0, &[0]));
+    assert!(!unproven.is_of_use(&up_to(0).certificate), "one before it");
+    let mut other = up_to(2);
+    other.certificate.signature = up_to(1).certificate.signature;
+    let refused = unproven.check(&other, &world.committee);
+    assert!(matches!(refused, Err(InclusionError::Certificate(_))));
+    assert_eq!(unproven.check(&up_to(2), &world.committee), Ok(true));
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub struct LinkCounts {
     pub keys_refused: u64,
     /// Headers verified.
     pub headers_verified: u64,
+    /// Certificates that were verified, and held.
+    pub certificates_verified: u64,
     /// Entries or certificates that did not verify.
     pub inclusions_refused: u64,
     /// Entries let go of before a certificate covered them, as too many waited.
@@ -286,10 +288,7 @@ impl Link {
             }
             // It overtook the welcome; whatever it is will be told again.
             _ if !is_live => Ok(()),
-            notice => {
-                report(notice, authority, shared, (now, counts, unproven), observer);
-                Ok(())
-            }
+            notice => report(notice, authority, shared, (now, counts, unproven), observer),
         });
         if is_live && !was_live {
             let state = std::mem::replace(&mut self.state, State::Waiting { until: now });
@@ -352,14 +351,14 @@ fn check_welcome(
     Err(CloseReason::WrongNode(differs))
 }
 
-/// Turns a notice of a live node into events.
+/// Turns a notice of a live node into events. Errors: it is such that the link is not worth keeping.
 fn report(
     notice: Notice<'_>,
     authority: AuthorityIndex,
     shared: &mut Shared,
     (now, counts, unproven): (Instant, &mut LinkCounts, &mut Unproven),
     observer: &mut dyn Observer,
-) {
+) -> Result<(), CloseReason> {
     match notice {
         Notice::Acks(acks) => {
             for ack in acks.iter() {
@@ -400,12 +399,14 @@ fn report(
             report_included(included, authority, shared, (counts, unproven), observer);
         }
         Notice::Certified(certified) => {
-            report_certified(&certified, authority, shared, (counts, unproven), observer);
+            let links = (counts, unproven);
+            return report_certified(&certified, authority, shared, links, observer);
         }
         Notice::Welcome(_) | Notice::Goodbye { .. } => {
             unreachable!("welcome and goodbye are the link's own business")
         }
     }
+    Ok(())
 }
 
 /// Entries that are followed: each is checked against its header, and kept until a certificate covers that.
@@ -435,21 +436,25 @@ fn report_included(
     counts.inclusions_let_go += let_go;
 }
 
-/// A certificate: what waits and is covered by it is final.
+/// A certificate: what waits and is covered by it is final. Errors: it does not hold.
 fn report_certified(
     certified: &Certified<'_>,
     authority: AuthorityIndex,
     shared: &mut Shared,
     (counts, unproven): (&mut LinkCounts, &mut Unproven),
     observer: &mut dyn Observer,
-) {
-    if unproven.is_empty() {
-        return;
+) -> Result<(), CloseReason> {
+    if !unproven.is_of_use(&certified.certificate) {
+        return Ok(());
     }
     let chain = CertifiedChain::of(*certified);
-    if let Err(reason) = chain.verify(&shared.committee) {
-        counts.inclusions_refused += 1;
-        return observer.on_event(authority, Event::InclusionRefused { reason });
+    match unproven.check(&chain, &shared.committee) {
+        Ok(is_new) => counts.certificates_verified += u64::from(is_new),
+        Err(reason) => {
+            counts.inclusions_refused += 1;
+            observer.on_event(authority, Event::InclusionRefused { reason });
+            return Err(CloseReason::BadCertificate(reason));
+        }
     }
     for (name, inclusion) in unproven.prove(&chain) {
         match shared.follows.get(&name) {
@@ -460,6 +465,7 @@ fn report_certified(
         }
         observer.on_event(authority, Event::Certified { name, inclusion });
     }
+    Ok(())
 }
 
 fn report_receipts(

@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 
 use fairlane_client::protocol::{
     Ack, AckCode, ENVELOPE_LEN_MAX, FollowCode, FollowTarget, GoodbyeCode, IncludedEntry,
-    NOTICE_LEN_MAX, OrderedItem, Reveal, SIGNED_HEADER_LEN, encode_acks, encode_following,
-    encode_goodbye, encode_included, encode_ordered, encode_receipts, encode_settled,
-    encode_welcome,
+    NOTICE_LEN_MAX, OrderedItem, Reveal, SIGNED_HEADER_LEN, encode_acks, encode_certified,
+    encode_following, encode_goodbye, encode_included, encode_ordered, encode_receipts,
+    encode_settled, encode_welcome,
 };
 use fairlane_client::{
     Client, ClientOptions, CloseReason, Event, InclusionError, LinkCounts, Observer, Observers,
     ReceiptError, poll_all,
 };
 use fairlane_engine::batch::{BatchHeader, Outcome, payload_leaf};
+use fairlane_engine::certificate::{Certificate, CertifiedHeader, SIGNATURE_LEN};
 use fairlane_engine::dag::{Settled, SignedHeader, VertexHeader, entry_leaf};
 use fairlane_engine::keyring::statement::KeyStatement;
 use fairlane_engine::merkle;
@@ -680,6 +681,40 @@ fn what_is_followed_is_asked_for_again_after_a_break_and_a_forged_entry_is_refus
     );
     let counts = client.counts(AuthorityIndex(0)).unwrap();
     assert_eq!(counts.inclusions_refused, 1);
+}
+
+#[test]
+fn a_node_whose_certificate_does_not_hold_is_hung_up_on() {
+    let (header, digest) = batch_of_one(b"bid");
+    let forged = Certificate {
+        header: CertifiedHeader::from(&header),
+        signers: AuthoritySet::EMPTY,
+        signature: [0; SIGNATURE_LEN],
+    };
+    let node = FakeNode::start(move |peer| {
+        peer.greet(0, key_id());
+        peer.request();
+        peer.send(|out| {
+            // Of no use, as nothing waits for it.
+            encode_certified(out, &forged, [header].into_iter());
+            out.extend(included(&header, 4, digest, b"bid"));
+            encode_certified(out, &forged, [header].into_iter());
+        });
+        peer.wait_for_close();
+    });
+    let mut client = client_of(&[node.address]);
+    let mut log = Log::default();
+    client.follow(4, FollowTarget::Digest(digest));
+    let is_cut = |event: &Event| {
+        let reason = CloseReason::BadCertificate(InclusionError::Keys);
+        *event == Event::Disconnected { reason }
+    };
+    poll_until(&mut client, &mut log, |_, log| log.count(is_cut) > 0);
+    let counts = client.counts(AuthorityIndex(0)).unwrap();
+    assert_eq!(
+        (counts.inclusions_refused, counts.certificates_verified),
+        (1, 0)
+    );
 }
 
 #[test]
