@@ -4,6 +4,7 @@
 //! here. After the load has drained, the processes are stopped and their journals are read: agreement and order are
 //! judged from those records, not from what anybody claimed while running.
 
+pub mod checked;
 pub mod children;
 pub mod fair_cost;
 pub mod folder;
@@ -38,13 +39,12 @@ use crate::journal::{AppendChoice, Durability};
 use crate::node::{NodeReport, REPORT_FILE};
 use crate::stage::clock;
 use crate::testnet::{self, TestnetPlan, system_entropy};
-use crate::verify::run::verify_run;
+use crate::verify::run::{node_folder, verify_run};
 
+use checked::Checked;
 use children::Process;
-use fair_cost::FairCost;
 use folder::DataFolder;
-use report::{Checked, ProcessFigures, Report};
-use settled::Settled;
+use report::{ProcessFigures, Report};
 
 pub use folder::check_absent_or_empty;
 
@@ -459,21 +459,20 @@ impl Network {
         failures: Vec<String>,
     ) -> anyhow::Result<Report> {
         let committee: Arc<Committee> = Arc::new(self.directory.committee.clone());
-        let settled = Settled::read(&self.data.join(format!("settle-{}", ROLLUP.0)))?;
         let alive = (0u8..).zip(&self.killed);
         let survivors: Vec<u8> = alive
             .filter(|(_, killed)| !**killed)
             .map(|(index, _)| index)
             .collect();
         let verdicts = verify_run(&self.data, &survivors)?;
-        let mut fair_cost = FairCost::default();
+        let folders = survivors
+            .iter()
+            .map(|index| node_folder(&self.data, *index));
+        let folders: Vec<PathBuf> = folders.collect();
+        let checked = Checked::measure(verdicts, (&self.data, &folders), &committee)?;
         let mut node_reports: Vec<NodeReport> = Vec::new();
-        for index in survivors {
-            let data = self.data.join(format!("node-{index}"));
-            if fair_cost.anchors == 0 {
-                fair_cost = FairCost::measure(&data, &committee)?;
-            }
-            if let Ok(json) = std::fs::read_to_string(data.join(REPORT_FILE)) {
+        for folder in folders {
+            if let Ok(json) = std::fs::read_to_string(folder.join(REPORT_FILE)) {
                 node_reports.push(serde_json::from_str(&json)?);
             }
         }
@@ -506,11 +505,7 @@ impl Network {
         Ok(Report::new(
             plan,
             offered,
-            Checked {
-                verdicts,
-                settled,
-                fair_cost,
-            },
+            checked,
             node_reports,
             (processes, self.key_made_s),
             failures,

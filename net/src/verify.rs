@@ -27,6 +27,7 @@ use chain::{Chain, Seen};
 use folder::Sources;
 use node::{NodeReport, Rules};
 use report::Report;
+use worker::WorkerReport;
 
 /// What to verify.
 #[derive(Debug, clap::Args)]
@@ -72,10 +73,18 @@ fn verify(arguments: &VerifyArguments) -> anyhow::Result<Report> {
         "{}: nothing was ever recorded there",
         arguments.data.display()
     );
-    let workers = sources.workers.iter();
-    let workers = workers.map(|folder| worker::verify(folder, &rules, &chain));
-    let workers = workers.collect::<Result<_, _>>()?;
+    let workers = verify_workers(&sources, &rules, &chain)?;
     Ok(Report::new(&path, &rules, nodes, workers, start.elapsed()))
+}
+
+fn verify_workers(
+    sources: &Sources,
+    rules: &Rules,
+    chain: &Chain,
+) -> anyhow::Result<Vec<WorkerReport>> {
+    let folders = sources.workers.iter();
+    let verified = folders.map(|folder| worker::verify(folder, rules, chain));
+    verified.collect()
 }
 
 /// One thread a journal, as many at a time as there are processors.

@@ -7,14 +7,12 @@ use fairlane_loadgen::host::{COMMIT, Host};
 use fairlane_loadgen::outcome::{KeyUse, LatencySummary, LinkOutcome, Offering};
 use serde::{Deserialize, Serialize};
 
-use super::fair_cost::FairCost;
+use super::checked::Checked;
 use super::search::Step;
-use super::settled::Settled;
 use super::{LocalnetPlan, OfferedOutcome};
 use crate::journal::JournalStats;
 use crate::node::{NodeReport, durability_name};
 use crate::stage::stats::CoreSteps;
-use crate::verify::run::Verdicts;
 
 /// Everything about one run; field names are a contract with those who read the JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,11 +97,11 @@ pub struct Report {
     /// See `deferred`.
     #[serde(default)]
     pub deferred_anchors_mean: f64,
-    /// See [`Verdicts::agreement`], and nobody was told two places of one envelope.
+    /// See [`Verdicts::agreement`](crate::verify::run::Verdicts::agreement), and nobody was told two places of one envelope.
     pub agreement: bool,
-    /// See [`Verdicts::order_rechecked`].
+    /// See [`Verdicts::order_rechecked`](crate::verify::run::Verdicts::order_rechecked).
     pub order_rechecked: bool,
-    /// See [`Verdicts::certificates_hold`].
+    /// See [`Verdicts::certificates_hold`](crate::verify::run::Verdicts::certificates_hold).
     #[serde(default)]
     pub certificates_hold: bool,
     /// Certificates of the node with most of them.
@@ -142,17 +140,6 @@ pub struct ProcessFigures {
     pub name: String,
     /// Processor time, seconds.
     pub cpu_s: f64,
-}
-
-/// What was read from the journals after the run.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// What holds.
-    pub verdicts: Verdicts,
-    /// What was settled.
-    pub settled: Settled,
-    /// What the order took.
-    pub fair_cost: FairCost,
 }
 
 impl Report {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::chain::Chain;
 use super::node::{NodeReport, PlacedFault, Rules};
-use super::worker::{self, WorkerReport};
-use super::{folder::Sources, verify_nodes};
+use super::worker::WorkerReport;
+use super::{folder::Sources, verify_nodes, verify_workers};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,9 +56,7 @@ pub fn verify_run(data: &Path, nodes: &[u8]) -> anyhow::Result<Verdicts> {
     };
     let chain = Chain::new()?;
     let reports = verify_nodes(&sources, &rules, &chain, &|_| {})?;
-    let workers = sources.workers.iter();
-    let workers = workers.map(|folder| worker::verify(folder, &rules, &chain));
-    let workers: Vec<WorkerReport> = workers.collect::<Result<_, _>>()?;
+    let workers = verify_workers(&sources, &rules, &chain)?;
     anyhow::ensure!(
         !workers.is_empty(),
         "{} holds no worker's journal",
@@ -68,7 +66,7 @@ pub fn verify_run(data: &Path, nodes: &[u8]) -> anyhow::Result<Verdicts> {
 }
 
 /// Where `localnet` has the journal of an authority.
-fn node_folder(data: &Path, index: u8) -> PathBuf {
+pub fn node_folder(data: &Path, index: u8) -> PathBuf {
     data.join(format!("node-{index}"))
 }
 
