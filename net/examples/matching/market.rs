@@ -56,15 +56,18 @@ impl Market {
         let Some(side) = record.side else {
             return false;
         };
-        let book = self
-            .books
-            .entry(record.symbol.name().to_owned())
-            .or_default();
-        let is_fresh = !book.resting.contains_key(&record.sequence);
-        let has_room = book.resting.len() < BOOK_ORDERS_MAX;
-        if !is_fresh || !has_room || record.price_e8 == 0 || record.quantity_e8 == 0 {
+        let name = record.symbol.name();
+        let is_taken = match self.books.get(name) {
+            Some(book) => {
+                !book.resting.contains_key(&record.sequence) && book.resting.len() < BOOK_ORDERS_MAX
+            }
+            None => self.books.len() < BOOKS_MAX,
+        };
+        if !is_taken || record.price_e8 == 0 || record.quantity_e8 == 0 {
             return false;
         }
+        // What is refused makes no book, so it leaves no trace but in the count.
+        let book = self.books.entry(name.to_owned()).or_default();
         let place = self.orders;
         self.orders += 1;
         let (price, mut left) = (record.price_e8, record.quantity_e8);
@@ -191,6 +194,8 @@ impl Book {
     }
 }
 
+/// Instruments; an order for a further one is refused.
+const BOOKS_MAX: usize = 4096;
 /// Orders that rest in a book; a further one is refused.
 const BOOK_ORDERS_MAX: usize = 1 << 20;
 
@@ -241,10 +246,19 @@ pub(crate) mod tests {
     }
 
     fn order(market: &mut Market, side: Side, sequence: u64, price_e8: u64, quantity_e8: u64) {
+        order_of("X", market, side, (sequence, price_e8, quantity_e8));
+    }
+
+    fn order_of(
+        symbol: &str,
+        market: &mut Market,
+        side: Side,
+        (sequence, price_e8, quantity_e8): (u64, u64, u64),
+    ) {
         let record = TradeRecord {
             kind: RecordKind::Order,
             side: Some(side),
-            symbol: Symbol::new("X").unwrap(),
+            symbol: Symbol::new(symbol).unwrap(),
             sequence,
             source_time_ns: 0,
             price_e8,
@@ -302,6 +316,22 @@ pub(crate) mod tests {
         order(&mut market, Side::Buy, 3, 100, 0);
         assert_eq!((market.refused, market.orders), (6, places));
         assert_eq!(market.books["X"].bids.len(), 1);
+    }
+
+    #[test]
+    fn a_refused_order_makes_no_book_and_books_are_bounded() {
+        let mut market = Market::default();
+        order_of("NEW", &mut market, Side::Buy, (1, 0, 5));
+        order_of("NEW", &mut market, Side::Buy, (2, 100, 0));
+        assert!(market.books.is_empty());
+        for index in 0..BOOKS_MAX + 5 {
+            let symbol = format!("S{index}");
+            order_of(&symbol, &mut market, Side::Buy, (index as u64, 100, 1));
+        }
+        assert_eq!(market.books.len(), BOOKS_MAX);
+        assert_eq!(market.refused, 2 + 5);
+        order_of("S0", &mut market, Side::Sell, (9_999, 100, 1));
+        assert_eq!(market.trades, 1, "those that are there go on");
     }
 
     const GOLDEN: &str = "c3876cf3da45e63b0cfc7c3be63076b93bf27c1e94f6974fee28ba93564dbe0b";
