@@ -46,6 +46,7 @@ impl Market {
         let is_applied = TradeRecord::decode(payload).is_ok_and(|record| match record.kind {
             RecordKind::Order => self.order(&record),
             RecordKind::Cancel => self.cancel(&record),
+            RecordKind::Take => self.take_offer(&record),
             // Of a recorded market: no order of anybody's.
             RecordKind::Trade => false,
         });
@@ -87,18 +88,22 @@ impl Market {
 
     fn cancel(&mut self, record: &TradeRecord) -> bool {
         let book = self.books.get_mut(record.symbol.name());
-        let Some((side, price, place)) =
-            book.and_then(|book| book.resting.remove(&record.reference))
-        else {
+        let removed = book.and_then(|book| book.remove(record.reference));
+        self.cancels += u64::from(removed.is_some());
+        removed.is_some()
+    }
+
+    /// Somebody takes all that an order still offers, if it was not cancelled or taken before.
+    fn take_offer(&mut self, record: &TradeRecord) -> bool {
+        let Some(book) = self.books.get_mut(record.symbol.name()) else {
             return false;
         };
-        if let Some(book) = self.books.get_mut(record.symbol.name()) {
-            match side {
-                Side::Buy => drop(book.bids.remove(&(Reverse(price), place))),
-                Side::Sell => drop(book.asks.remove(&(price, place))),
-            }
-        }
-        self.cancels += 1;
+        let Some((price, taken)) = book.remove(record.reference) else {
+            return false;
+        };
+        self.trades += 1;
+        book.last_price_e8 = price;
+        book.traded_e8 += u128::from(taken.quantity_e8);
         true
     }
 
@@ -179,6 +184,16 @@ impl Book {
                 Some((at, taken))
             }
         }
+    }
+
+    /// Takes an order out of the book: its price, and what it still offered.
+    fn remove(&mut self, sequence: u64) -> Option<(u64, Resting)> {
+        let (side, price, place) = self.resting.remove(&sequence)?;
+        let order = match side {
+            Side::Buy => self.bids.remove(&(Reverse(price), place)),
+            Side::Sell => self.asks.remove(&(price, place)),
+        };
+        order.map(|order| (price, order))
     }
 
     fn rest(&mut self, side: Side, price: u64, place: u64, sequence: u64, quantity_e8: u64) {
@@ -301,6 +316,39 @@ pub(crate) mod tests {
         assert!(book.asks.is_empty());
         assert_eq!(book.bids.len(), 1);
         assert_eq!(book.resting.keys().copied().collect::<Vec<_>>(), [5]);
+    }
+
+    /// What a race of a cancel and a take comes to: whichever is settled first.
+    #[test]
+    fn a_cancel_and_a_take_of_one_order_exclude_each_other() {
+        let ask_for = |market: &mut Market, kind| {
+            let record = TradeRecord {
+                kind,
+                side: (kind == RecordKind::Take).then_some(Side::Buy),
+                symbol: Symbol::new("X").unwrap(),
+                sequence: 9,
+                source_time_ns: 0,
+                price_e8: 0,
+                quantity_e8: 0,
+                reference: 1,
+            };
+            market.apply(&record.encode(56));
+        };
+        for (first, second) in [
+            (RecordKind::Cancel, RecordKind::Take),
+            (RecordKind::Take, RecordKind::Cancel),
+        ] {
+            let mut market = Market::default();
+            order(&mut market, Side::Sell, 1, 102, 5);
+            ask_for(&mut market, first);
+            ask_for(&mut market, second);
+            let is_taken = u64::from(first == RecordKind::Take);
+            assert_eq!((market.trades, market.cancels), (is_taken, 1 - is_taken));
+            assert_eq!(market.refused, 1);
+            let book = &market.books["X"];
+            assert!(book.asks.is_empty() && book.resting.is_empty());
+            assert_eq!(book.traded_e8, 5 * u128::from(is_taken));
+        }
     }
 
     #[test]
