@@ -96,9 +96,9 @@ fn no_wake_of_two_threads_is_lost() {
     });
 }
 
-/// A ring of records of one word, its positions and flags as in the two mappings.
+/// A ring with room for one record of one word, its positions and flags as in the two mappings.
 struct Ring {
-    slots: [UnsafeCell<u64>; CAPACITY as usize],
+    slot: UnsafeCell<u64>,
     head: AtomicU64,
     tail: AtomicU64,
     reader_parked: AtomicU64,
@@ -112,7 +112,7 @@ const CAPACITY: u64 = 1;
 impl Ring {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            slots: std::array::from_fn(|_| UnsafeCell::new(0)),
+            slot: UnsafeCell::new(0),
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
             reader_parked: AtomicU64::new(0),
@@ -132,7 +132,7 @@ impl Ring {
             protocol::park(&self.node_parked, false);
         }
         // Loom reports it if the reader may still be reading.
-        self.slots[(at % CAPACITY) as usize].with_mut(|slot| {
+        self.slot.with_mut(|slot| {
             // SAFETY: the slot is the node's: its last record was given back.
             unsafe { *slot = at + 100 };
         });
@@ -151,7 +151,7 @@ impl Ring {
             protocol::park(&self.reader_parked, false);
         }
         // Loom reports it if the node may still be writing.
-        let value = self.slots[(at % CAPACITY) as usize].with(|slot| {
+        let value = self.slot.with(|slot| {
             // SAFETY: the record is published, and the node's again only when it is given back.
             unsafe { *slot }
         });
