@@ -71,6 +71,20 @@ fn four_processors_leave_the_first_to_the_kernel() {
 }
 
 #[test]
+fn machines_of_any_size_say_why_and_from_four_on_give_each_thread_a_core() {
+    for processors in [2, 4, 8, 16, 64] {
+        let topology = Machine::new(flat(processors)).topology();
+        let placed = &placement(&topology, 1, None).authorities[0];
+        assert!(!placed.reasons.is_empty(), "{processors}: {placed:?}");
+        let cores: BTreeSet<usize> = (placed.plan.threads.iter())
+            .map(|thread| thread.core)
+            .collect();
+        let expected = if processors == 2 { 2 } else { 3 };
+        assert_eq!(cores.len(), expected, "{processors}: {placed:?}");
+    }
+}
+
+#[test]
 fn two_physical_cores_keep_io_and_core_apart_however_threads_are_numbered() {
     for is_adjacent in [false, true] {
         let shape = Shape {

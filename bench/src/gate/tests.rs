@@ -85,6 +85,17 @@ fn a_slowdown_by_a_quarter_is_found_and_an_unchanged_program_never_called_worse(
 }
 
 #[test]
+fn ten_pairs_find_a_slowdown_by_a_fifth_and_call_no_unchanged_program_worse() {
+    for seed in 100..150 {
+        let mut host = Host::new(seed);
+        let slower = run(&host.plan(10, 1.2)).expect("usable");
+        assert!(slower.is_worse(), "seed {seed}\n{slower}");
+        let same = run(&host.plan(10, 1.0)).expect("usable");
+        assert!(!same.is_worse(), "seed {seed}\n{same}");
+    }
+}
+
+#[test]
 fn what_got_faster_holds() {
     let gated = run(&Host::new(7).plan(6, 0.8)).expect("usable");
     assert!(!gated.is_worse() && !gated.is_unclear(), "{gated}");
