@@ -1,6 +1,7 @@
 //! The command line: a file a command, each with its arguments and the few lines that make them a plan.
 
 pub(crate) mod attack;
+pub(crate) mod compare;
 pub(crate) mod crash;
 pub(crate) mod e2e;
 pub(crate) mod gate;

@@ -342,7 +342,8 @@ impl fmt::Display for E2e {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Of none: 0.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {

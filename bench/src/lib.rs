@@ -27,6 +27,7 @@
 //! - [`crash`]: kill -9 under load, and what the journals say after; a run of its own, `fairlane-bench crash`;
 //! - [`e2e`]: whole runs of a local network, `fairlane-bench e2e`;
 //! - [`saturate`]: where a committee saturates, `fairlane-bench saturate`;
+//! - [`compare`]: two reports of these side by side, `fairlane-bench compare`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
 //! - [`ingest`]: from a socket to the local order, beside a bare loop, `fairlane-bench ingest`;
 //! - [`ring`]: batches between two processes, `fairlane-bench ring`;
@@ -39,6 +40,7 @@
 pub mod archives;
 pub mod attack;
 mod chart;
+pub mod compare;
 pub mod core_run;
 pub mod crash;
 pub mod e2e;

@@ -12,7 +12,8 @@ use fairlane_bench::ingest::args::IngestArguments;
 
 use cli::{CRASH_STATUS, EXIT_STATUS};
 use cli::{
-    attack, crash, e2e, gate, hostile, hosts, idle, overload, ring, rtt, saturate, syscalls, xdp,
+    attack, compare, crash, e2e, gate, hostile, hosts, idle, overload, ring, rtt, saturate,
+    syscalls, xdp,
 };
 
 /// Measurements of Fairlane that are runs of their own.
@@ -29,6 +30,8 @@ enum Command {
     Attack(attack::AttackArguments),
     /// The race of attackers and victims on the orders that a real local network recorded, f of them bent afterwards.
     AttackLocalnet(attack::AttackLocalnetArguments),
+    /// Lay two reports of e2e or of saturate side by side, in words and as a page.
+    Compare(compare::CompareArguments),
     /// Kill authorities and settlement workers under load, again and again, and judge what their journals say.
     #[command(after_help = CRASH_STATUS)]
     Crash(crash::CrashArguments),
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::AttackLocalnet(arguments) => {
             attack::run_attack_localnet(&arguments).map(|()| true)
         }
+        Command::Compare(arguments) => compare::run(&arguments).map(|()| true),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::E2e(arguments) => e2e::run(arguments),
         Command::Gate(arguments) => gate::run(arguments),

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use fairlane_loadgen::hlog;
 use hdrhistogram::Histogram;
+use plotters::style::RGBColor;
 
 use super::{Cell, E2e, E2eRun, Side};
 use crate::chart::{Axes, COLORS, Series, drawn};
@@ -59,24 +60,39 @@ fn table(html: &mut String, all: &E2e) -> std::fmt::Result {
     Ok(())
 }
 
-/// One line a run: how many milliseconds (logarithmic) at which percentile (its distance to 100 % logarithmic).
 fn curves(all: &E2e, cell: &Cell, folder: &Path) -> anyhow::Result<String> {
     let mut series = Vec::new();
     for (side, color) in [(Side::Baseline, COLORS[1]), (Side::Current, COLORS[0])] {
         let runs = all.of(cell, side);
-        for (at, run) in runs.iter().enumerate() {
-            // One line of the legend a side.
-            let name = match at {
-                0 => format!("{}, {} runs", side.name(), runs.len()),
-                _ => String::new(),
-            };
-            series.push(Series {
-                name,
-                color,
-                points: curve(&settled(run, folder)?),
-            });
-        }
+        series.extend(curve_series(side.name(), color, &runs, folder)?);
     }
+    percentiles(&cell.name(), series)
+}
+
+/// A line a run, and one line of the legend for all of them. Errors: a log that cannot be read.
+pub(crate) fn curve_series(
+    name: &str,
+    color: RGBColor,
+    runs: &[&E2eRun],
+    folder: &Path,
+) -> anyhow::Result<Vec<Series>> {
+    let one = |(at, run): (usize, &&E2eRun)| {
+        let name = match at {
+            0 => format!("{name}, {} runs", runs.len()),
+            _ => String::new(),
+        };
+        let points = curve(&settled(run, folder)?);
+        Ok(Series {
+            name,
+            color,
+            points,
+        })
+    };
+    runs.iter().enumerate().map(one).collect()
+}
+
+/// How many milliseconds (logarithmic) at which percentile (its distance to 100 % logarithmic).
+pub(crate) fn percentiles(cell: &str, series: Vec<Series>) -> anyhow::Result<String> {
     let heights = || {
         series
             .iter()
@@ -93,14 +109,14 @@ fn curves(all: &E2e, cell: &Cell, folder: &Path) -> anyhow::Result<String> {
         dots: false,
     };
     drawn(
-        &format!("Settled latency, ms: {}", cell.name()),
+        &format!("Settled latency, ms: {cell}"),
         &axes,
         &[(String::new(), series)],
     )
 }
 
 /// Nines of the percentile against the logarithm of the latency in microseconds.
-pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     let nines_most = (histogram.len().max(10) as f64).log10();
     let steps = (nines_most * STEPS_A_NINE) as u32;
     let at = |step: u32| {
@@ -112,7 +128,7 @@ pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 }
 
 /// The percentile of so many nines; nothing between whole numbers of them.
-pub(crate) fn percentile(nines: &f64) -> String {
+fn percentile(nines: &f64) -> String {
     if nines.fract().abs() > 1e-6 {
         return String::new();
     }
@@ -120,7 +136,7 @@ pub(crate) fn percentile(nines: &f64) -> String {
     format!("{:.digits$}", 100.0 - 10f64.powf(2.0 - nines))
 }
 
-pub(crate) fn settled(run: &E2eRun, folder: &Path) -> anyhow::Result<Histogram<u64>> {
+fn settled(run: &E2eRun, folder: &Path) -> anyhow::Result<Histogram<u64>> {
     let path = folder.join(&run.hlog);
     let log = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = hlog::read(&log).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
