@@ -248,7 +248,7 @@ pub fn encode_included(out: &mut Vec<u8>, header: &BatchHeader, entries: &[Inclu
 /// each path: at most that many.
 pub const fn included_len_max(entries: usize, payload_len: usize, path_len: usize) -> usize {
     let items = entries * (ITEM_LEN_MIN + path_len * HASH_LEN) + payload_len;
-    items + (1 + items / (ITEMS_ROOM - ITEM_LEN_MAX)) * INCLUDED_HEAD_LEN
+    items + (1 + items / (ITEMS_ROOM - LONGEST_ITEM_LEN)) * INCLUDED_HEAD_LEN
 }
 
 /// Appends a certificate with the headers that lead up to the one that it names, the last of them.
@@ -341,7 +341,7 @@ const OUTCOME_REVEALED: u8 = 1;
 const OUTCOME_VOID: u8 = 2;
 /// An entry without payload and path.
 const ITEM_LEN_MIN: usize = 8 + 4 + 32 + 8 + 1 + 32 + 4 + 1;
-const ITEM_LEN_MAX: usize = ITEM_LEN_MIN + ENVELOPE_LEN_MAX + PATH_LEN_MAX as usize * HASH_LEN;
+const LONGEST_ITEM_LEN: usize = ITEM_LEN_MIN + ENVELOPE_LEN_MAX + PATH_LEN_MAX as usize * HASH_LEN;
 const ITEMS_ROOM: usize = NOTICE_LEN_MAX as usize - 2 - HEADER_LEN - 4;
 /// A frame of entries without any.
 const INCLUDED_HEAD_LEN: usize = super::LENGTH_LEN + 2 + HEADER_LEN + 4;
