@@ -175,10 +175,10 @@ pub struct Gate {
 
 impl Gate {
     /// Calm at first.
-    pub const fn new(shared: Arc<Pressure>) -> Self {
+    pub fn new(shared: Arc<Pressure>) -> Self {
         Self {
             shared,
-            parts: Parts::new(),
+            parts: Parts::default(),
             strained: None,
             late: None,
         }

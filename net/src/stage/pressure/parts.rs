@@ -15,8 +15,8 @@
 
 use fairlane_engine::types::TimestampUs;
 
-/// Clients' parts, by slots of time.
-#[derive(Debug)]
+/// Clients' parts, by slots of time; by default nobody has submitted anything.
+#[derive(Debug, Default)]
 pub struct Parts {
     /// By the client's slot.
     clients: Vec<Client>,
@@ -45,18 +45,6 @@ struct Client {
 }
 
 impl Parts {
-    /// Nobody has submitted anything.
-    pub const fn new() -> Self {
-        Self {
-            clients: Vec::new(),
-            slot: 0,
-            active: Vec::new(),
-            before: Vec::new(),
-            part: None,
-            salt: (0, [0; 32]),
-        }
-    }
-
     /// Counts a submission of `client`, a small number.
     pub fn count(&mut self, client: usize, now: TimestampUs) {
         let slot = now.0 / SLOT_US;
@@ -192,7 +180,7 @@ mod tests {
 
     #[test]
     fn who_offers_less_than_the_part_of_others_is_taken_whole_and_the_others_alike() {
-        let taken = offer(&mut Parts::new(), &[2, 500, 20, 1_000], 222, 20);
+        let taken = offer(&mut Parts::default(), &[2, 500, 20, 1_000], 222, 20);
         let counts: Vec<usize> = taken.iter().map(Vec::len).collect();
         assert_eq!((counts[0], counts[2]), (40, 400));
         // 222 less 22, half for each, and in the first slot nothing was known of anybody.
@@ -203,7 +191,7 @@ mod tests {
 
     #[test]
     fn authorities_that_may_take_different_counts_take_subsets() {
-        let (mut one, mut other) = (Parts::new(), Parts::new());
+        let (mut one, mut other) = (Parts::default(), Parts::default());
         let less = offer(&mut one, &[1_000], 200, 10).remove(0);
         let more = offer(&mut other, &[1_000], 240, 10).remove(0);
         assert!(less.len() > 1_500, "{}", less.len());
@@ -214,7 +202,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_clients_that_say_little_have_parts_below_one() {
-        let mut parts = Parts::new();
+        let mut parts = Parts::default();
         let mut taken = 0;
         for slot in 0..10 {
             for client in 0..10_000 {
@@ -229,7 +217,7 @@ mod tests {
 
     #[test]
     fn whoever_chooses_bytes_that_draw_well_has_no_more_than_its_part_and_a_quarter() {
-        let mut parts = Parts::new();
+        let mut parts = Parts::default();
         let mut taken = 0;
         for slot in 0..10 {
             for _ in 0..1_000 {
