@@ -11,6 +11,10 @@
 //! - *unclear*: the limit lies within the interval. The runs cannot tell; more or quieter ones can. Never silent: it is
 //!   printed, and fails too when the caller is strict.
 //!
+//! *Injected*: the current latencies may be taken as if each had been so many per cent longer. Runs of one and the same
+//! version, judged so, say whether a slowdown of that size would have been found among the noise of this very host;
+//! `.ci/gate-proof` does that twenty times, and judges the same runs as they are, too: none of them may be called worse.
+//!
 //! Figures: quantiles, the mean, and the *shift*, the mean of the logarithm of the ratio of all quantiles from 1 to 99 %,
 //! which sees a slowdown of the whole distribution that single quantiles may miss.
 //!
@@ -43,6 +47,8 @@ pub struct GatePlan {
     pub limits: Vec<Limit>,
     /// Of the intervals, one-sided; between 0.5 and 1.
     pub confidence: f64,
+    /// Each current latency is taken so many times as long; 1 as it was.
+    pub injected: f64,
 }
 
 /// What came out.
@@ -56,6 +62,8 @@ pub struct Gated {
     pub counts: [u64; 2],
     /// Of the intervals.
     pub confidence: f64,
+    /// Each current latency was taken so many times as long.
+    pub injected: f64,
     /// The limited figures, in the order given.
     pub limited: Vec<Judgement>,
     /// Others, for those who want to know where a change sits.
@@ -65,7 +73,12 @@ pub struct Gated {
 /// Reads both sides and judges. Errors: unusable input, in a sentence.
 pub fn run(plan: &GatePlan) -> anyhow::Result<Gated> {
     let baseline = read_side("--baseline", &plan.baseline, &plan.tag)?;
-    let current = read_side("--current", &plan.current, &plan.tag)?;
+    let mut current = read_side("--current", &plan.current, &plan.tag)?;
+    if plan.injected != 1.0 {
+        for run in &mut current {
+            *run = run.slower(plan.injected)?;
+        }
+    }
     anyhow::ensure!(
         baseline.len() == current.len(),
         "{} runs of the baseline and {} current ones: run i is held against run i, so give as many of each",
@@ -90,6 +103,7 @@ pub fn run(plan: &GatePlan) -> anyhow::Result<Gated> {
         pairs: baseline.len(),
         counts: [count(&baseline), count(&current)],
         confidence: plan.confidence,
+        injected: plan.injected,
         limited: limited.collect(),
         others: others.map(|figure| of(figure, None)).collect(),
     })
@@ -117,9 +131,17 @@ impl fmt::Display for Gated {
         let percent = 100.0 * self.confidence;
         writeln!(
             f,
-            "{}: {} runs of each side, {} and {} latencies, one-sided intervals at {percent} %\n",
+            "{}: {} runs of each side, {} and {} latencies, one-sided intervals at {percent} %",
             self.tag, self.pairs, self.counts[0], self.counts[1]
         )?;
+        if self.injected != 1.0 {
+            let percent = 100.0 * (self.injected - 1.0);
+            writeln!(
+                f,
+                "INJECTED: each current latency is taken {percent:.1} % longer than it was"
+            )?;
+        }
+        writeln!(f)?;
         let columns = ["baseline", "current", "change", "interval", "allowed"];
         let [baseline, current, change, interval, allowed] = columns;
         writeln!(

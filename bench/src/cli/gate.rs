@@ -28,6 +28,9 @@ pub(crate) struct GateArguments {
     /// Confidence of the one-sided intervals, per cent.
     #[arg(long, default_value_t = 95.0, value_name = "PERCENT", value_parser = parse_confidence)]
     confidence: f64,
+    /// Take each current latency as if it had been so much longer, like 20%: would these runs have shown it?
+    #[arg(long, value_name = "N%", value_parser = parse_injected)]
+    inject: Option<f64>,
     /// Fail as well when the runs cannot tell.
     #[arg(long)]
     strict: bool,
@@ -44,6 +47,7 @@ pub(crate) fn run(arguments: GateArguments) -> anyhow::Result<bool> {
         tag: arguments.tag,
         limits: arguments.max_regress,
         confidence: arguments.confidence / 100.0,
+        injected: arguments.inject.unwrap_or(1.0),
     })?;
     print!("{gated}");
     if let Some(path) = arguments.json {
@@ -59,4 +63,13 @@ fn parse_confidence(text: &str) -> Result<f64, String> {
     percent
         .filter(|percent| *percent > 50.0 && *percent < 100.0)
         .ok_or_else(|| "a confidence lies between 50 and 100, like 95".to_owned())
+}
+
+/// How many times as long, from `20%`.
+fn parse_injected(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|text| text.parse().ok());
+    percent
+        .filter(|percent| *percent > 0.0 && *percent <= 1_000.0)
+        .map(|percent: f64| 1.0 + percent / 100.0)
+        .ok_or_else(|| "a slowdown is above 0% and at most 1000%, like 20%".to_owned())
 }

@@ -13,6 +13,22 @@ pub struct Run {
     pub histogram: Histogram<u64>,
 }
 
+impl Run {
+    /// The same run, each latency `times` as long.
+    ///
+    /// Errors: latencies longer than a histogram holds.
+    pub fn slower(&self, times: f64) -> anyhow::Result<Self> {
+        let mut histogram = Histogram::new(self.histogram.sigfig())?;
+        for step in self.histogram.iter_recorded() {
+            let value = (step.value_iterated_to() as f64 * times).round() as u64;
+            histogram
+                .record_n(value, step.count_at_value())
+                .context("the injected slowdown makes latencies too long for a histogram")?;
+        }
+        Ok(Self { histogram })
+    }
+}
+
 /// Reads the lines tagged `tag` of each log in `paths`, in order; a folder stands for all logs below it, sorted by path.
 ///
 /// Errors: what cannot be read, or holds no such line, named with its file.
