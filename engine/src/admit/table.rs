@@ -249,7 +249,7 @@ mod tests {
         for envelope in &held[..1_000] {
             table.find_mut(&envelope.digest()).unwrap().phase = Phase::Dropped;
         }
-        table.purge(TimestampUs(1_000));
+        table.purge(TimestampUs(1_000), BatchSeq(0));
         assert_eq!((table.len(), table.lowest_record()), (500, Some(1_010)));
         assert!(
             !held[..1_000]
