@@ -458,6 +458,9 @@ impl Engine {
         }
         self.header_hashes.push_back((seq, header.hash()));
         self.newest_header = Some(*header);
+        if self.settled_lately.len() == HEADER_HASHES_KEPT_MAX {
+            self.settled_lately.pop_front();
+        }
         self.settled_lately.push_back((seq, header.anchor_round));
         self.checkpoints.on_settled(header);
     }
@@ -468,7 +471,7 @@ impl Engine {
         let lag = self.window_rounds() + self.committee.parameters.gc_depth_rounds;
         let oldest = self.committer.last_anchor().minus(lag);
         while let Some((_, anchor)) = self.settled_lately.front()
-            && (*anchor < oldest || self.settled_lately.len() > HEADER_HASHES_KEPT_MAX)
+            && *anchor < oldest
         {
             self.settled_lately.pop_front();
         }

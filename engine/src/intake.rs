@@ -8,13 +8,15 @@
 //! all messages given together in one batch: a node that fetches much, as where authorities have taken different parts of an
 //! overload, pays the price of a large batch and not the fifteenfold of proofs one by one.
 
+use std::collections::BTreeMap;
+
 use crate::committee::Committee;
 use crate::dag::{Vertex, VertexError};
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::message::PeerMessage;
 use crate::seal::{Envelope, EnvelopeError, EnvelopeVerifier, ShareMessage};
-use crate::types::{AuthorityIndex, ChainId};
+use crate::types::{AuthorityIndex, ChainId, Digest};
 
 /// Why bytes from an authority are no input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,7 +128,8 @@ pub type FromLink = (AuthorityIndex, u8, Vec<u8>);
 
 /// Decodes and verifies what came over the links of authorities, for `engine`; verdicts come in the order of `messages`.
 ///
-/// Which envelopes are worth a proof check follows from what the engine wants now, before it is given any of these.
+/// Which envelopes are worth a proof check follows from what the engine wants now, before it is given any of these; one that
+/// comes several times is checked once.
 /// Errors, one a message: the first reason that applies.
 pub fn verify_all(
     engine: &Engine,
@@ -134,47 +137,53 @@ pub fn verify_all(
     verifier: &EnvelopeVerifier,
     messages: Vec<FromLink>,
 ) -> Vec<(AuthorityIndex, Result<Input, Rubbish>)> {
-    let mut envelopes = Vec::new();
-    // `None`: an envelope, whose verdict comes with those of the others.
-    let mut verdicts: Vec<(AuthorityIndex, Option<Result<Input, Rubbish>>)> = messages
+    let mut envelopes: Vec<Envelope> = Vec::new();
+    let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
+    let read: Vec<(AuthorityIndex, Verdict)> = messages
         .into_iter()
         .map(|(from, kind, body)| {
-            let read = read(engine, committee, from, kind, &body);
-            let verdict = read.map(|read| match read {
-                Read::Input(input) => Some(*input),
-                Read::Envelope(envelope) => {
-                    envelopes.push(envelope);
-                    None
+            let verdict = match read(engine, committee, from, kind, &body) {
+                Ok(Read::Input(input)) => Verdict::Given(Ok(input)),
+                Ok(Read::Envelope(envelope)) => {
+                    let place = places.entry(envelope.digest());
+                    Verdict::OfEnvelope(*place.or_insert_with(|| {
+                        envelopes.push(envelope);
+                        envelopes.len() - 1
+                    }))
                 }
-            });
-            (from, verdict.transpose())
+                Err(reason) => Verdict::Given(Err(reason)),
+            };
+            (from, verdict)
         })
         .collect();
     let chains: Vec<ChainId> = envelopes
         .iter()
         .map(|envelope| envelope.label().chain_id)
         .collect();
-    let mut checked = chains.into_iter().zip(verifier.check(envelopes));
-    for (from, verdict) in &mut verdicts {
-        if verdict.is_some() {
-            continue;
+    let checked = verifier.check(envelopes);
+    let of_envelope = |from, at: usize| match &checked[at] {
+        Ok(envelope) => Ok(Input::PeerEnvelope {
+            from,
+            envelope: envelope.clone(),
+        }),
+        Err(EnvelopeError::WrongKey) if chains[at] == committee.chain_id => {
+            Err(Rubbish::EnvelopeKey)
         }
-        let (chain, checked) = checked.next().expect("a verdict for each envelope");
-        *verdict = Some(match checked {
-            Ok(envelope) => Ok(Input::PeerEnvelope {
-                from: *from,
-                envelope,
-            }),
-            Err(EnvelopeError::WrongKey) if chain == committee.chain_id => {
-                Err(Rubbish::EnvelopeKey)
-            }
-            Err(_) => Err(Rubbish::EnvelopeProof),
-        });
-    }
-    verdicts
-        .into_iter()
-        .map(|(from, verdict)| (from, verdict.expect("each has its verdict by now")))
+        Err(_) => Err(Rubbish::EnvelopeProof),
+    };
+    read.into_iter()
+        .map(|(from, verdict)| match verdict {
+            Verdict::Given(verdict) => (from, verdict.map(|input| *input)),
+            Verdict::OfEnvelope(at) => (from, of_envelope(from, at)),
+        })
         .collect()
+}
+
+/// What is known of a message before envelopes are checked.
+enum Verdict {
+    Given(Result<Box<Input>, Rubbish>),
+    /// The place of its envelope among those that are checked.
+    OfEnvelope(usize),
 }
 
 /// As [`verify_all`], for one message.

@@ -67,7 +67,7 @@ impl Engine {
 
     /// Whether a checkpoint of others is the way on.
     pub(super) fn is_stuck(&self, now: TimestampUs) -> bool {
-        self.is_full() && self.stuck_at().is_some_and(|at| at <= now)
+        self.stuck_at().is_some_and(|at| at <= now) && self.is_full()
     }
 
     /// When this node will be stuck; none while that is seen to.

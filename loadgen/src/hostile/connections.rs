@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub(crate) struct Connections {
     thread: Option<JoinHandle<Vec<HostileOutcome>>>,
     /// Frames that the thread was too slow for.
     oversize_missed: u64,
+    /// What still waits for the thread then is not worth waiting for.
+    is_over: Arc<AtomicBool>,
 }
 
 /// What the thread is to do.
@@ -45,7 +48,9 @@ impl Connections {
         let kinds = plan.kinds();
         let kinds = kinds.filter(|kind| kind.is_held() || *kind == HostileKind::Oversize);
         let outcomes = kinds.map(|kind| (kind, HostileOutcome::new(kind)));
+        let is_over = Arc::new(AtomicBool::new(false));
         let mut thread = Thread {
+            is_over: is_over.clone(),
             addresses,
             chain_id,
             rollup,
@@ -69,6 +74,7 @@ impl Connections {
             orders: Some(orders),
             thread: Some(thread),
             oversize_missed: 0,
+            is_over,
         })
     }
 
@@ -98,6 +104,7 @@ impl Connections {
     }
 
     fn join(&mut self) -> Vec<HostileOutcome> {
+        self.is_over.store(true, Ordering::Relaxed);
         self.orders = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(outcomes)) => outcomes,
@@ -114,6 +121,7 @@ impl Drop for Connections {
 }
 
 struct Thread {
+    is_over: Arc<AtomicBool>,
     addresses: Vec<SocketAddr>,
     chain_id: ChainId,
     rollup: RollupId,
@@ -176,6 +184,9 @@ impl Thread {
         let mut next_look = Instant::now();
         loop {
             match orders.recv_timeout(LOOK_TIME) {
+                Ok(Order::Oversize) if self.is_over.load(Ordering::Relaxed) => {
+                    self.outcome(HostileKind::Oversize).failed += 1;
+                }
                 Ok(Order::Oversize) => self.send_oversize(),
                 Ok(Order::Bait(envelope)) => self.feed_readers(&envelope),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -281,9 +292,12 @@ fn read_some(stream: &mut TcpStream) -> std::io::Result<()> {
 
 /// Reads what the node still says; whether it closes in time.
 fn is_closed_after_all(stream: &mut TcpStream) -> bool {
+    // A node that writes on and on is no reason to wait for longer.
+    let until = Instant::now() + WAIT_MAX;
     loop {
         match stream.read(&mut [0; 1024]) {
             Ok(0) => return true,
+            Ok(_) if Instant::now() >= until => return false,
             Ok(_) => {}
             Err(error) => return is_hang_up(error.kind()),
         }

@@ -294,7 +294,11 @@ impl MioBackend {
     /// As [`Self::read_datagrams`], each message perhaps of several datagrams.
     fn read_messages(&mut self, index: usize, events: &mut dyn FnMut(Event<'_>)) {
         let before = self.table.counters.datagrams_received;
-        while self.table.counters.datagrams_received - before < DATAGRAMS_SHARE as u64 {
+        for _ in 0..DATAGRAMS_SHARE {
+            // A message may be of several datagrams; what is refused of it is not counted as received.
+            if self.table.counters.datagrams_received - before >= DATAGRAMS_SHARE as u64 {
+                break;
+            }
             let socket = &mut self.datagrams.sockets[index];
             let counters = &mut self.table.counters;
             match gro::receive(&socket.fd, self.receive_buffer.as_mut_slice()) {

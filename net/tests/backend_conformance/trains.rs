@@ -1,6 +1,6 @@
 //! Trains: what a sender gives to the kernel as one (UDP_SEGMENT) and a socket takes as one (UDP_GRO) are datagrams still.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
@@ -9,7 +9,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
 
 use super::Open;
 use super::datagrams::{BYTES_MAX, LIMITS, bound_with, client_of, until_received};
-use super::host::{Host, any_port, pattern};
+use super::host::{Host, PATIENCE, any_port, pattern};
 use super::load::tiny_rings;
 
 const JOINING: DatagramLimits = DatagramLimits {
@@ -93,3 +93,27 @@ pub(crate) fn trains_of_several_senders_do_not_mix(open: Open) {
         assert_eq!(bytes.concat(), expected);
     }
 }
+
+/// What is refused of a socket is no reason to stay with it: each turn has an end. (io_uring's is its completions.)
+#[test]
+fn datagrams_that_are_refused_do_not_hold_a_turn_of_epoll() {
+    let (mut host, _, client) = joining(super::open_mio, BackendConfig::default());
+    let too_long = pattern(BYTES_MAX + 1, 3);
+    for _ in 0..400 {
+        client.send(&too_long).unwrap();
+    }
+    host.poll(PATIENCE);
+    let in_one_turn = host.backend.counters().datagrams_truncated;
+    assert!(
+        0 < in_one_turn && in_one_turn <= DATAGRAMS_A_TURN,
+        "{in_one_turn}"
+    );
+    host.poll(PATIENCE);
+    if host.backend.counters().datagrams_truncated <= DATAGRAMS_A_TURN {
+        let why = "net.core.rmem_max has no room for more than a turn's";
+        let _ = writeln!(std::io::stderr(), "SKIPPED the bound of a turn: {why}");
+    }
+}
+
+/// `DATAGRAMS_SHARE` of the backend.
+const DATAGRAMS_A_TURN: u64 = 256;

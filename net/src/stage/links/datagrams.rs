@@ -2,7 +2,7 @@
 //!
 //! Amplification and forged senders. Whoever sends a datagram can write any source address into it. Until a client has
 //! proven that it receives at its address, an answer is shorter than what it answers and nothing is remembered of it: 18 bytes of
-//! token for 27 of hello, 10 of "unknown" for at least 19 of submission, and of both together so many a second only
+//! token for 27 of hello, 10 of "unknown" for at least 19 of submission, and of each so many a second only
 //! ([`UNPROVEN`]). The token is a keyed hash of address, port, the client's nonce and the minute, so only who receives it can
 //! show it. From then on each datagram carries it, and what comes without it is neither charged to the source nor answered
 //! at length: nobody can use up a client's quota or place, or have notices sent to it, by forging its address. (Somebody who
@@ -109,6 +109,8 @@ pub struct DatagramClients {
     free_slots: Vec<usize>,
     unproven_hellos: Bucket,
     unproven_submissions: Bucket,
+    /// Goodbyes to sources of which nothing is kept.
+    goodbyes: Bucket,
     sweep_at: TimestampUs,
     /// Batches settled, as last told.
     settled: u64,
@@ -180,6 +182,7 @@ impl DatagramClients {
             free_slots: Vec::new(),
             unproven_hellos: Bucket::full(UNPROVEN),
             unproven_submissions: Bucket::full(UNPROVEN),
+            goodbyes: Bucket::full(UNPROVEN),
             sweep_at: TimestampUs(0),
             settled: 0,
             counters: DatagramCounters::default(),
@@ -280,13 +283,8 @@ impl DatagramClients {
             return;
         }
         let Some(mut frames) = (around.welcome)(&hello) else {
-            return goodbye(
-                peer,
-                nonce,
-                GoodbyeCode::WrongChain,
-                "this node serves another chain",
-                around,
-            );
+            let text = "this node serves another chain";
+            return self.goodbye(peer, nonce, (GoodbyeCode::WrongChain, text), around);
         };
         if is_known {
             if let Some(session) = self.sessions.get_mut(&peer) {
@@ -298,7 +296,8 @@ impl DatagramClients {
                 Begun::NoRoom => {
                     self.counters.turned_away += 1;
                     let text = "this node serves as many clients over UDP as it may";
-                    return goodbye(peer, nonce, GoodbyeCode::TooManyConnections, text, around);
+                    let code = GoodbyeCode::TooManyConnections;
+                    return self.goodbye(peer, nonce, (code, text), around);
                 }
                 Begun::TooOften => {
                     self.counters.unanswered += 1;
@@ -457,6 +456,23 @@ impl DatagramClients {
         may
     }
 
+    fn goodbye(
+        &mut self,
+        to: SocketAddr,
+        nonce: u64,
+        (code, text): (GoodbyeCode, &str),
+        around: &mut Surroundings<'_>,
+    ) {
+        let is_charged = self.sources.contains_key(&Source::of(to.ip()));
+        if !is_charged && !self.goodbyes.take(UNPROVEN, around.now) {
+            self.counters.unanswered += 1;
+            return;
+        }
+        let mut frames = Vec::new();
+        encode_goodbye(&mut frames, code, text);
+        send_to(to, nonce, &frames, around.ops);
+    }
+
     fn is_good(&self, peer: SocketAddr, nonce: u64, token: u64, now: TimestampUs) -> bool {
         let slot = slot_of(now);
         token == self.token(peer, nonce, slot)
@@ -502,18 +518,6 @@ fn send_to(to: SocketAddr, nonce: u64, frames: &[u8], ops: &mut Vec<Op>) -> u64 
     pack_notices(frames, nonce, &mut |bytes| {
         ops.push(Op::SendDatagram(to, bytes.to_vec()));
     })
-}
-
-fn goodbye(
-    to: SocketAddr,
-    nonce: u64,
-    code: GoodbyeCode,
-    text: &str,
-    around: &mut Surroundings<'_>,
-) {
-    let mut frames = Vec::new();
-    encode_goodbye(&mut frames, code, text);
-    send_to(to, nonce, &frames, around.ops);
 }
 
 #[cfg(test)]
