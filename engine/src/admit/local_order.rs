@@ -3,9 +3,9 @@
 //! I1: a position is given once and in order. I2: an entry leaves `unlisted` only into an own vertex; if that vertex is
 //! left out of every sub-DAG (it fell below the floor), its entries come back and are listed again at new positions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::types::{Entry, Position, Round};
+use crate::types::{Digest, Entry, Position, Round};
 
 /// One authority's receive order, from the first unlisted entry on.
 #[derive(Debug, Default)]
@@ -70,6 +70,11 @@ impl LocalOrder {
         self.unlisted.iter()
     }
 
+    /// Whether no own vertex lists it yet. O(unlisted).
+    pub fn is_unlisted(&self, entry: &Entry) -> bool {
+        self.unlisted.contains(entry)
+    }
+
     /// The own vertex of `round` is in a committed sub-DAG.
     pub fn on_committed(&mut self, round: Round) {
         self.uncommitted.remove(&round);
@@ -80,7 +85,15 @@ impl LocalOrder {
         let above = self.uncommitted.split_off(&floor.next());
         let below = std::mem::replace(&mut self.uncommitted, above);
         let before = self.unlisted.len();
-        self.unlisted.extend(below.into_values().flatten());
+        if below.is_empty() {
+            return 0;
+        }
+        // One that was let go of and taken in again waits here already.
+        let mut waiting: BTreeSet<Digest> =
+            self.unlisted.iter().map(|entry| entry.digest).collect();
+        let again = below.into_values().flatten();
+        self.unlisted
+            .extend(again.filter(|entry| waiting.insert(entry.digest)));
         self.unlisted.len() - before
     }
 }
@@ -88,7 +101,7 @@ impl LocalOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Digest, TimestampUs};
+    use crate::types::TimestampUs;
 
     fn entry(id: u8) -> Entry {
         Entry {
@@ -125,5 +138,19 @@ mod tests {
             (Position(2), vec![entry(3), entry(1)])
         );
         assert_eq!(order.on_floor(Round(2)), 0, "it comes back once");
+    }
+
+    #[test]
+    fn what_comes_back_and_was_taken_in_again_is_listed_once() {
+        let mut local = LocalOrder::default();
+        for id in [1, 2] {
+            local.append(entry(id));
+        }
+        local.list(Round(3), 2);
+        local.append(entry(2));
+        assert!(local.is_unlisted(&entry(2)) && !local.is_unlisted(&entry(1)));
+        assert_eq!(local.on_floor(Round(3)), 1);
+        let (_, listed) = local.list(Round(9), 8);
+        assert_eq!(listed, [entry(2), entry(1)]);
     }
 }

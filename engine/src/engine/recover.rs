@@ -224,6 +224,7 @@ impl Replay {
         };
         engine.envelope_wants.forget(&envelope.digest());
         let held = engine.table.find(&envelope.digest());
+        let is_again = held.is_some();
         // One that expired and was let go of may have been accepted again; here it may not be let go of yet.
         let entry = match held.map(|held| held.entry()) {
             Some(entry) => entry,
@@ -235,7 +236,10 @@ impl Replay {
             }
             return Ok(());
         }
-        engine.local.append(entry);
+        // Taken in twice, and the vertex that listed it first lies below the floor of a snapshot: it is listed again once.
+        if !(is_again && engine.local.is_unlisted(&entry)) {
+            engine.local.append(entry);
+        }
         Ok(())
     }
 
