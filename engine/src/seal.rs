@@ -40,6 +40,7 @@
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod crafted;
 pub mod deal;
+pub mod digests;
 pub mod envelope;
 #[cfg(test)]
 mod fixture;

@@ -284,9 +284,9 @@ struct LocalOrderStage {
 
 impl LocalOrderStage {
     /// As the core stage takes in a portion; what concerns other authorities does not come.
-    fn take_in(&mut self, around_now: TimestampUs) -> usize {
+    fn take_in(&mut self, now: TimestampUs) -> usize {
         let start = std::time::Instant::now();
-        let (mut taken, mut screened) = (0, 0);
+        let mut taken = 0;
         while taken < PORTION_MAX {
             let Ok(message) = self.from_io.pop() else {
                 break;
@@ -298,15 +298,8 @@ impl LocalOrderStage {
                     tag,
                     bytes,
                 } => {
-                    screened += 1;
-                    let mut around = Surroundings {
-                        engine: &mut self.engine,
-                        effects: &mut self.effects,
-                        outbox: &mut self.outbox,
-                        now: around_now,
-                    };
                     let client = ClientTag { connection, tag };
-                    self.admission.screen(client, bytes, false, &mut around);
+                    self.admission.queue(client, bytes);
                 }
                 ToCore::ClientUp {
                     connection,
@@ -320,6 +313,13 @@ impl LocalOrderStage {
             }
         }
         if taken > 0 {
+            let mut around = Surroundings {
+                engine: &mut self.engine,
+                effects: &mut self.effects,
+                outbox: &mut self.outbox,
+                now,
+            };
+            let screened = self.admission.screen(false, &mut around);
             self.steps.screen.add_since(start, screened);
         }
         taken

@@ -58,6 +58,11 @@ impl Messages {
         Ok(Self { chain_id, envelope })
     }
 
+    /// Its bytes.
+    pub(super) fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
     const fn hello(&self) -> Hello {
         Hello {
             chain_id: self.chain_id,

@@ -4,14 +4,15 @@
 //! ChaCha20-Poly1305 with its tag, 32 + payload length + 16 bytes. Open: label 64 | payload | padding.
 //!
 //! [`Envelope::decode`] checks the structure, so that a batch can be cut by lengths before anything is opened; points,
-//! scalar and proof are the business of [`super::proof`]. The digest is computed here, from the bytes, and nowhere
-//! else: a digest that a client or peer claims is never used.
+//! scalar and proof are the business of [`super::proof`]. The digest is computed here and in [`super::digests`], from the
+//! bytes, and nowhere else: a digest that a client or peer claims is never used.
 
 use std::sync::Arc;
 
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
+use super::digests::Digests;
 use super::group::Transcript;
 use super::key::SealingKey;
 use super::label::{EnvelopeKind, LABEL_LEN, Label, PADDING_MARKER, Padding};
@@ -31,6 +32,23 @@ impl Envelope {
     /// Errors: [`EnvelopeError::TooLarge`] above [`ENVELOPE_LEN_MAX`]; [`EnvelopeError::Malformed`] for a label that is
     /// not canonical or a length that is not exactly the label's.
     pub fn decode(bytes: Arc<[u8]>) -> Result<Self, EnvelopeError> {
+        let mut envelope = Self::decode_undigested(bytes)?;
+        envelope.digest = Digest(*blake3::hash(&envelope.bytes).as_bytes());
+        Ok(envelope)
+    }
+
+    /// [`Self::decode`] of each, in their order, onto `out`; their digests are made side by side, at a fraction of the cost.
+    pub fn decode_all(
+        all: impl IntoIterator<Item = Arc<[u8]>>,
+        digests: &mut Digests,
+        out: &mut Vec<Result<Self, EnvelopeError>>,
+    ) {
+        let before = out.len();
+        out.extend(all.into_iter().map(Self::decode_undigested));
+        digests.fill(&mut out[before..]);
+    }
+
+    fn decode_undigested(bytes: Arc<[u8]>) -> Result<Self, EnvelopeError> {
         if bytes.len() > ENVELOPE_LEN_MAX {
             return Err(EnvelopeError::TooLarge);
         }
@@ -40,12 +58,16 @@ impl Envelope {
         if bytes.len().checked_sub(overhead) != Some(label.payload_len as usize) {
             return Err(EnvelopeError::Malformed);
         }
-        let digest = Digest(*blake3::hash(&bytes).as_bytes());
         Ok(Self {
             bytes,
             label,
-            digest,
+            digest: Digest([0; 32]),
         })
+    }
+
+    /// Of all its bytes; none else is ever given.
+    pub(super) const fn set_digest(&mut self, digest: Digest) {
+        self.digest = digest;
     }
 
     /// All its bytes.
@@ -304,6 +326,41 @@ mod tests {
         assert_eq!(envelope.label().key_id, key().key_id());
         assert_eq!(envelope.digest().0, *blake3::hash(&sealed).as_bytes());
         assert_eq!(envelope.open_payload(), None);
+    }
+
+    #[test]
+    fn digests_made_side_by_side_are_the_ones_made_alone() {
+        // Every length that an envelope of one chunk can have, and some beyond; some are none, in between.
+        let lengths = (0..=1_100).chain([2_000, 4_096, 10_000]);
+        let mut all: Vec<Arc<[u8]>> = Vec::new();
+        for len in lengths {
+            let payload: Vec<u8> = (0..len).map(|at| (at * 7 + len) as u8).collect();
+            let copies = 1 + len % 3 * 9;
+            for copy in 0..copies {
+                let mut payload = payload.clone();
+                payload.push(copy as u8);
+                all.push(
+                    open_envelope(&key(), &fields(None), &payload)
+                        .unwrap()
+                        .into(),
+                );
+            }
+            if len % 50 == 0 {
+                all.push(payload.into());
+            }
+        }
+        // Shapes mixed, as they come.
+        let shuffled: Vec<Arc<[u8]>> = (0..all.len())
+            .map(|at| all[at * 7_919 % all.len()].clone())
+            .collect();
+        let mut digests = Digests::default();
+        for portion in [all, shuffled].concat().chunks(300) {
+            let mut out = vec![Err(EnvelopeError::TooLarge)];
+            Envelope::decode_all(portion.iter().cloned(), &mut digests, &mut out);
+            let alone = portion.iter().cloned().map(Envelope::decode);
+            assert_eq!(out[0], Err(EnvelopeError::TooLarge), "what was there stays");
+            assert_eq!(out[1..], alone.collect::<Vec<_>>());
+        }
     }
 
     #[test]

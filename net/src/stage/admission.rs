@@ -10,7 +10,8 @@ use fairlane_engine::admit::refusal::Refusal;
 use fairlane_engine::effect::Effect;
 use fairlane_engine::engine::Engine;
 use fairlane_engine::input::ClientTag;
-use fairlane_engine::seal::{Envelope, EnvelopeVerifier};
+use fairlane_engine::seal::digests::Digests;
+use fairlane_engine::seal::{Envelope, EnvelopeError, EnvelopeVerifier};
 use fairlane_engine::types::TimestampUs;
 
 use super::outbox::Outbox;
@@ -41,8 +42,12 @@ pub struct Admission {
     /// Whose proofs are worth checking.
     pub standings: Standings,
     rollup_quotas: RollupQuotas,
+    /// What was queued and is not screened yet, in the order in which it came.
+    queued: (Vec<ClientTag>, Vec<Arc<[u8]>>),
+    decoded: Vec<Result<Envelope, EnvelopeError>>,
+    digests: Digests,
     /// What passed the cheap checks and waits for the batch of proofs.
-    waiting: Vec<(ClientTag, Envelope)>,
+    waiting: (Vec<ClientTag>, Vec<Envelope>),
     /// What was counted.
     pub counts: AdmissionCounts,
 }
@@ -61,7 +66,7 @@ pub struct Surroundings<'a> {
 
 impl Admission {
     /// Nothing waits.
-    pub const fn new(
+    pub fn new(
         verifier: EnvelopeVerifier,
         standings: Standings,
         rollup_quotas: RollupQuotas,
@@ -70,7 +75,10 @@ impl Admission {
             verifier,
             standings,
             rollup_quotas,
-            waiting: Vec::new(),
+            queued: (Vec::new(), Vec::new()),
+            decoded: Vec::new(),
+            digests: Digests::default(),
+            waiting: (Vec::new(), Vec::new()),
             counts: AdmissionCounts {
                 refused: 0,
                 put_off: 0,
@@ -80,31 +88,48 @@ impl Admission {
         }
     }
 
-    /// Cheap checks first; what passes waits for [`Self::check_proofs`].
-    pub fn screen(
+    /// Takes a submission in; a portion of them is screened together.
+    pub fn queue(&mut self, client: ClientTag, bytes: Arc<[u8]>) {
+        self.queued.0.push(client);
+        self.queued.1.push(bytes);
+    }
+
+    /// Cheap checks of what was queued first, in its order; what passes waits for [`Self::check_proofs`]. Gives how many
+    /// there were.
+    pub fn screen(&mut self, is_disk_full: bool, around: &mut Surroundings<'_>) -> u64 {
+        let (mut clients, mut bytes) = std::mem::take(&mut self.queued);
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let count = clients.len() as u64;
+        Envelope::decode_all(bytes.drain(..), &mut self.digests, &mut decoded);
+        for (client, envelope) in clients.drain(..).zip(decoded.drain(..)) {
+            match envelope {
+                Ok(envelope) => self.screen_one(client, envelope, is_disk_full, around),
+                Err(error) => {
+                    self.counts.refused += 1;
+                    around.outbox.ack(client, Err(Refusal::from(error)));
+                }
+            }
+        }
+        (self.queued, self.decoded) = ((clients, bytes), decoded);
+        count
+    }
+
+    fn screen_one(
         &mut self,
         client: ClientTag,
-        bytes: Arc<[u8]>,
+        envelope: Envelope,
         is_disk_full: bool,
         around: &mut Surroundings<'_>,
     ) {
-        match Envelope::decode(bytes) {
-            Ok(envelope) => {
-                let (engine, now) = (&mut around.engine, around.now);
-                let is_new = engine.screen(now, client, &envelope, around.effects);
-                if is_new && is_disk_full {
-                    self.counts.disk_full += 1;
-                    let retry_after_us = DISK_FULL_RETRY_US;
-                    let busy = Refusal::Busy { retry_after_us };
-                    around.outbox.ack(client, Err(busy));
-                } else if is_new {
-                    self.admit(client, envelope, around);
-                }
-            }
-            Err(error) => {
-                self.counts.refused += 1;
-                around.outbox.ack(client, Err(Refusal::from(error)));
-            }
+        let (engine, now) = (&mut around.engine, around.now);
+        let is_new = engine.screen(now, client, &envelope, around.effects);
+        if is_new && is_disk_full {
+            self.counts.disk_full += 1;
+            let retry_after_us = DISK_FULL_RETRY_US;
+            let busy = Refusal::Busy { retry_after_us };
+            around.outbox.ack(client, Err(busy));
+        } else if is_new {
+            self.admit(client, envelope, around);
         }
     }
 
@@ -119,7 +144,8 @@ impl Admission {
             retry
         } else {
             self.rollup_quotas.charge(rollup, now);
-            self.waiting.push((client, envelope));
+            self.waiting.0.push(client);
+            self.waiting.1.push(envelope);
             return;
         };
         let busy = Refusal::Busy { retry_after_us };
@@ -128,11 +154,11 @@ impl Admission {
 
     /// Checks the proofs of what waits in one batch, and hands what holds to the engine in the order in which it came.
     pub fn check_proofs(&mut self, steps: &mut CoreSteps, around: &mut Surroundings<'_>) {
-        if self.waiting.is_empty() {
+        if self.waiting.0.is_empty() {
             return;
         }
         let start = Instant::now();
-        let (clients, envelopes): (Vec<ClientTag>, Vec<Envelope>) = self.waiting.drain(..).unzip();
+        let (clients, envelopes) = std::mem::take(&mut self.waiting);
         let count = clients.len() as u64;
         let verdicts = self.verifier.check(envelopes);
         let start = steps.proof.add_since(start, count);

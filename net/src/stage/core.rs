@@ -224,7 +224,7 @@ impl CoreStage {
     /// Takes one portion off the ring: submissions are screened, the rest waits in `inbox`; gives how many there were.
     fn take_in(&mut self, now: TimestampUs) -> usize {
         let start = Instant::now();
-        let (mut taken, mut screened) = (0, 0);
+        let mut taken = 0;
         while taken < PORTION_MAX {
             let Ok(message) = self.ports.from_io.pop() else {
                 break;
@@ -236,10 +236,8 @@ impl CoreStage {
                     tag,
                     bytes,
                 } => {
-                    screened += 1;
-                    let (client, is_disk_full) = (ClientTag { connection, tag }, self.is_disk_full);
-                    let (admission, _, mut around) = self.admission(now);
-                    admission.screen(client, bytes, is_disk_full, &mut around);
+                    let client = ClientTag { connection, tag };
+                    self.admission.queue(client, bytes);
                 }
                 ToCore::Peer { from, kind, body } if kind == VOUCH_KIND => {
                     let taken = self.ports.certificates.on_vouch(from, &body, now);
@@ -284,6 +282,9 @@ impl CoreStage {
         }
         // A thread that spins looks into an empty ring all the time.
         if taken > 0 {
+            let is_disk_full = self.is_disk_full;
+            let (admission, _, mut around) = self.admission(now);
+            let screened = admission.screen(is_disk_full, &mut around);
             self.report.steps.screen.add_since(start, screened);
         }
         taken
