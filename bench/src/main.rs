@@ -7,6 +7,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use fairlane_bench::ingest::args::IngestArguments;
 
@@ -15,6 +16,10 @@ use cli::{
     attack, compare, crash, e2e, gate, hostile, hosts, idle, overload, ring, rtt, saturate,
     syscalls, xdp,
 };
+
+// That of the programs that it measures; see `fairlane_net::memory`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measurements of Fairlane that are runs of their own.
 #[derive(Debug, Parser)]
@@ -82,6 +87,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // As the programs that it measures.
+    let _ = fairlane_net::memory::refuse_huge_pages();
     let done = match Cli::parse().command {
         Command::Attack(arguments) => attack::run(&arguments).map(|()| true),
         Command::AttackLocalnet(arguments) => {

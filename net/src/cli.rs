@@ -246,6 +246,8 @@ struct Unusable(String);
 
 /// Parses the command line, runs it, and gives the exit status.
 pub fn main() -> ExitCode {
+    // Slower without, no less right.
+    let _ = crate::memory::refuse_huge_pages();
     let cli = Cli::parse();
     let default = || Command::Localnet(LocalnetArguments::parse_defaults());
     let done = match cli.command.unwrap_or_else(default) {

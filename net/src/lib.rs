@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod inspect;
 pub mod journal;
 pub mod localnet;
+pub mod memory;
 pub mod node;
 pub mod open_files;
 mod recovery;

@@ -1,14 +1,15 @@
 //! The envelopes this authority holds, by digest: bytes, waiting clients, and what has become of each.
 //!
-//! I1: an envelope is held from acceptance until its `valid_until` has passed and it is settled or dropped, if settled a
-//! while longer, and as long as a node that lags may come to its batch by rounds; so duplicates are known as long as they
+//! I1: an envelope is held from acceptance until its `valid_until` has passed and it is settled or dropped (and at most
+//! [`GRAIN_US`] more, as expiries are kept by the grain), if settled a while longer, and as long as a node that lags may come to its batch by rounds; so duplicates are known as long as they
 //! could be submitted again, and memory is bounded by the admission bound times [`super::label_rules::TIME_AHEAD_US_MAX`]
 //! plus that while. Rounds go by slowly only where little is admitted.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
+use smallvec::SmallVec;
 
 use crate::dag::VertexRef;
 use crate::input::ClientTag;
@@ -47,7 +48,7 @@ pub struct Held {
     /// The number of its record.
     pub record: u64,
     /// Who is told about it, at most [`CLIENTS_AN_ENVELOPE_MAX`].
-    pub clients: Vec<ClientTag>,
+    pub clients: SmallVec<[ClientTag; 1]>,
     /// The own vertex that lists it and the index in it, once durable.
     pub listed: Option<(VertexRef, u32)>,
     /// What has become of it.
@@ -73,7 +74,8 @@ pub struct EnvelopeTable {
     key: [u64; 2],
     /// With the hash, so that a table that grows looks at no envelope; boxed, so that it moves none.
     held: HashTable<(u64, Box<Held>)>,
-    by_expiry: BTreeSet<(TimestampUs, Digest)>,
+    /// When to look at each next, in grains of [`GRAIN_US`]: a set of all instants would cost more than the table.
+    by_expiry: BTreeMap<u64, Vec<Digest>>,
 }
 
 impl EnvelopeTable {
@@ -84,7 +86,7 @@ impl EnvelopeTable {
         Self {
             key: [0, 1].map(|word| u64::from_le_bytes(words[word])),
             held: HashTable::new(),
-            by_expiry: BTreeSet::new(),
+            by_expiry: BTreeMap::new(),
         }
     }
 
@@ -152,7 +154,7 @@ impl EnvelopeTable {
             phase: Phase::Pending,
         };
         let entry = held.entry();
-        self.by_expiry.insert((entry.valid_until, entry.digest));
+        look_at(&mut self.by_expiry, entry.valid_until, entry.digest);
         let hash = self.hash(&entry.digest);
         let place = self
             .held
@@ -166,34 +168,45 @@ impl EnvelopeTable {
 
     /// Lets go of what expired before `consensus_time` and was dropped, and of what was settled [`SETTLED_KEPT_US`] after
     /// it expired, unless it is in the batch `kept_from` or a later one: a node that was away meanwhile still asks for the
-    /// bytes. O(what goes, and what is kept on).
+    /// bytes. Each at most [`GRAIN_US`] later. O(what goes, and what is kept on).
     pub fn purge(&mut self, consensus_time: TimestampUs, kept_from: BatchSeq) {
-        let mut kept = Vec::new();
-        while let Some((until, digest)) = self.by_expiry.pop_first() {
-            if until >= consensus_time {
-                kept.push((until, digest));
-                break;
+        let reached = grain_of(consensus_time);
+        while let Some(first) = self.by_expiry.first_entry() {
+            if *first.key() >= reached {
+                return;
             }
-            let held = self.find(&digest);
-            let expired = held.map(|held| held.entry().valid_until);
-            let kept_until = expired.map_or(until, |expired| expired.plus_us(SETTLED_KEPT_US));
-            match held.map(|held| held.phase) {
-                Some(Phase::Settled { .. }) if kept_until >= consensus_time => {
-                    kept.push((kept_until, digest));
-                }
-                Some(Phase::Settled { seq }) if seq >= kept_from => {
-                    kept.push((consensus_time.plus_us(RECHECK_US), digest));
-                }
-                Some(Phase::Settled { .. } | Phase::Dropped) => {
-                    self.remove(&digest);
-                }
-                // Ready entries do not expire: look again a little later, not at every anchor.
-                Some(_) => kept.push((consensus_time.plus_us(RECHECK_US), digest)),
-                None => {}
+            for digest in first.remove() {
+                let Some(held) = self.find(&digest) else {
+                    continue;
+                };
+                let kept_until = held.entry().valid_until.plus_us(SETTLED_KEPT_US);
+                let next = match held.phase {
+                    Phase::Settled { .. } if kept_until >= consensus_time => kept_until,
+                    Phase::Settled { seq } if seq < kept_from => {
+                        self.remove(&digest);
+                        continue;
+                    }
+                    Phase::Dropped => {
+                        self.remove(&digest);
+                        continue;
+                    }
+                    // Ready entries do not expire: look again a little later, not at every anchor.
+                    Phase::Settled { .. } | Phase::Pending | Phase::Ordered { .. } => {
+                        consensus_time.plus_us(RECHECK_US)
+                    }
+                };
+                look_at(&mut self.by_expiry, next, digest);
             }
         }
-        self.by_expiry.extend(kept);
     }
+}
+
+fn look_at(by_expiry: &mut BTreeMap<u64, Vec<Digest>>, at: TimestampUs, digest: Digest) {
+    by_expiry.entry(grain_of(at)).or_default().push(digest);
+}
+
+const fn grain_of(at: TimestampUs) -> u64 {
+    at.0 / GRAIN_US
 }
 
 fn is_of(digest: &Digest) -> impl Fn(&(u64, Box<Held>)) -> bool {
@@ -202,6 +215,8 @@ fn is_of(digest: &Digest) -> impl Fn(&(u64, Box<Held>)) -> bool {
 
 /// A settled envelope is kept for peers that lag this long after it expired; who lags more takes the state of a peer.
 pub const SETTLED_KEPT_US: u64 = 30_000_000;
+/// Expiries are looked at together that lie in one such span.
+pub const GRAIN_US: u64 = 100_000;
 /// An expired envelope that is kept on all the same is looked at again after this time.
 const RECHECK_US: u64 = 1_000_000;
 
@@ -211,13 +226,13 @@ mod tests {
     use crate::seal::{Envelope, EnvelopeVerifier, LabelFields, deal, open_envelope};
     use crate::types::{ChainId, Epoch, RollupId};
 
-    /// Open envelopes, the one with number i valid until i.
+    /// Open envelopes, the one with number i valid until i milliseconds.
     fn envelopes(count: u64) -> Vec<VerifiedEnvelope> {
         let (key, _) = deal(ChainId(1), Epoch(0), 4, 3, &[3; 32]).unwrap();
         let made = (0..count).map(|id| {
             let fields = LabelFields {
                 rollup: RollupId(1),
-                valid_until: TimestampUs(id),
+                valid_until: TimestampUs(id * 1_000),
                 sender_tag: [0; 16],
                 padded_len: None,
             };
@@ -245,11 +260,11 @@ mod tests {
             table.find(&envelope.digest()).is_some()
         };
         assert!(!others.iter().any(|envelope| is_held(&table, envelope)));
-        // The first thousand have expired, and were dropped.
-        for envelope in &held[..1_000] {
+        // All were dropped; a thousand of them have expired, and as much of a second is whole grains.
+        for envelope in held {
             table.find_mut(&envelope.digest()).unwrap().phase = Phase::Dropped;
         }
-        table.purge(TimestampUs(1_000), BatchSeq(0));
+        table.purge(TimestampUs(1_000_000 + GRAIN_US - 1), BatchSeq(0));
         assert_eq!((table.len(), table.lowest_record()), (500, Some(1_010)));
         assert!(
             !held[..1_000]
