@@ -30,6 +30,7 @@
 //! - [`compare`]: two reports of these side by side, `fairlane-bench compare`;
 //! - [`gate`]: whether such runs got slower, `fairlane-bench gate`;
 //! - [`ingest`]: from a socket to the local order, beside a bare loop, `fairlane-bench ingest`;
+//! - [`capacity`]: a recorded run replayed into one authority on one core, `fairlane-bench capacity`;
 //! - [`ring`]: batches between two processes, `fairlane-bench ring`;
 //! - [`live`]: measurements and trials on running committees: `fairlane-bench rtt`,
 //!   `overload`, `hostile`, `hosts`, `idle`, `syscalls`;
@@ -39,6 +40,7 @@
 
 pub mod archives;
 pub mod attack;
+pub mod capacity;
 mod chart;
 pub mod compare;
 pub mod core_run;

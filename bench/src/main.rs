@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
+use fairlane_bench::capacity::args::{CAPACITY_HELP, CapacityArguments};
 use fairlane_bench::ingest::args::IngestArguments;
 
 use cli::{CRASH_STATUS, EXIT_STATUS};
@@ -35,6 +36,9 @@ enum Command {
     Attack(attack::AttackArguments),
     /// The race of attackers and victims on the orders that a real local network recorded, f of them bent afterwards.
     AttackLocalnet(attack::AttackLocalnetArguments),
+    /// Replay a recorded local network into one of its authorities, alone on one core: envelopes a second of that core.
+    #[command(after_help = CAPACITY_HELP)]
+    Capacity(CapacityArguments),
     /// Lay two reports of e2e or of saturate side by side, in words and as a page.
     Compare(compare::CompareArguments),
     /// Kill authorities and settlement workers under load, again and again, and judge what their journals say.
@@ -94,6 +98,7 @@ fn main() -> ExitCode {
         Command::AttackLocalnet(arguments) => {
             attack::run_attack_localnet(&arguments).map(|()| true)
         }
+        Command::Capacity(arguments) => arguments.run(),
         Command::Compare(arguments) => compare::run(&arguments).map(|()| true),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::E2e(arguments) => e2e::run(arguments),

@@ -4,6 +4,8 @@
 
 pub mod backend;
 pub mod boot_mark;
+#[doc(hidden)]
+pub mod capacity;
 pub mod certifier;
 pub mod cli;
 pub mod config;

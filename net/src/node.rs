@@ -410,6 +410,7 @@ impl Setup {
                 own,
                 keys,
                 timers: config.timers.into(),
+                now: clock(),
             };
             let settled_by_all = settle.settled_by_all();
             let settled = move || settled_by_all.load(Ordering::Acquire);
@@ -849,7 +850,7 @@ fn worker_keys(
 }
 
 /// Errors: not the key that the committee file has for `own`.
-fn read_certificate_secret(
+pub(crate) fn read_certificate_secret(
     config: &NodeConfig,
     committee: &Committee,
     own: AuthorityIndex,

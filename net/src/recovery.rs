@@ -14,10 +14,9 @@ use fairlane_engine::config::EngineConfig;
 use fairlane_engine::effect::{Effect, Record};
 use fairlane_engine::engine::{Engine, Recorded};
 use fairlane_engine::keyring::EngineKeys;
-use fairlane_engine::types::AuthorityIndex;
+use fairlane_engine::types::{AuthorityIndex, TimestampUs};
 
 use crate::journal::{FolderLock, JournalError, Kind, StoppedJournal};
-use crate::stage::clock;
 
 /// What makes an engine, besides its records.
 pub(crate) struct Recovery {
@@ -25,6 +24,8 @@ pub(crate) struct Recovery {
     pub(crate) own: AuthorityIndex,
     pub(crate) keys: EngineKeys,
     pub(crate) timers: EngineConfig,
+    /// When it starts.
+    pub(crate) now: TimestampUs,
 }
 
 /// An engine, and what it asks for first.
@@ -49,7 +50,7 @@ impl Recovery {
             self.own,
             self.keys,
             self.timers,
-            clock(),
+            self.now,
             Recorded {
                 snapshot,
                 before,

@@ -13,6 +13,7 @@ use crate::config::{NodeConfig, read_toml, resolve};
 use crate::journal::{JournalConfig, JournalIdentity, JournalReader};
 use crate::node::{Node, read_keys};
 use crate::one_node::OneNode;
+use crate::stage::clock;
 
 /// A node that has stopped, and its journal's bytes.
 struct Stopped {
@@ -76,6 +77,7 @@ impl Stopped {
             own,
             keys,
             timers: self.config.timers.into(),
+            now: clock(),
         };
         let (engine, _) = recovery.run(&mut journal)?;
         Ok(Reached {
@@ -216,6 +218,7 @@ fn figures() {
         own,
         keys: read_keys(&config, &roster, own, &file).unwrap(),
         timers: config.timers.into(),
+        now: clock(),
     };
     let (mut records, mut bytes) = (0u64, 0u64);
     let read = Instant::now();

@@ -15,7 +15,7 @@ fn topology(cores: &[usize], authorities: usize, wait: Wait) -> Topology {
     topology
 }
 
-/// The sources of a node, without tests and without the commands and the bench's part beside it.
+/// The sources of a node, without tests and without the commands and the benches' parts beside it.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -28,7 +28,14 @@ fn sources() -> Vec<(PathBuf, String)> {
                     folders.push(path);
                 }
             } else if !name.contains("tests")
-                && !["cli.rs", "ingest.rs", "localnet.rs", "topology.rs"].contains(&name.as_str())
+                && ![
+                    "capacity.rs",
+                    "cli.rs",
+                    "ingest.rs",
+                    "localnet.rs",
+                    "topology.rs",
+                ]
+                .contains(&name.as_str())
             {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
