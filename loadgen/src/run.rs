@@ -300,11 +300,17 @@ impl Run {
         Ok(())
     }
 
-    /// Sends what is due by `now_us`, up to [`SENDS_MAX`].
+    /// Sends what is due by `now_us`, up to [`SENDS_MAX`]. Ends where connections change: what is due after that is not to
+    /// leave with what the first connection was given before.
     fn send_due(&mut self, feed: &mut Feed, now_us: u64) -> Result<Turn, LoadError> {
         for _ in 0..SENDS_MAX {
             match feed.next(now_us)? {
-                Fed::Prepared(prepared) => self.submit(&prepared),
+                Fed::Prepared(prepared) => {
+                    let client = self.submit(&prepared);
+                    if self.first != Some(client) {
+                        return Ok(Turn::More);
+                    }
+                }
                 Fed::Until(due_us) => return Ok(Turn::Until(due_us)),
                 Fed::NotYet => return Ok(Turn::Until(now_us + FEED_WAIT_US)),
                 Fed::End => return Ok(Turn::All),
@@ -313,7 +319,8 @@ impl Run {
         Ok(Turn::More)
     }
 
-    fn submit(&mut self, prepared: &Prepared) {
+    /// Gives which client it went to.
+    fn submit(&mut self, prepared: &Prepared) -> usize {
         let envelope = &prepared.envelope;
         let client = usize::from(prepared.race.is_some_and(|leg| leg.is_take));
         self.first.get_or_insert(client);
@@ -346,6 +353,7 @@ impl Run {
         {
             connections.bait(envelope.bytes());
         }
+        client
     }
 
     fn submit_hostile(&mut self, planned_us: u64, companion: &Companion) {
