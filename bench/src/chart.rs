@@ -1,17 +1,53 @@
 //! Line charts, side by side under a title, with the colors named at the right; an SVG that needs nothing else.
 
+use std::ops::Range;
+
 use anyhow::anyhow;
+use fairlane_loadgen::ticks::one_two_five;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 /// What the axes say, the same for every chart of a picture.
 pub(crate) struct Axes {
     pub(crate) x_title: &'static str,
     pub(crate) x_label: fn(&f64) -> String,
-    pub(crate) y: std::ops::Range<f64>,
+    pub(crate) y: Range<f64>,
+    pub(crate) y_ticks: Vec<f64>,
     pub(crate) y_label: fn(&f64) -> String,
     /// Whether points are marked, as where there are few.
     pub(crate) dots: bool,
+}
+
+/// Ticks of an axis of the logarithm, to base 10, of what it shows.
+pub(crate) fn logarithmic_ticks(y: &Range<f64>) -> Vec<f64> {
+    let shown = 10f64.powf(y.start)..10f64.powf(y.end);
+    let ticks = one_two_five(&shown).into_iter();
+    ticks.map(f64::log10).collect()
+}
+
+/// An axis with ticks of its own; plotters' way to have them takes no range of `f64`, whose labels have a format.
+struct Marked {
+    range: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl Ranged for Marked {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.range.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.range()
+    }
 }
 
 /// One line.
@@ -60,7 +96,13 @@ fn draw(panel: &Panel<'_>, title: &str, axes: &Axes, series: &[Series]) -> anyho
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(44)
-        .build_cartesian_2d(0.0..x_most, axes.y.clone())
+        .build_cartesian_2d(
+            0.0..x_most,
+            Marked {
+                range: axes.y.clone().into(),
+                ticks: axes.y_ticks.clone(),
+            },
+        )
         .map_err(wrong)?;
     chart
         .configure_mesh()

@@ -110,6 +110,8 @@ mod rng;
 pub mod rollups;
 pub mod run;
 pub mod sink;
+#[doc(hidden)]
+pub mod ticks;
 pub mod workload;
 
 pub use config::{ClosedLoop, Goal, LoadConfig, LoadError, Sealing};

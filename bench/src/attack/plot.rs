@@ -1,5 +1,8 @@
 //! The pictures: who comes first by gap, and what waiting costs by jitter. Each is an SVG that needs nothing else.
 
+use plotters::coord::ranged1d::Ranged as _;
+use plotters::coord::types::RangedCoordf64;
+
 use super::delay::Sweep;
 use super::report::{Report, sweep_name};
 use super::rules::Rule;
@@ -24,6 +27,7 @@ pub fn race(report: &Report, n: usize, (network, words): (&str, &str)) -> anyhow
         x_title: "sent after the victim, ms",
         x_label: plain,
         y: 0.0..100.0,
+        y_ticks: (0..=10).map(|tenth| f64::from(tenth) * 10.0).collect(),
         y_label: whole,
         dots: true,
     };
@@ -56,10 +60,12 @@ pub fn delay(report: &Report, n: usize) -> anyhow::Result<String> {
             .map(|point| point.1)
     };
     let (least, most) = (heights().fold(0.0, f64::min), heights().fold(1.0, f64::max));
+    let y = least.floor()..most.ceil();
     let axes = Axes {
         x_title: "jitter of clients' messages, mean, ms",
         x_label: plain,
-        y: least.floor()..most.ceil(),
+        y_ticks: RangedCoordf64::from(y.clone()).key_points(10),
+        y,
         y_label: whole,
         dots: true,
     };

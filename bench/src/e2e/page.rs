@@ -7,11 +7,12 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use fairlane_loadgen::hlog;
+use fairlane_loadgen::ticks::short_number;
 use hdrhistogram::Histogram;
 use plotters::style::RGBColor;
 
 use super::{Cell, E2e, E2eRun, Side};
-use crate::chart::{Axes, COLORS, Series, drawn};
+use crate::chart::{Axes, COLORS, Series, drawn, logarithmic_ticks};
 
 /// Draws the page; reads the logs of the runs, below `folder`. Errors: a log that cannot be read.
 pub fn page(all: &E2e, folder: &Path) -> anyhow::Result<String> {
@@ -101,11 +102,13 @@ pub(crate) fn percentiles(cell: &str, series: Vec<Series>) -> anyhow::Result<Str
     };
     let least = heights().fold(6.0, f64::min);
     let most = heights().fold(least + 0.5, f64::max);
+    let y = least - 0.05..most + 0.05;
     let axes = Axes {
         x_title: "percentile",
         x_label: percentile,
-        y: least - 0.05..most + 0.05,
-        y_label: |exponent| format!("{:.1}", 10f64.powf(*exponent) / 1_000.0),
+        y_ticks: logarithmic_ticks(&y),
+        y,
+        y_label: |exponent| short_number(10f64.powf(*exponent) / 1_000.0),
         dots: false,
     };
     drawn(

@@ -4,9 +4,11 @@
 
 use std::fmt::Write as _;
 
+use fairlane_loadgen::ticks::short_number;
+
 use super::Saturation;
 use super::knee::{Curve, Step};
-use crate::chart::{Axes, COLORS, Series, drawn};
+use crate::chart::{Axes, COLORS, Series, drawn, logarithmic_ticks};
 use crate::e2e::page::{escaped, head};
 
 /// Draws the page. Errors: a picture that cannot be drawn.
@@ -76,7 +78,8 @@ pub(crate) fn picture(title: &str, curves: &[(String, &Curve)]) -> anyhow::Resul
         x_title: "settled envelopes a second; upright: the knee",
         x_label: |rate| format!("{rate:.0}"),
         y: least..most,
-        y_label: |exponent| format!("{:.1}", 10f64.powf(*exponent)),
+        y_ticks: logarithmic_ticks(&(least..most)),
+        y_label: |exponent| short_number(10f64.powf(*exponent)),
         dots: true,
     };
     let panels = [

@@ -5,6 +5,7 @@ use plotters::prelude::*;
 
 use super::LoadReport;
 use crate::latencies::{Interval, Stage};
+use crate::ticks::{one_two_five, short_number};
 
 type Drawn = Result<String, String>;
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -34,6 +35,7 @@ pub(super) fn percentiles(report: &LoadReport) -> Drawn {
         (least.min(ms), most.max(ms))
     });
     let y_min = if y_min < y_max { y_min.max(0.01) } else { 0.1 };
+    let y = y_min * 0.8..y_max * 1.3;
     drawn(|root| {
         let mut chart = ChartBuilder::on(root)
             .margin(12)
@@ -42,7 +44,7 @@ pub(super) fn percentiles(report: &LoadReport) -> Drawn {
             .y_label_area_size(56)
             .build_cartesian_2d(
                 (1.0..x_max).log_scale(),
-                (y_min * 0.8..y_max * 1.3).log_scale(),
+                y.clone().log_scale().with_key_points(one_two_five(&y)),
             )?;
         chart
             .configure_mesh()
@@ -166,13 +168,17 @@ pub(super) fn heat_map(report: &LoadReport) -> Drawn {
         (part * HEAT_ROWS as f64) as usize
     };
     let edge = |row: usize| (low + (high - low) * row as f64 / HEAT_ROWS as f64).exp() / 1e3;
+    let y = edge(0)..edge(HEAT_ROWS);
     drawn(|root| {
         let mut chart = ChartBuilder::on(root)
             .margin(12)
             .margin_right(24)
             .x_label_area_size(40)
             .y_label_area_size(56)
-            .build_cartesian_2d(0.0..x_max, (edge(0)..edge(HEAT_ROWS)).log_scale())?;
+            .build_cartesian_2d(
+                0.0..x_max,
+                y.clone().log_scale().with_key_points(one_two_five(&y)),
+            )?;
         chart
             .configure_mesh()
             .disable_mesh()
@@ -347,13 +353,6 @@ fn percentile_name(inverse: f64) -> String {
             format!("{percent:.*}", nines.saturating_sub(2))
         }
     }
-}
-
-/// As few digits as tell ticks apart.
-fn short_number(value: f64) -> String {
-    let text = format!("{value:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    text.to_owned()
 }
 
 /// White to dark blue, faster at the start so that a single envelope is seen.
