@@ -1,9 +1,10 @@
 //! The envelopes this authority holds, by digest: bytes, waiting clients, and what has become of each.
 //!
 //! I1: an envelope is held from acceptance until its `valid_until` has passed and it is settled or dropped (and at most
-//! [`GRAIN_US`] more, as expiries are kept by the grain), if settled a while longer, and as long as a node that lags may come to its batch by rounds; so duplicates are known as long as they
-//! could be submitted again, and memory is bounded by the admission bound times [`super::label_rules::TIME_AHEAD_US_MAX`]
-//! plus that while. Rounds go by slowly only where little is admitted.
+//! [`GRAIN_US`] more, as expiries are kept by the grain), if settled a while longer, and as long as a node that lags may
+//! come to its batch by rounds; so duplicates are known as long as they could be submitted again, and memory is bounded by
+//! the admission bound times [`super::label_rules::TIME_AHEAD_US_MAX`] plus that while. Rounds go by slowly only where
+//! little is admitted.
 
 use std::collections::BTreeMap;
 

@@ -40,7 +40,9 @@ pub struct Admission {
     /// Checks proofs, also those of what authorities send.
     pub verifier: EnvelopeVerifier,
     /// Whose proofs are worth checking.
-    pub standings: Standings,
+    standings: Standings,
+    /// Whose connections have ended since proofs were checked last.
+    gone: Vec<u64>,
     rollup_quotas: RollupQuotas,
     /// What was queued and is not screened yet, in the order in which it came.
     queued: (Vec<ClientTag>, Vec<Arc<[u8]>>),
@@ -74,6 +76,7 @@ impl Admission {
         Self {
             verifier,
             standings,
+            gone: Vec::new(),
             rollup_quotas,
             queued: (Vec::new(), Vec::new()),
             decoded: Vec::new(),
@@ -152,11 +155,23 @@ impl Admission {
         around.outbox.ack(client, Err(busy));
     }
 
+    /// A client's connection has ended. Its standing is needed until the proofs that came before are checked, and would be
+    /// kept for ever if it was forgotten sooner.
+    pub fn leave(&mut self, connection: u64) {
+        self.gone.push(connection);
+    }
+
     /// Checks the proofs of what waits in one batch, and hands what holds to the engine in the order in which it came.
     pub fn check_proofs(&mut self, steps: &mut CoreSteps, around: &mut Surroundings<'_>) {
-        if self.waiting.0.is_empty() {
-            return;
+        if !self.waiting.0.is_empty() {
+            self.check_waiting(steps, around);
         }
+        for connection in self.gone.drain(..) {
+            self.standings.forget(connection);
+        }
+    }
+
+    fn check_waiting(&mut self, steps: &mut CoreSteps, around: &mut Surroundings<'_>) {
         let start = Instant::now();
         let (clients, envelopes) = std::mem::take(&mut self.waiting);
         let count = clients.len() as u64;
@@ -183,3 +198,7 @@ impl Admission {
         steps.engine.add_since(start, count);
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

@@ -267,7 +267,7 @@ impl CoreStage {
                 }
                 ToCore::ClientDown { connection } => {
                     self.followers.forget(connection);
-                    self.admission.standings.forget(connection);
+                    self.admission.leave(connection);
                     self.outbox.remove_client(connection);
                 }
                 ToCore::PeerUp { peer } => {

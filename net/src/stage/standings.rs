@@ -75,6 +75,12 @@ impl Standings {
     pub fn forget(&mut self, connection: u64) {
         self.lately.remove(&connection);
     }
+
+    /// How many clients' proofs failed lately.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lately.len()
+    }
 }
 
 #[cfg(test)]
