@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use fairlane_engine::types::BatchSeq;
 use serde::{Deserialize, Serialize};
 
+use crate::workload::synthetic::RACE_LEADS_US;
+
 /// One of the two envelopes of a race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaceLeg {
@@ -23,10 +25,10 @@ pub struct RaceLeg {
     pub is_take: bool,
 }
 
-/// The races of which the cancel was due so much earlier than the take.
+/// The races of which the cancel was handed over so much earlier than the take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RaceOutcome {
-    /// How much earlier the cancel was due, in microseconds; negative if later.
+    /// How much earlier, in microseconds, rounded to a lead that races are planned with; negative if later.
     pub lead_us: i64,
     /// How many races.
     pub races: u64,
@@ -36,7 +38,7 @@ pub struct RaceOutcome {
     pub take_first: u64,
     /// Those of which one was never ordered, or whose places in one batch were not heard.
     pub unknown: u64,
-    /// How much earlier the cancel was really handed to its connections, in microseconds on average.
+    /// How much earlier on average, in microseconds.
     pub sent_lead_mean_us: f64,
 }
 
@@ -54,7 +56,6 @@ pub(crate) struct Races(BTreeMap<u64, Race>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Race {
-    lead_us: i64,
     cancel: Option<Leg>,
     take: Option<Leg>,
 }
@@ -72,7 +73,6 @@ impl Races {
     /// Notes that a leg was sent as `tag`.
     pub(crate) fn on_sent(&mut self, leg: RaceLeg, tag: u64, sent_us: u64) {
         let race = self.0.entry(leg.race).or_default();
-        race.lead_us = leg.lead_us;
         let sent = Some(Leg { tag, sent_us });
         if leg.is_take {
             race.take = sent;
@@ -82,16 +82,21 @@ impl Races {
     }
 
     /// What came of them, by lead; races of which only one leg was sent are left out.
+    ///
+    /// The lead is the one with which they were sent: a generator that is late for both sends them at once, and that
+    /// says nothing of what the planned lead would have decided.
     pub(crate) fn outcomes(&self, place: impl Fn(u64) -> Option<Place>) -> Vec<RaceOutcome> {
         let mut by_lead: BTreeMap<i64, (RaceOutcome, f64)> = BTreeMap::new();
         for race in self.0.values() {
             let (Some(cancel), Some(take)) = (race.cancel, race.take) else {
                 continue;
             };
-            let (outcome, sum) = by_lead.entry(race.lead_us).or_default();
-            outcome.lead_us = race.lead_us;
+            let sent_lead_us = take.sent_us as i64 - cancel.sent_us as i64;
+            let lead_us = rounded(sent_lead_us);
+            let (outcome, sum) = by_lead.entry(lead_us).or_default();
+            outcome.lead_us = lead_us;
             outcome.races += 1;
-            *sum += take.sent_us as f64 - cancel.sent_us as f64;
+            *sum += sent_lead_us as f64;
             match is_before(place(cancel.tag), place(take.tag)) {
                 Some(true) => outcome.cancel_first += 1,
                 Some(false) => outcome.take_first += 1,
@@ -105,6 +110,19 @@ impl Races {
         })
         .collect()
     }
+}
+
+/// The planned lead that is nearest to it, by ratio; the middle lies between 0 and its neighbours.
+fn rounded(lead_us: i64) -> i64 {
+    let limit = |pair: &[i64]| match (pair[0], pair[1]) {
+        (less, 0) => less as f64 / 2.0,
+        (0, more) => more as f64 / 2.0,
+        (less, more) => (less as f64 * more as f64).sqrt().copysign(more as f64),
+    };
+    let above = RACE_LEADS_US
+        .windows(2)
+        .filter(|pair| lead_us as f64 > limit(pair));
+    RACE_LEADS_US[above.count()]
 }
 
 /// Whether one place is before another; `None` where that cannot be told.
@@ -136,7 +154,31 @@ mod tests {
     }
 
     #[test]
-    fn races_are_counted_by_lead_with_how_they_were_really_sent() {
+    fn a_lead_is_rounded_to_the_nearest_planned_one() {
+        for (lead_us, expected) in [
+            (-90_000, -5_000),
+            (-2_300, -5_000),
+            (-2_200, -1_000),
+            (-101, -200),
+            (-99, -50),
+            (-26, -50),
+            (-24, 0),
+            (0, 0),
+            (24, 0),
+            (26, 50),
+            (440, 200),
+            (450, 1_000),
+            (90_000, 5_000),
+        ] {
+            assert_eq!(rounded(lead_us), expected, "{lead_us}");
+        }
+        for lead_us in RACE_LEADS_US {
+            assert_eq!(rounded(lead_us), lead_us);
+        }
+    }
+
+    #[test]
+    fn races_are_counted_by_the_lead_with_which_they_were_sent() {
         let mut races = Races::default();
         let mut send = |race, lead_us, is_take, tag, sent_us| {
             races.on_sent(
@@ -156,8 +198,21 @@ mod tests {
         send(2, -50, true, 4, 3_000);
         send(2, -50, false, 5, 3_050);
         send(3, 50, false, 6, 4_000);
+        // Due long apart, and sent as if at once.
+        send(4, 5_000, false, 7, 5_000);
+        send(4, 5_000, true, 8, 5_060);
         // Tag 3 is nowhere; the take of race 3 was never sent.
-        let places = [(0, 0), (0, 1), (1, 0), (9, 9), (2, 0), (2, 1), (3, 0)];
+        let places = [
+            (0, 0),
+            (0, 1),
+            (1, 0),
+            (9, 9),
+            (2, 0),
+            (2, 1),
+            (3, 0),
+            (5, 1),
+            (5, 0),
+        ];
         let outcomes = races.outcomes(|tag| {
             let (seq, index) = places[tag as usize];
             (tag != 3).then_some((BatchSeq(seq), Some(index)))
@@ -169,8 +224,8 @@ mod tests {
             (late.lead_us, late.cancel_first, late.take_first),
             (-50, 0, 1)
         );
-        assert_eq!((early.lead_us, early.races, early.unknown), (50, 2, 1));
-        assert_eq!(early.cancel_first_part(), Some(1.0));
+        assert_eq!((early.lead_us, early.races, early.unknown), (50, 3, 1));
+        assert_eq!(early.cancel_first_part(), Some(0.5));
         assert!((early.sent_lead_mean_us - 60.0).abs() < 1e-9);
         assert_eq!(RaceOutcome::default().cancel_first_part(), None);
     }

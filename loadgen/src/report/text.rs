@@ -126,7 +126,7 @@ fn races(f: &mut fmt::Formatter<'_>, races: &[RaceOutcome]) -> fmt::Result {
     writeln!(
         f,
         "  {:>12}{:>12}{:>8}{:>15}{:>13}{:>10}",
-        "cancel leads", "as sent", "races", "cancel first", "take first", "unknown"
+        "cancel led", "on average", "races", "cancel first", "take first", "unknown"
     )?;
     for race in races {
         let part = race.cancel_first_part();

@@ -24,8 +24,8 @@ fn races(page: &mut String, report: &LoadReport) {
     }
     page.push_str("<h2>Races: cancel against take, from different connections</h2>\n");
     let head = [
-        "cancel leads, ms",
-        "as sent, ms",
+        "cancel led, ms",
+        "on average, ms",
         "races",
         "cancel first",
         "of those decided",
