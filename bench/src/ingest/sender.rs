@@ -224,7 +224,9 @@ pub(super) fn udp(
             Transport::UdpTrains => send_train(&socket, &datagrams)?,
             _ => send(&socket, &datagrams, &mut headers)?,
         };
-        while is_answered && count - answers.count - given_up + batch as u64 > WINDOW {
+        // What was given up may be answered all the same.
+        while is_answered && count.saturating_sub(answers.count + given_up) + batch as u64 > WINDOW
+        {
             match receive(&socket, &mut answers)? {
                 true => last_answer = Instant::now(),
                 // The kernel had no room for what is not answered now.
