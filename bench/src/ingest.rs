@@ -27,7 +27,7 @@ use fairlane_net::backend::BackendKind;
 use fairlane_net::ingest::{Figures, Ingest, ROLLUP};
 use fairlane_net::node::pin;
 use fairlane_net::stage::clock;
-use fairlane_net::stage::waiting::Wait;
+use fairlane_net::stage::waiting::{ReceiveMode, Wait};
 use serde::Serialize;
 
 use self::sender::Sent;
@@ -186,7 +186,11 @@ fn turn(
     time: Duration,
 ) -> anyhow::Result<(Turn, Figures)> {
     let is_train = transport == Transport::UdpTrains;
-    let node = Ingest::start(kind, NODE_CORE, Wait::default(), is_train)?;
+    let wait = Wait {
+        receive: ReceiveMode::Turn,
+        ..Wait::default()
+    };
+    let node = Ingest::start(kind, NODE_CORE, wait, is_train)?;
     let messages = sender::Messages::new(&node.key, ROLLUP, until())?;
     let before = cpu_time(node.thread_id)?;
     let sent: Sent = on_core(CLIENT_CORE, || match transport {

@@ -26,6 +26,7 @@ mod recovery;
 pub mod ring;
 pub mod session;
 pub mod settle;
+mod slice;
 pub mod stage;
 mod sync;
 pub mod testnet;
@@ -38,3 +39,5 @@ pub mod verify;
 mod disk_full_tests;
 #[cfg(test)]
 mod one_node;
+#[cfg(test)]
+mod receive_order_tests;

@@ -53,7 +53,7 @@ use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::{SettlePort, WorkerFigures};
 use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
-use crate::stage::waiting::{self, Wait};
+use crate::stage::waiting::{self, ReceiveMode, Wait};
 use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell, clock};
 use crate::testnet::system_entropy;
 use crate::udp_xdp::UdpXdp;
@@ -166,6 +166,7 @@ impl Node {
             eprintln!("{own}: {said}");
         }
         eprintln!("{own}: wait {}", config.wait);
+        eprintln!("{own}: receive {}", config.wait.said_of(&plan));
         let setup = Setup {
             config,
             roster,
@@ -634,6 +635,14 @@ impl Hosted {
             let _ = self.ready.send(Ok(()));
             return crate::stage::run(&mut stages, &mut ParkWaiter, &self.stop, self.wait);
         };
+        if stages.is_empty()
+            && self.wait.receive == ReceiveMode::Arrival
+            && let Err(error) = crate::slice::ask()
+        {
+            eprintln!(
+                "the scheduler gives io no shorter slice ({error}): it may wait longer for its processor"
+            );
+        }
         // Built here: an io_uring belongs to the thread that submits to it.
         let mut config = BackendConfig::default();
         config.uring.gather_want = self.wait.gather_want;
@@ -925,11 +934,8 @@ pub(crate) fn plan_cores(config: &NodeConfig) -> CorePlan {
         .map(|core| core.id)
         .collect();
     let cores = if cores.is_empty() { vec![0] } else { cores };
-    fairlane_tuning::plan(
-        &cores,
-        usize::from(config.index),
-        config.authorities_here.max(1),
-    )
+    let (place, authorities) = (usize::from(config.index), config.authorities_here.max(1));
+    config.wait.plan(&cores, place, authorities)
 }
 
 /// Pins the calling thread; a host that refuses leaves it where the scheduler puts it, which is slower, not wrong.

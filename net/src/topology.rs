@@ -298,6 +298,8 @@ impl fmt::Display for Topology {
         writeln!(f, "  network  {}: {}", self.chosen.kind, self.chosen.reason)?;
         writeln!(f, "  journal  {}: {}", self.append.path, self.append.reason)?;
         writeln!(f, "  cores    {}", self.plan.reason)?;
+        let receive = self.wait.said_of(&self.plan);
+        writeln!(f, "  receive  {receive}")?;
 
         writeln!(f, "\nthreads")?;
         writeln!(

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::one_node::OneNode;
-use crate::stage::waiting::WaitMode;
+use crate::stage::waiting::{ReceiveMode, WaitMode};
 
 fn topology(cores: &[usize], authorities: usize, wait: Wait) -> Topology {
     let mut topology = Topology::read(&OneNode::new().config).unwrap();
-    topology.plan = fairlane_tuning::plan(cores, 0, authorities);
+    topology.plan = wait.plan(cores, 0, authorities);
     topology.wait = wait;
     topology.metrics = true;
     topology
@@ -116,12 +116,26 @@ fn what_is_printed_follows_the_plan_and_the_setting() {
         "{own_cores}"
     );
     let shared = topology(&[0, 1], 5, Wait::default()).to_string();
-    assert!(
-        shared.contains("  io               0  io + core "),
-        "{shared}"
-    );
-    assert!(shared.contains("gathers for 200 us"), "{shared}");
+    for row in [
+        "  receive  arrival: ",
+        "  io               0  io ",
+        "  core             0  core ",
+    ] {
+        assert!(shared.contains(row), "{row} in\n{shared}");
+    }
     assert!(!shared.contains("spin"), "{shared}");
+    let turn = Wait {
+        receive: ReceiveMode::Turn,
+        ..Wait::default()
+    };
+    let by_turn = topology(&[0, 1], 5, turn).to_string();
+    for row in [
+        "  receive  turn: ",
+        "  io               0  io + core ",
+        "gathers for 200 us",
+    ] {
+        assert!(by_turn.contains(row), "{row} in\n{by_turn}");
+    }
     for queue in topology(&[0, 1], 5, Wait::default()).queues() {
         assert!(shared.contains(&queue.bound) && shared.contains(&queue.when_full));
     }

@@ -6,8 +6,9 @@
 //! # The plan
 //!
 //! The rule: with at least one core a stage for every authority of this machine, each stage gets a thread and a core of
-//! its own; with fewer, ingress, peers, admission, core and reveal share one thread, so that a message crosses no
-//! thread on its way, and the journal, which blocks in the kernel, keeps its own. Every thread is pinned: threads
+//! its own. With fewer, ingress and peers (io) share a core with admission, core and reveal, and the journal, which blocks
+//! in the kernel, has the other. Io keeps its thread, so that it is at its sockets however long core computes; or it
+//! shares that of core ([`plan_with_shared_io`]), and a message crosses none on its way. Every thread is pinned: threads
 //! that talk to each other and are left to the scheduler end up packed on one core. Nothing spins.
 //!
 //! ```
@@ -76,4 +77,4 @@ mod text;
 pub mod topology;
 pub mod tree;
 
-pub use plan::{CorePlan, Stage, ThreadPlan, plan};
+pub use plan::{CorePlan, Stage, ThreadPlan, plan, plan_with_shared_io};

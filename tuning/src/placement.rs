@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cpu_list;
-use crate::plan::{CorePlan, plan};
+use crate::plan::{CorePlan, Stage, plan};
 use crate::topology::{Cpu, Topology};
 
 /// The processors of every authority of this machine.
@@ -334,11 +334,11 @@ fn stages_of<'a>(chosen: &[&'a Cpu], index: usize) -> (&'a Cpu, &'a Cpu, &'a Cpu
                     .find(|cpu| cpu.id == id)
                     .expect("a plan names the cores that it was given")
             };
-            (
-                of(threads[0].core),
-                of(threads[0].core),
-                of(threads[1].core),
-            )
+            let hosts = |stage: Stage| {
+                let thread = threads.iter().find(|thread| thread.stages.contains(&stage));
+                of(thread.expect("a plan hosts every stage").core)
+            };
+            (hosts(Stage::Io), hosts(Stage::Core), hosts(Stage::Journal))
         }
     }
 }

@@ -54,8 +54,29 @@ const STAGES: usize = 3;
 
 /// Plans the threads of authority `place` (from 0) of the `authorities` that share `cores` (at least one of each).
 ///
+/// Io never shares a thread with core, whose turns are long; where cores are few it shares a core with it, as waking a
+/// thread on another one costs more than a change of threads, and the journal has the other core.
+///
 /// Panics when `cores` is empty or `authorities` is 0: a running process has a core, and a plan is for somebody.
 pub fn plan(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
+    plan_with(cores, place, authorities, FewCores::OwnIo)
+}
+
+/// As [`plan`], but where cores are few io and core share a thread, too, so that a message crosses none on its way.
+///
+/// Panics as [`plan`].
+pub fn plan_with_shared_io(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
+    plan_with(cores, place, authorities, FewCores::SharedIo)
+}
+
+/// What io does where stages have no core each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FewCores {
+    OwnIo,
+    SharedIo,
+}
+
+fn plan_with(cores: &[usize], place: usize, authorities: usize, few: FewCores) -> CorePlan {
     assert!(
         !cores.is_empty() && authorities > 0,
         "a plan is for a core and an authority"
@@ -87,18 +108,23 @@ pub fn plan(cores: &[usize], place: usize, authorities: usize) -> CorePlan {
         _ => (cores, place),
     };
     let core = |offset: usize| own[(start + offset) % own.len()];
-    let threads = vec![
-        ThreadPlan {
-            stages: vec![Stage::Io, Stage::Core],
-            core: core(0),
-        },
-        ThreadPlan {
-            stages: vec![Stage::Journal],
-            core: core(1),
-        },
-    ];
+    let thread = |stages: &[Stage], offset| ThreadPlan {
+        stages: stages.to_vec(),
+        core: core(offset),
+    };
+    let journal = thread(&[Stage::Journal], 1);
+    let (threads, what) = match few {
+        FewCores::OwnIo => (
+            vec![thread(&[Stage::Io], 0), thread(&[Stage::Core], 0), journal],
+            "io and core share a core",
+        ),
+        FewCores::SharedIo => (
+            vec![thread(&[Stage::Io, Stage::Core], 0), journal],
+            "io and core share a thread",
+        ),
+    };
     let reason = format!(
-        "{} cores for {authorities} authorities of this machine, fewer than {STAGES} for each: io and core share a thread",
+        "{} cores for {authorities} authorities of this machine, fewer than {STAGES} for each: {what}",
         cores.len()
     );
     CorePlan {
@@ -137,9 +163,11 @@ mod tests {
     #[test]
     fn two_cores_for_five_authorities_share_threads_and_spread_over_both() {
         let cores = [0, 1];
-        let used: Vec<usize> = (0..5).map(|i| plan(&cores, i, 5).threads[0].core).collect();
+        let used: Vec<usize> = (0..5)
+            .map(|place| plan_with_shared_io(&cores, place, 5).threads[0].core)
+            .collect();
         assert_eq!(used, [0, 1, 0, 1, 0]);
-        let one = plan(&cores, 0, 5);
+        let one = plan_with_shared_io(&cores, 0, 5);
         assert_eq!(one.threads[0].stages, [Stage::Io, Stage::Core]);
         assert_eq!(
             one.threads[1],
@@ -148,6 +176,19 @@ mod tests {
                 core: 1
             }
         );
+    }
+
+    #[test]
+    fn io_has_a_thread_beside_core_where_cores_are_few() {
+        let threads = plan(&[4, 5], 0, 1).threads;
+        let expected = [(Stage::Io, 4), (Stage::Core, 4), (Stage::Journal, 5)];
+        let expected = expected.map(|(stage, core)| ThreadPlan {
+            stages: vec![stage],
+            core,
+        });
+        assert_eq!(threads, expected);
+        let cores = [0, 1, 2];
+        assert_eq!(plan_with_shared_io(&cores, 0, 1), plan(&cores, 0, 1));
     }
 
     #[test]
@@ -167,7 +208,7 @@ mod tests {
     fn two_cores_each_are_a_pair_of_ones_own() {
         let cores = [0, 1, 2, 3];
         let used: Vec<usize> = (0..2)
-            .flat_map(|place| plan(&cores, place, 2).threads)
+            .flat_map(|place| plan_with_shared_io(&cores, place, 2).threads)
             .map(|thread| thread.core)
             .collect();
         assert_eq!(used, [0, 1, 2, 3]);
@@ -176,7 +217,7 @@ mod tests {
     #[test]
     fn a_core_is_ones_own_only_where_no_other_thread_and_no_other_authority_is() {
         let owned = |cores: &[usize], place, authorities| {
-            let plan = plan(cores, place, authorities);
+            let plan = plan_with_shared_io(cores, place, authorities);
             let own = plan.threads.iter().map(|thread| plan.has_own_core(thread));
             own.collect::<Vec<bool>>()
         };
@@ -186,6 +227,9 @@ mod tests {
         assert_eq!(owned(&[0, 1], 1, 5), [false; 2]);
         assert_eq!(owned(&[0, 1, 2], 1, 2), [false; 2]);
         assert_eq!(owned(&[0], 0, 1), [false; 2]);
+        let beside = plan(&[0, 1], 0, 1);
+        let own = beside.threads.iter().map(|of| beside.has_own_core(of));
+        assert_eq!(own.collect::<Vec<bool>>(), [false, false, true]);
     }
 
     #[test]

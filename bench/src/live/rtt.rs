@@ -26,7 +26,7 @@ use fairlane_engine::seal::EnvelopeKind;
 use fairlane_net::config::BackendName;
 use fairlane_net::node::{NodeReport, pin};
 use fairlane_net::stage::clock;
-use fairlane_net::stage::waiting::{Wait, WaitMode};
+use fairlane_net::stage::waiting::{ReceiveMode, Wait, WaitMode};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -141,10 +141,7 @@ fn row(
 ) -> Row {
     let us = |histogram: &Histogram<u64>, q| histogram.value_at_quantile(q) as f64 / 1e3;
     let (p50_us, bare_p50_us) = (us(path, 0.5), us(bare, 0.5));
-    let wait = Wait {
-        mode,
-        ..Wait::default()
-    };
+    let wait = wait_of(mode);
     let steps = &node.steps;
     let submissions = steps.screen.items.max(1) as f64;
     let of = |ns: u64| ns as f64 / submissions / 1e3;
@@ -180,6 +177,18 @@ fn row(
     }
 }
 
+/// The setting of a row. Nothing is gathered where what comes is taken at once.
+fn wait_of(mode: WaitMode) -> Wait {
+    Wait {
+        mode,
+        receive: match mode {
+            WaitMode::Batch => ReceiveMode::Turn,
+            WaitMode::Park | WaitMode::Spin => ReceiveMode::Arrival,
+        },
+        ..Wait::default()
+    }
+}
+
 /// Round trips through a node.
 fn full(
     plan: &RttPlan,
@@ -188,10 +197,7 @@ fn full(
     kind: EnvelopeKind,
 ) -> anyhow::Result<(Histogram<u64>, NodeReport)> {
     let edit = |_, table: &mut toml::Table| {
-        let wait = Wait {
-            mode,
-            ..Wait::default()
-        };
+        let wait = wait_of(mode);
         let wait = toml::Table::try_from(wait).expect("a setting of plain values is TOML");
         table.insert("wait".into(), wait.into());
     };

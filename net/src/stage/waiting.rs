@@ -15,11 +15,26 @@ use serde::{Deserialize, Serialize};
 pub enum WaitMode {
     /// Sleeps in the kernel, and handles each thing as soon as it comes.
     Park,
-    /// Gathers what comes for a moment, then sleeps in the kernel.
+    /// Gathers what comes for a moment, then sleeps in the kernel; as [`Self::Park`] with [`ReceiveMode::Arrival`].
     #[default]
     Batch,
     /// Never sleeps: looks again and again. Only on a core of its own.
     Spin,
+}
+
+/// When bytes leave the TCP sockets, and so what the order between connections is worth.
+///
+/// A socket tells nobody when its bytes came. Who reads several after a while knows which became readable first, and
+/// reads each to its end: late bytes of a busy connection come before earlier ones of a quiet one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReceiveMode {
+    /// At once: io has a thread of its own that asks the scheduler for a short slice, and no thread gathers.
+    #[default]
+    Arrival,
+    /// Once a turn: io shares a thread with core where cores are few, and threads gather as it is set. Cheaper, and of
+    /// the order between connections that within a turn is lost.
+    Turn,
 }
 
 /// How the threads of a node wait; `wait.*` of its configuration.
@@ -32,6 +47,8 @@ pub struct Wait {
     pub gather_us: u64,
     /// With `batch` and io_uring: so many completions end the gathering before its time.
     pub gather_want: u32,
+    /// See [`ReceiveMode`].
+    pub receive: ReceiveMode,
 }
 
 impl Default for Wait {
@@ -41,16 +58,45 @@ impl Default for Wait {
             mode: WaitMode::Batch,
             gather_us: 200,
             gather_want: 64,
+            receive: ReceiveMode::Arrival,
         }
     }
 }
 
 impl Wait {
-    /// How long an idle thread gathers.
+    /// How long an idle thread gathers. Where io takes things at once it would be two that gather, one behind the other.
     pub const fn gather(&self) -> Duration {
-        match self.mode {
-            WaitMode::Batch => Duration::from_micros(self.gather_us),
-            WaitMode::Park | WaitMode::Spin => Duration::ZERO,
+        match (self.mode, self.receive) {
+            (WaitMode::Batch, ReceiveMode::Turn) => Duration::from_micros(self.gather_us),
+            (WaitMode::Batch, ReceiveMode::Arrival) | (WaitMode::Park | WaitMode::Spin, _) => {
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// The threads of authority `place` of the `authorities` that share `cores`. Where threads spin each has to have its
+    /// core, and io shares a thread with core rather than a core.
+    pub fn plan(&self, cores: &[usize], place: usize, authorities: usize) -> CorePlan {
+        match self.receive {
+            ReceiveMode::Arrival if !self.is_spin() => {
+                fairlane_tuning::plan(cores, place, authorities)
+            }
+            ReceiveMode::Arrival | ReceiveMode::Turn => {
+                fairlane_tuning::plan_with_shared_io(cores, place, authorities)
+            }
+        }
+    }
+
+    /// What an operator is told of how bytes leave the TCP sockets.
+    pub fn said_of(&self, plan: &CorePlan) -> &'static str {
+        let is_alone = plan.threads.iter().any(is_io_alone);
+        match self.receive {
+            ReceiveMode::Arrival if is_alone => {
+                "arrival: io takes at once what comes over TCP, which keeps the order of arrival between connections"
+            }
+            ReceiveMode::Arrival | ReceiveMode::Turn => {
+                "turn: io takes what has come over TCP once a turn; of the order between connections that within a turn is lost"
+            }
         }
     }
 
@@ -97,16 +143,22 @@ impl Wait {
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mode {
-            WaitMode::Park => f.write_str("park: sleeps until something comes"),
-            WaitMode::Batch => write!(
+        if self.is_spin() {
+            f.write_str("spin: never sleeps, on a core of its own")
+        } else if self.gather().is_zero() {
+            f.write_str("park: sleeps until something comes")
+        } else {
+            write!(
                 f,
                 "batch: gathers for {} us (with io_uring at most {} completions), then sleeps until something comes",
                 self.gather_us, self.gather_want
-            ),
-            WaitMode::Spin => f.write_str("spin: never sleeps, on a core of its own"),
+            )
         }
     }
+}
+
+fn is_io_alone(thread: &ThreadPlan) -> bool {
+    thread.stages == [Stage::Io]
 }
 
 /// Whether a thread follows the setting: the journal's blocks in its writes whatever is set.
@@ -127,6 +179,7 @@ mod tests {
         mode: WaitMode::Spin,
         gather_us: 200,
         gather_want: 64,
+        receive: ReceiveMode::Arrival,
     };
 
     #[test]
@@ -137,7 +190,7 @@ mod tests {
     #[test]
     fn spinning_is_refused_where_a_core_is_shared() {
         for (cores, authorities) in [(vec![0], 1), (vec![0, 1], 5), (vec![0, 1, 2], 2)] {
-            let plan = fairlane_tuning::plan(&cores, 0, authorities);
+            let plan = fairlane_tuning::plan_with_shared_io(&cores, 0, authorities);
             let refused = SPIN.check(&plan).unwrap_err();
             assert!(refused.contains("core of its own"), "{refused}");
             for mode in [WaitMode::Park, WaitMode::Batch] {
@@ -149,14 +202,53 @@ mod tests {
     #[test]
     fn spinning_is_taken_where_each_thread_that_spins_has_its_core() {
         for (cores, authorities) in [(vec![0, 1], 1), (vec![0, 1, 2], 1), (vec![0, 1, 2, 3], 2)] {
-            SPIN.check(&fairlane_tuning::plan(&cores, 0, authorities))
-                .unwrap();
+            SPIN.check(&fairlane_tuning::plan_with_shared_io(
+                &cores,
+                0,
+                authorities,
+            ))
+            .unwrap();
         }
     }
 
     #[test]
+    fn what_comes_is_taken_at_arrival_unless_it_is_set_otherwise() {
+        let arrival = Wait::default();
+        let turn = Wait {
+            receive: ReceiveMode::Turn,
+            ..arrival
+        };
+        assert_eq!(arrival.gather(), Duration::ZERO);
+        assert_eq!(turn.gather(), Duration::from_micros(200));
+        let threads = |wait: Wait| wait.plan(&[0, 1], 0, 1).threads.len();
+        assert_eq!([threads(arrival), threads(turn), threads(SPIN)], [3, 2, 2]);
+    }
+
+    #[test]
+    fn an_operator_is_told_when_bytes_are_taken() {
+        let shared = fairlane_tuning::plan_with_shared_io(&[0, 1], 0, 1);
+        let own = fairlane_tuning::plan(&[0, 1], 0, 1);
+        let turn = Wait {
+            receive: ReceiveMode::Turn,
+            ..Wait::default()
+        };
+        for (wait, plan, expected) in [
+            (Wait::default(), &own, "arrival: "),
+            (SPIN, &shared, "turn: "),
+            (turn, &shared, "turn: "),
+            (turn, &own, "turn: "),
+        ] {
+            let said = wait.said_of(plan);
+            assert!(said.starts_with(expected), "{wait:?}: {said}");
+        }
+        let io = |wait: Wait| wait.of(&own.threads[0]);
+        assert!(io(Wait::default()).starts_with("park: "));
+        assert!(io(turn).starts_with("batch: gathers for 200 us"));
+    }
+
+    #[test]
     fn numbers_out_of_range_are_refused() {
-        let plan = fairlane_tuning::plan(&[0, 1], 0, 1);
+        let plan = fairlane_tuning::plan_with_shared_io(&[0, 1], 0, 1);
         let with = |gather_us, gather_want| Wait {
             gather_us,
             gather_want,

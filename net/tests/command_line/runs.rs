@@ -505,7 +505,8 @@ fn the_topology_is_printed_and_nothing_is_started_or_written() {
         "io -> core",
         "16384 messages",
         "full: submissions: Busy",
-        "batch: gathers for 200 us",
+        "receive  arrival: ",
+        "park: sleeps until something comes",
         "refused, dropped, cut",
     ];
     for word in words {

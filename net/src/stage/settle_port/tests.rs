@@ -76,8 +76,16 @@ impl Running {
         of.collect()
     }
 
+    /// How many were opened. A client hears of the last one a moment before the report does.
     fn batches(&self) -> u64 {
-        self.node.report().batches
+        let mut reported = self.node.report().batches;
+        loop {
+            std::thread::sleep(Duration::from_millis(50));
+            let before = std::mem::replace(&mut reported, self.node.report().batches);
+            if reported == before {
+                return reported;
+            }
+        }
     }
 
     /// Waits until a worker of the rollup has settled all that is opened, at least `least` batches.
