@@ -14,26 +14,10 @@ const SLICE: Duration = Duration::from_micros(100);
 ///
 /// Errors: what the kernel says; a sandbox may forbid it. The thread then waits like any other.
 pub(crate) fn ask() -> io::Result<()> {
-    // SAFETY: a struct of integers, of which all zeroes is a value.
-    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-    let size = size_of::<libc::sched_attr>() as libc::c_uint;
-    // SAFETY: the kernel writes at most `size` bytes of the struct; 0 is the calling thread.
-    let read = unsafe {
-        libc::syscall(
-            libc::SYS_sched_getattr,
-            0,
-            &raw mut attributes,
-            size,
-            0 as libc::c_uint,
-        )
-    };
-    if read != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut attributes = attributes()?;
     if attributes.sched_policy != libc::SCHED_OTHER as u32 {
         return Ok(());
     }
-    attributes.size = size;
     attributes.sched_runtime = SLICE.as_nanos() as u64;
     // SAFETY: the kernel reads the struct, which is whole and says its size.
     let written = unsafe {
@@ -50,6 +34,28 @@ pub(crate) fn ask() -> io::Result<()> {
     }
 }
 
+/// Of the calling thread, as the kernel has them.
+fn attributes() -> io::Result<libc::sched_attr> {
+    // SAFETY: a struct of integers, of which all zeroes is a value.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::sched_attr>() as libc::c_uint;
+    // SAFETY: the kernel writes at most `size` bytes of the struct; 0 is the calling thread.
+    let read = unsafe {
+        libc::syscall(
+            libc::SYS_sched_getattr,
+            0,
+            &raw mut attributes,
+            size,
+            0 as libc::c_uint,
+        )
+    };
+    attributes.size = size;
+    match read {
+        0 => Ok(attributes),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +65,11 @@ mod tests {
         std::thread::spawn(|| {
             // SAFETY: lowers this thread's own priority; touches no memory.
             assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) }, 0);
+            let before = attributes().unwrap().sched_runtime;
             ask().unwrap();
+            let after = attributes().unwrap().sched_runtime;
+            // A kernel that knows no slices tells none.
+            assert!(before == 0 || after == SLICE.as_nanos() as u64, "{after}");
             // SAFETY: touches no memory.
             let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
             // SAFETY: touches no memory.
