@@ -15,19 +15,19 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ed25519_dalek::SigningKey;
 use fairlane_client::committee_file::Roster;
 use fairlane_engine::certificate::CertificateSecret;
-use fairlane_engine::committee::Committee;
-use fairlane_engine::dkg::{DecryptionKey, KeyPlan};
-use fairlane_engine::keyring::{CommitteeKey, EngineKeys};
-use fairlane_engine::seal::{EnvelopeVerifier, KeyShare, SealingKey};
-use fairlane_engine::types::{AuthorityIndex, ChainId};
+use fairlane_engine::keyring::EngineKeys;
+use fairlane_engine::seal::EnvelopeVerifier;
+use fairlane_engine::types::AuthorityIndex;
 use fairlane_tuning::CorePlan;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use crate::backend::{self, BackendChoice, BackendConfig, BackendKind, Chosen};
+use self::hosted::Hosted;
+pub use self::hosted::pin;
+pub(crate) use self::secrets::{read_certificate_secret, read_keys};
+use self::secrets::{read_link_keys, worker_keys};
+use crate::backend::{self, BackendChoice, BackendKind, Chosen};
 use crate::boot_mark::BootMark;
 use crate::certifier::{Certifier, CertifierCounts};
 use crate::config::{BackendName, NodeConfig, Quotas, Timers, resolve};
@@ -38,13 +38,13 @@ use crate::journal::{
 };
 use crate::open_files;
 use crate::recovery::{Recovery, Started};
-use crate::session::keys::{LinkKeys, LinkSecret};
-use crate::settle::{RemoteFigures, WorkerKeys};
+use crate::session::keys::LinkKeys;
+use crate::settle::RemoteFigures;
 use crate::stage::bucket::Allowance;
 use crate::stage::certificate_port::CertificatePort;
 use crate::stage::core::{CorePorts, CoreReport, CoreStage, DiskFullCounts, Standing};
 use crate::stage::followers::FollowCounts;
-use crate::stage::io::{IoAddresses, IoCounters, IoPorts, IoStage};
+use crate::stage::io::{IoAddresses, IoCounters, IoPorts};
 use crate::stage::journal_port::JournalPort;
 use crate::stage::key_watch::{KeyCell, KeyWatch};
 use crate::stage::links::datagrams::DatagramClients;
@@ -53,10 +53,13 @@ use crate::stage::rollup_quotas::{RATE_MAX, RollupQuotas};
 use crate::stage::settle_port::{SettlePort, WorkerFigures};
 use crate::stage::standings::Standings;
 use crate::stage::stats::CoreSteps;
-use crate::stage::waiting::{self, ReceiveMode, Wait};
-use crate::stage::{Fatal, ParkWaiter, Stage, Wake, WakeCell, clock};
+use crate::stage::waiting;
+use crate::stage::{Fatal, WakeCell, clock};
 use crate::testnet::system_entropy;
 use crate::udp_xdp::UdpXdp;
+
+mod hosted;
+mod secrets;
 
 /// How long an address may be in use before a node gives up.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -602,67 +605,6 @@ impl Setup {
     }
 }
 
-/// The stages of one thread, before it runs.
-struct Hosted {
-    io: Option<(IoPorts, DatagramClients)>,
-    core: Option<CoreStage>,
-    wake: WakeCell,
-    chosen: BackendKind,
-    committee: Arc<fairlane_engine::committee::Committee>,
-    link_keys: Arc<LinkKeys>,
-    key: KeyCell,
-    addresses: IoAddresses,
-    core_index: usize,
-    wait: Wait,
-    stop: Arc<AtomicBool>,
-    ready: mpsc::Sender<Result<(), Fatal>>,
-}
-
-impl Hosted {
-    fn run(self) -> Result<(), Fatal> {
-        if !pin(self.core_index) && self.wait.is_spin() {
-            return Err(Fatal(format!(
-                "wait.mode = \"spin\" needs threads pinned to their cores, and core {} is refused: set wait.mode to \"batch\"",
-                self.core_index
-            )));
-        }
-        let mut stages: Vec<Box<dyn Stage>> = Vec::new();
-        if let Some(core) = self.core {
-            stages.push(Box::new(core));
-        }
-        let Some((ports, datagrams)) = self.io else {
-            self.wake.set(Wake::Thread(std::thread::current()));
-            let _ = self.ready.send(Ok(()));
-            return crate::stage::run(&mut stages, &mut ParkWaiter, &self.stop, self.wait);
-        };
-        if stages.is_empty()
-            && self.wait.receive == ReceiveMode::Arrival
-            && let Err(error) = crate::slice::ask()
-        {
-            eprintln!(
-                "the scheduler gives io no shorter slice ({error}): it may wait longer for its processor"
-            );
-        }
-        // Built here: an io_uring belongs to the thread that submits to it.
-        let mut config = BackendConfig::default();
-        config.uring.gather_want = self.wait.gather_want;
-        let backend =
-            backend::open(self.chosen, config).map_err(|error| Fatal(error.to_string()))?;
-        let mut io = IoStage::new(
-            backend,
-            self.committee,
-            self.link_keys,
-            self.key,
-            &self.addresses,
-            datagrams,
-            ports,
-        )?;
-        self.wake.set(io.wake());
-        let _ = self.ready.send(Ok(()));
-        crate::stage::run(&mut stages, &mut io, &self.stop, self.wait)
-    }
-}
-
 /// Takes the journal of the data folder, makes the engine of it, and goes on writing behind what is there.
 fn recover_and_start(
     config: &NodeConfig,
@@ -759,38 +701,6 @@ fn wait_until_free(
     Ok(())
 }
 
-pub(crate) fn read_keys(
-    config: &NodeConfig,
-    roster: &Roster,
-    own: AuthorityIndex,
-    path: &Path,
-) -> anyhow::Result<EngineKeys> {
-    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
-    let committee = &roster.committee;
-    anyhow::ensure!(
-        committee.thresholds().has_member(own),
-        wrong("index names no authority of the committee")
-    );
-    let secret = secret_of("signing_key", &config.signing_key).map_err(|what| wrong(&what))?;
-    let signing = SigningKey::from_bytes(&secret);
-    anyhow::ensure!(
-        signing.verifying_key() == committee.signing_keys()[own.as_usize()],
-        wrong("signing_key is not the key of this authority in the committee file")
-    );
-    let (dealt, decryption) = match (committee.key_plan(), &roster.sealing_key) {
-        (None, Some(sealing)) => (Some(read_share(config, sealing, own, &wrong)?), None),
-        // The key in the file, if there is one, is for clients: the own share of it is in no file.
-        (Some(plan), _) => (None, Some(read_decryption_key(config, plan, own, &wrong)?)),
-        (None, None) => anyhow::bail!(wrong("the committee file has no key and makes none")),
-    };
-    Ok(EngineKeys {
-        dealt,
-        decryption,
-        signing,
-        process_secret: system_entropy()?,
-    })
-}
-
 pub(crate) fn check_quotas(quotas: Quotas) -> Result<(), String> {
     if quotas.bad_proofs == 0 || quotas.bad_proof_refill_us == 0 {
         return Err("quotas.bad_proofs and quotas.bad_proof_refill_us start at 1".to_owned());
@@ -829,104 +739,6 @@ fn leave_to_spinners(plan: &CorePlan) {
     }
 }
 
-fn read_link_keys(
-    config: &NodeConfig,
-    roster: &Roster,
-    own: AuthorityIndex,
-    path: &Path,
-) -> anyhow::Result<Arc<LinkKeys>> {
-    let wrong = |what: String| anyhow::anyhow!("{}: {what}", path.display());
-    let secret = LinkSecret::from_bytes(&*secret_of("link_key", &config.link_key).map_err(wrong)?);
-    let keys = LinkKeys::new(&roster.committee, &roster.link_keys, own, secret);
-    Ok(Arc::new(keys.map_err(|error| wrong(error.to_string()))?))
-}
-
-/// The keys of remote settlement workers. Errors: what is wrong with them.
-fn worker_keys(
-    config: &NodeConfig,
-    chain_id: ChainId,
-    own: AuthorityIndex,
-    secret: LinkSecret,
-) -> Result<WorkerKeys, String> {
-    let mut workers = Vec::new();
-    for text in &config.settle_workers {
-        let mut key = [0; 32];
-        let decoded = hex::decode_to_slice(text, &mut key);
-        decoded.map_err(|_| "a key in settle_workers is not 32 bytes in hexadecimal".to_owned())?;
-        workers.push(key);
-    }
-    WorkerKeys::new(chain_id, own, secret, &workers)
-}
-
-/// Errors: not the key that the committee file has for `own`.
-pub(crate) fn read_certificate_secret(
-    config: &NodeConfig,
-    committee: &Committee,
-    own: AuthorityIndex,
-    path: &Path,
-) -> anyhow::Result<CertificateSecret> {
-    let wrong = |what: &str| anyhow::anyhow!("{}: {what}", path.display());
-    let bytes = secret_of("certificate_key", &config.certificate_key);
-    let bytes = bytes.map_err(|what| wrong(&what))?;
-    let secret = CertificateSecret::from_bytes(&bytes);
-    let secret = secret.ok_or_else(|| wrong("certificate_key is not a valid key"))?;
-    let keys = committee.certificate_keys();
-    anyhow::ensure!(
-        keys.and_then(|keys| keys.find(own)) == Some(&secret.public()),
-        wrong("certificate_key is not the key of this authority in the committee file")
-    );
-    Ok(secret)
-}
-
-fn secret_of(name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, String> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    match hex::decode_to_slice(text, &mut *bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(format!("{name} is not 32 bytes in hexadecimal")),
-    }
-}
-
-fn read_share(
-    config: &NodeConfig,
-    sealing: &SealingKey,
-    own: AuthorityIndex,
-    wrong: &impl Fn(&str) -> anyhow::Error,
-) -> anyhow::Result<CommitteeKey> {
-    let text = config.key_share.as_deref();
-    let text = text.ok_or_else(|| wrong("key_share is missing, and a dealer made the key"))?;
-    let bytes = hex::decode(text).map_err(|_| wrong("key_share is not hexadecimal"))?;
-    let share = KeyShare::from_bytes(sealing, &bytes)
-        .map_err(|error| wrong(&format!("key_share: {error}")))?;
-    anyhow::ensure!(
-        share.author() == own,
-        wrong("key_share is another authority's")
-    );
-    Ok(CommitteeKey {
-        sealing: sealing.clone(),
-        share: Some(share),
-    })
-}
-
-fn read_decryption_key(
-    config: &NodeConfig,
-    plan: &KeyPlan,
-    own: AuthorityIndex,
-    wrong: &impl Fn(&str) -> anyhow::Error,
-) -> anyhow::Result<Arc<DecryptionKey>> {
-    let text = config.decryption_key.as_deref();
-    let text = text.ok_or_else(|| {
-        wrong("decryption_key is missing, and the committee makes its key itself")
-    })?;
-    let bytes = secret_of("decryption_key", text).map_err(|what| wrong(&what))?;
-    let key = DecryptionKey::from_bytes(&bytes);
-    let key = key.ok_or_else(|| wrong("decryption_key is not a valid key"))?;
-    anyhow::ensure!(
-        plan.encryption_keys.get(own.as_usize()) == Some(&key.public()),
-        wrong("decryption_key is not the key of this authority in the committee file")
-    );
-    Ok(Arc::new(key))
-}
-
 pub(crate) fn plan_cores(config: &NodeConfig) -> CorePlan {
     let cores: Vec<usize> = core_affinity::get_core_ids()
         .unwrap_or_default()
@@ -936,17 +748,6 @@ pub(crate) fn plan_cores(config: &NodeConfig) -> CorePlan {
     let cores = if cores.is_empty() { vec![0] } else { cores };
     let (place, authorities) = (usize::from(config.index), config.authorities_here.max(1));
     config.wait.plan(&cores, place, authorities)
-}
-
-/// Pins the calling thread; a host that refuses leaves it where the scheduler puts it, which is slower, not wrong.
-pub fn pin(core: usize) -> bool {
-    let is_pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
-    if !is_pinned {
-        eprintln!(
-            "a thread could not be pinned to core {core}; it runs where the scheduler puts it"
-        );
-    }
-    is_pinned
 }
 
 pub(crate) const fn choice(name: BackendName) -> BackendChoice {
