@@ -31,6 +31,7 @@ use crate::node::Node;
 use crate::session::keys::LinkSecret;
 use crate::settle::{Event, JournalSink, NdjsonSink, NodeKey, ProofRule, RemoteNode, Sink};
 use crate::stage::clock;
+use crate::stage::waiting::ReceiveMode;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 use crate::topology::Topology;
 use crate::verify::{self, VerifyArguments};
@@ -154,6 +155,9 @@ struct LocalnetArguments {
     /// How the nodes write their journals: plain calls, io_uring, or io_uring where it works and --backend takes it (auto).
     #[arg(long, value_enum, default_value_t = AppendChoice::Plain)]
     journal_backend: AppendChoice,
+    /// When the nodes take what came over TCP: at once, which keeps the order between connections, or once a turn.
+    #[arg(long, value_enum, default_value_t = ReceiveMode::Arrival)]
+    receive: ReceiveMode,
     /// Kill authority I (the first is 0) at time T after the load began, like 1@3s; may be given several times.
     #[arg(long, value_name = "I@T", value_parser = parse_moment)]
     kill: Vec<(u8, Duration)>,
@@ -357,6 +361,7 @@ impl LocalnetArguments {
             durability: self.durability,
             backend: self.backend,
             journal_backend: self.journal_backend,
+            receive: self.receive,
             kills: self.kill,
             restarts: self.restart,
             settle_at: self.settle_at,
@@ -418,6 +423,7 @@ fn make_testnet(arguments: &TestnetArguments) -> anyhow::Result<()> {
         durability: Durability::Sync,
         backend: BackendName::Auto,
         journal_backend: AppendChoice::default(),
+        receive: ReceiveMode::default(),
         retention_bytes: config::retention_bytes(),
         udp: true,
         timers: Timers::default(),

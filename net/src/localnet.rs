@@ -38,6 +38,7 @@ use crate::config::{BackendName, FinalityName, Timers};
 use crate::journal::{AppendChoice, Durability};
 use crate::node::{NodeReport, REPORT_FILE};
 use crate::stage::clock;
+use crate::stage::waiting::ReceiveMode;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 use crate::verify::run::{node_folder, verify_run};
 
@@ -71,6 +72,8 @@ pub struct LocalnetPlan {
     pub backend: BackendName,
     /// For every node.
     pub journal_backend: AppendChoice,
+    /// For every node.
+    pub receive: ReceiveMode,
     /// Whom to kill, and when after the start of the load.
     pub kills: Vec<(u8, Duration)>,
     /// Whom to start again, and when; killed before.
@@ -233,6 +236,7 @@ impl Network {
             durability: plan.durability,
             backend: plan.backend,
             journal_backend: plan.journal_backend,
+            receive: plan.receive,
             // The order is computed again from all records.
             retention_bytes: 0,
             udp: plan.transport == Transport::Udp,

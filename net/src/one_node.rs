@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::config::{BackendName, FinalityName, Timers};
 use crate::journal::{AppendChoice, Durability};
 use crate::stage::clock;
+use crate::stage::waiting::ReceiveMode;
 use crate::testnet::{self, TestnetPlan, system_entropy};
 
 /// The files of a committee of one; its node is not started.
@@ -55,6 +56,7 @@ impl OneNode {
             durability: Durability::Sync,
             backend: BackendName::Auto,
             journal_backend: AppendChoice::default(),
+            receive: ReceiveMode::default(),
             udp: true,
             timers: Timers::default(),
             settle_node: 0,

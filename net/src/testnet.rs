@@ -25,7 +25,7 @@ use crate::config::{
 };
 use crate::journal::{AppendChoice, Durability, SEGMENT_LEN_DEFAULT};
 use crate::session::keys::LinkSecret;
-use crate::stage::waiting::Wait;
+use crate::stage::waiting::{ReceiveMode, Wait};
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct TestnetPlan {
     pub backend: BackendName,
     /// For every node.
     pub journal_backend: AppendChoice,
+    /// For every node.
+    pub receive: ReceiveMode,
     /// For every node.
     pub retention_bytes: u64,
     /// Nodes take clients over UDP, too, at the address of their TCP listener.
@@ -214,7 +216,10 @@ fn node_config(plan: &TestnetPlan, index: usize, secrets: &Secrets) -> NodeConfi
         retention_unsettled_bytes: retention_unsettled_bytes(),
         timers: plan.timers,
         quotas: Quotas::default(),
-        wait: Wait::default(),
+        wait: Wait {
+            receive: plan.receive,
+            ..Wait::default()
+        },
     }
 }
 
@@ -314,6 +319,7 @@ mod tests {
             durability: Durability::Sync,
             backend: BackendName::Auto,
             journal_backend: AppendChoice::default(),
+            receive: ReceiveMode::default(),
             retention_bytes: 0,
             udp: true,
             timers: Timers::default(),

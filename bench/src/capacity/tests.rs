@@ -13,6 +13,7 @@ use fairlane_net::config::{BackendName, FinalityName, Timers};
 use fairlane_net::journal::AppendChoice;
 use fairlane_net::node::{Node, NodeReport};
 use fairlane_net::stage::clock;
+use fairlane_net::stage::waiting::ReceiveMode;
 use fairlane_net::testnet::{self, TestnetPlan, system_entropy};
 use tempfile::TempDir;
 
@@ -62,6 +63,7 @@ fn record() -> (TempDir, u64) {
         durability: Durability::Async,
         backend: BackendName::Auto,
         journal_backend: AppendChoice::default(),
+        receive: ReceiveMode::default(),
         udp: false,
         timers: Timers::default(),
         settle_node: 0,

@@ -13,6 +13,7 @@ use fairlane_net::config::{BackendName, FinalityName, Timers};
 use fairlane_net::journal::AppendChoice;
 use fairlane_net::localnet::children::Process;
 use fairlane_net::stage::clock;
+use fairlane_net::stage::waiting::ReceiveMode;
 use fairlane_net::testnet::{self, TestnetPlan, system_entropy};
 
 use super::CrashPlan;
@@ -59,6 +60,7 @@ impl Network {
             durability: setting.durability,
             backend: BackendName::Auto,
             journal_backend: AppendChoice::default(),
+            receive: ReceiveMode::default(),
             udp: false,
             timers: Timers {
                 // Slower rounds than the default: the machine's time is for starting processes here.

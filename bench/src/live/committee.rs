@@ -17,6 +17,7 @@ use fairlane_net::journal::{AppendChoice, Durability};
 use fairlane_net::localnet::children::Process;
 use fairlane_net::node::NodeReport;
 use fairlane_net::stage::clock;
+use fairlane_net::stage::waiting::ReceiveMode;
 use fairlane_net::testnet::{self, TestnetPlan, system_entropy};
 use tempfile::TempDir;
 
@@ -28,6 +29,8 @@ pub struct CommitteePlan<'a> {
     pub addresses: Vec<Addresses>,
     /// By which system calls nodes use the network.
     pub backend: BackendName,
+    /// When nodes take what comes.
+    pub receive: ReceiveMode,
     /// Timers of every node.
     pub timers: Timers,
     /// Changes a node's configuration before it is started.
@@ -53,6 +56,7 @@ impl<'a> CommitteePlan<'a> {
             fairlane,
             addresses: free_addresses(authorities)?,
             backend: BackendName::Auto,
+            receive: ReceiveMode::default(),
             timers: Timers::default(),
             edit: &|_, _| {},
             command: &|_| Vec::new(),
@@ -212,6 +216,7 @@ fn testnet_plan(plan: &CommitteePlan<'_>) -> TestnetPlan {
         durability: Durability::Sync,
         backend: plan.backend,
         journal_backend: AppendChoice::default(),
+        receive: plan.receive,
         timers: plan.timers,
         settle_node: 0,
         finality: FinalityName::Node,

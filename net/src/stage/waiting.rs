@@ -26,7 +26,7 @@ pub enum WaitMode {
 ///
 /// A socket tells nobody when its bytes came. Who reads several after a while knows which became readable first, and
 /// reads each to its end: late bytes of a busy connection come before earlier ones of a quiet one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ReceiveMode {
     /// At once: io has a thread of its own that asks the scheduler for a short slice, and no thread gathers.
