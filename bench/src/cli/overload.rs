@@ -6,6 +6,7 @@ use std::time::Duration;
 use fairlane_bench::live::overload::{self, OverloadPlan};
 use fairlane_bench::live::write_json;
 use fairlane_loadgen::duration::parse_duration;
+use fairlane_net::stage::waiting::ReceiveMode;
 
 use super::binary;
 
@@ -29,6 +30,9 @@ pub(crate) struct OverloadArguments {
     /// The highest rate that holds, where it is known [default: looked for first, about a minute].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     peak: Option<u32>,
+    /// When the nodes take what came over TCP: at once, which keeps the order between connections, or once a turn.
+    #[arg(long, value_enum, default_value_t = ReceiveMode::Arrival)]
+    receive: ReceiveMode,
     /// Write the report to FILE as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -41,6 +45,7 @@ pub(crate) fn run(arguments: &OverloadArguments) -> anyhow::Result<bool> {
         times: arguments.times.into(),
         duration: arguments.duration,
         peak: arguments.peak.map(f64::from),
+        receive: arguments.receive,
     };
     let fairlane = binary(arguments.fairlane.as_deref())?;
     let report = overload::run(&plan, &fairlane, &mut |line| eprintln!("{line}"))?;
