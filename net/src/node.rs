@@ -23,8 +23,8 @@ use fairlane_engine::types::AuthorityIndex;
 use fairlane_tuning::CorePlan;
 use serde::{Deserialize, Serialize};
 
-use self::hosted::Hosted;
 pub use self::hosted::pin;
+use self::hosted::{EndsNode, Hosted};
 pub(crate) use self::secrets::{read_certificate_secret, read_keys};
 use self::secrets::{read_link_keys, worker_keys};
 use crate::backend::{self, BackendChoice, BackendKind, Chosen};
@@ -193,7 +193,7 @@ impl Node {
     /// Waits until every stage has ended, because the node was stopped or a stage failed.
     pub fn wait(&self) {
         while self.threads.iter().any(|thread| !thread.is_finished()) {
-            // Woken by whoever ends; the timeout only bounds how late a panic is noticed.
+            // Nobody wakes this; the timeout bounds how late an end is noticed.
             std::thread::park_timeout(std::time::Duration::from_millis(100));
             if self.stop.load(Ordering::Acquire) {
                 return;
@@ -564,21 +564,20 @@ impl Setup {
                 ready: ready_sender.clone(),
             };
             let faults = fault_sender.clone();
-            let stopper = Stopper {
+            let ends_node = EndsNode(Stopper {
                 stop: stop.clone(),
                 wakes: vec![io_wake.clone(), core_wake.clone()],
-            };
+            });
             let name = if io { "io" } else { "core" };
             let spawned = std::thread::Builder::new()
                 .name(name.into())
                 .spawn(move || {
+                    let _ends_node = ends_node;
                     let ready = hosted.ready.clone();
                     if let Err(fault) = hosted.run() {
-                        // Whoever waits for ready hears it there, else `stop` does; a node without one of its stages
-                        // ends as a whole.
+                        // Whoever waits for ready hears it there, else `stop` does.
                         let _ = ready.send(Err(fault.clone()));
                         let _ = faults.send(fault);
-                        stopper.stop();
                     }
                 })?;
             threads.push(spawned);

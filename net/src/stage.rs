@@ -151,7 +151,7 @@ pub fn run(
         stage.poll(clock())?;
         stage.finish()?;
     }
-    // Whatever the last poll left to send goes out.
+    // Whatever the last poll left to send goes out, where io is on this thread; clients ask again for the rest.
     waiter.wait(Duration::ZERO, Duration::ZERO)
 }
 

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 
 use fairlane_engine::committee::Committee;
 
+use super::Stopper;
 use crate::backend::{self, BackendConfig, BackendKind};
 use crate::session::keys::LinkKeys;
 use crate::stage::core::CoreStage;
@@ -78,6 +79,15 @@ impl Hosted {
     }
 }
 
+/// Ends the node with the thread that holds it, also where that panics: half a node would take clients in and serve none.
+pub(super) struct EndsNode(pub(super) Stopper);
+
+impl Drop for EndsNode {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// Pins the calling thread; a host that refuses leaves it where the scheduler puts it, which is slower, not wrong.
 pub fn pin(core: usize) -> bool {
     let is_pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
@@ -87,4 +97,36 @@ pub fn pin(core: usize) -> bool {
         );
     }
     is_pinned
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn a_stage_that_panics_ends_the_whole_node() {
+        let (stop, other) = (Arc::new(AtomicBool::new(false)), WakeCell::default());
+        let ends_node = EndsNode(Stopper {
+            stop: stop.clone(),
+            wakes: vec![other.clone()],
+        });
+        let stages = {
+            let (stop, other) = (stop.clone(), other.clone());
+            std::thread::spawn(move || {
+                other.set(Wake::Thread(std::thread::current()));
+                while !stop.load(Ordering::Acquire) {
+                    std::thread::park();
+                }
+            })
+        };
+        let panics = std::thread::spawn(move || {
+            let _ends_node = ends_node;
+            panic!("this panic is the test's own");
+        });
+        assert!(panics.join().is_err());
+        stages.join().unwrap();
+        assert!(stop.load(Ordering::Acquire));
+    }
 }

@@ -58,6 +58,8 @@ pub const PORTION_MAX: usize = 256;
 pub const UNSETTLED_MAX: usize = 64;
 // A slow worker is turned over to the journal before the engine holds back its commits.
 const _: () = assert!(UNSETTLED_MAX < UNOPENED_MAX as usize);
+/// IO does not say when it has made room in a ring that was full, which is rare.
+const UNSENT_RETRY_US: u64 = 1_000;
 /// Bound of a frame to another authority: no message of ours comes near it.
 const FRAME_LEN_MAX: u32 = 16 << 20;
 
@@ -510,6 +512,7 @@ impl CoreStage {
                 self.unsent.push_front(message);
                 return;
             }
+            self.sent = true;
         }
     }
 
@@ -620,6 +623,7 @@ impl Stage for CoreStage {
             .chain(flush_at)
             .chain(feed_at)
             .chain(sign_at)
+            .chain((!self.unsent.is_empty()).then(|| now.plus_us(UNSENT_RETRY_US)))
             .min();
         Ok(match self.engine.is_eager(now) {
             true => Polled::Eager(deadline),
