@@ -92,7 +92,7 @@ impl Wait {
         let is_alone = plan.threads.iter().any(is_io_alone);
         match self.receive {
             ReceiveMode::Arrival if is_alone => {
-                "arrival: io takes at once what comes over TCP, which keeps the order of arrival between connections"
+                "arrival: io takes at once what comes over TCP: between connections the order of arrival, as far as io gets a processor"
             }
             ReceiveMode::Arrival | ReceiveMode::Turn => {
                 "turn: io takes what has come over TCP once a turn; of the order between connections that within a turn is lost"
