@@ -81,7 +81,11 @@ mod tests {
             let after = attributes().unwrap();
             match asked {
                 Ok(()) => assert_eq!(after.sched_runtime, SLICE.as_nanos() as u64),
-                Err(error) => eprintln!("SKIPPED: the scheduler gives no slice here: {error}"),
+                // A kernel that knows no slices tells none; a sandbox may forbid the call.
+                Err(error) => assert!(
+                    before.sched_runtime == 0 || error.kind() == io::ErrorKind::PermissionDenied,
+                    "{error}"
+                ),
             }
             assert_eq!(niceness(), lower);
             assert_eq!(after.sched_policy, before.sched_policy);

@@ -126,7 +126,7 @@ mod tests {
             panic!("this panic is the test's own");
         });
         assert!(panics.join().is_err());
-        stages.join().unwrap();
         assert!(stop.load(Ordering::Acquire));
+        stages.join().unwrap();
     }
 }
