@@ -21,7 +21,6 @@ use fairlane_loadgen::latencies::{Interval, Stage};
 use fairlane_net::localnet::children::read_cpu_us;
 use fairlane_net::localnet::search::{self, Step};
 use fairlane_net::node::{NodeReport, process_cpu_us};
-use fairlane_net::stage::pressure::WINDOW_LEAST as BURST;
 use fairlane_net::stage::waiting::ReceiveMode;
 use serde::Serialize;
 
@@ -365,15 +364,13 @@ fn judge(plan: &OverloadPlan, report: &mut OverloadReport, piece: Duration) {
         format!("{} lost of {}", tally.lost, tally.accepted),
         tally.lost == 0 && report.modest.tally.lost == 0,
     );
-    for wait in waits(&report.seconds, begins..ends, report.goodput) {
-        let what = format!(
-            "p99 to settled of {}: at most {:.0} ms in any second",
-            wait.when, wait.most_ms
-        );
-        let seen = wait.slowest_ms;
-        let said = seen.map_or("no such second".into(), |ms| format!("{ms:.0} ms"));
-        check(what, said, seen.is_some_and(|ms| ms <= wait.most_ms));
-    }
+    let during = report.seconds.iter().filter(|(second, ..)| within(*second));
+    let slowest = during.map(|(_, _, p99)| *p99).fold(0.0, f64::max);
+    check(
+        format!("accepted: p99 to settled at most {P99_MS_MAX} ms in any second"),
+        format!("{slowest:.0} ms"),
+        slowest <= P99_MS_MAX,
+    );
     let at = |second: u64| {
         let after = report.seconds.iter().filter(move |(of, ..)| *of >= second);
         after.map(|(_, _, p99)| *p99).fold(0.0, f64::max)
@@ -409,39 +406,6 @@ fn judge(plan: &OverloadPlan, report: &mut OverloadReport, piece: Duration) {
         offering.achieved_tps >= 0.95 * offering.planned_tps,
     );
     report.checks = checks;
-}
-
-/// How long what was accepted in a part of the overload took.
-#[derive(Debug)]
-struct Wait {
-    when: &'static str,
-    most_ms: f64,
-    /// Of the slowest second, if there is one.
-    slowest_ms: Option<f64>,
-}
-
-/// A node takes [`BURST`] whole before it holds back, so at first they wait as long as that takes to be opened, and from then
-/// on no longer than [`P99_MS_MAX`].
-fn waits(seconds: &[(u64, u64, f64)], during: Range<u64>, goodput: f64) -> [Wait; 2] {
-    let opening = BURST as f64 / goodput.max(1.0);
-    // It is taken in the first two seconds, and the last of it may wait as long as the bound says.
-    let from = during.start + (2.0 + opening + BURST_SLACK_MS / 1e3).ceil() as u64;
-    let slowest = |range: Range<u64>| {
-        let of_it = (seconds.iter()).filter(|(second, ..)| range.contains(second));
-        of_it.map(|(_, _, p99)| *p99).reduce(f64::max)
-    };
-    [
-        Wait {
-            when: "a burst, taken whole at its start",
-            most_ms: (opening * 1e3 + BURST_SLACK_MS).max(P99_MS_MAX),
-            slowest_ms: slowest(during.start..from.min(during.end)),
-        },
-        Wait {
-            when: "what is accepted then",
-            most_ms: P99_MS_MAX,
-            slowest_ms: slowest(from..during.end),
-        },
-    ]
 }
 
 /// The largest samples in the second and the last third of the overload, MiB.
@@ -533,10 +497,8 @@ const LOOK_AHEAD: usize = 2_000_000;
 /// How long the rate found must hold.
 const PEAK_TIME: Duration = Duration::from_secs(8);
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
-/// Bound of the latency of what is accepted, in any second of the overload but those that open the burst at its start.
+/// Bound of the latency of what is accepted, in any second of the overload.
 const P99_MS_MAX: f64 = 2_000.0;
-/// What the burst at the start may wait beyond the time that it takes to be opened.
-const BURST_SLACK_MS: f64 = 1_000.0;
 /// As the search for the highest rate demands it.
 const RECOVERED_MS: f64 = 250.0;
 /// Accepted envelopes are remembered until they expire, so memory grows for half a minute at any rate.
@@ -551,30 +513,6 @@ mod tests {
         assert_eq!(quantile_ms(&[(1_000, 99), (5_000, 1)], 100), 1.0);
         assert_eq!(quantile_ms(&[(1_000, 98), (5_000, 2)], 100), 5.0);
         assert_eq!(quantile_ms(&[(7_000, 1)], 1), 7.0);
-    }
-
-    #[test]
-    fn a_burst_may_wait_as_long_as_it_takes_to_be_opened_and_nothing_else_may() {
-        // 2,048 a second: the burst takes four seconds, and is over by second 17.
-        let seconds = |slow: u64, ms: f64| -> Vec<(u64, u64, f64)> {
-            let p99 = |second| if second == slow { ms } else { 300.0 };
-            (0..50).map(|second| (second, 2_048, p99(second))).collect()
-        };
-        let holds = |slow, ms| {
-            let waits = waits(&seconds(slow, ms), 10..40, 2_048.0);
-            waits.map(|wait| wait.slowest_ms.is_some_and(|seen| seen <= wait.most_ms))
-        };
-        assert_eq!(holds(16, 4_900.0), [true, true]);
-        assert_eq!(holds(16, 5_100.0), [false, true]);
-        assert_eq!(holds(17, 2_100.0), [true, false]);
-        assert_eq!(holds(40, 9_000.0), [true, true], "after the overload");
-    }
-
-    #[test]
-    fn an_overload_that_ends_while_the_burst_is_opened_shows_nothing() {
-        let seconds: Vec<(u64, u64, f64)> = (0..50).map(|second| (second, 100, 300.0)).collect();
-        let [first, then] = waits(&seconds, 10..40, 100.0);
-        assert!(first.slowest_ms.is_some() && then.slowest_ms.is_none());
     }
 
     #[test]

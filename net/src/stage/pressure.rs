@@ -233,7 +233,7 @@ fn budget(rate: u64, in_flight: u64, window: u64) -> u64 {
 /// Strained, a node aims at having under way what is opened in this time.
 const WINDOW_MS: u64 = 250;
 /// A burst of so many is taken whole: a machine that was idle has opened nothing lately.
-pub const WINDOW_LEAST: u64 = 8_192;
+const WINDOW_LEAST: u64 = 8_192;
 /// At so many windows, or bursts, nothing is taken.
 const WINDOWS_MAX: u64 = 4;
 /// A wait of what is under way that no burst explains if it lasts as long.
