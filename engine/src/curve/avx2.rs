@@ -271,20 +271,23 @@ impl Lanes for Avx2Lanes {
 
     #[inline(always)]
     fn of_rows(avx2: Avx2, [a, b, c, d, e, f, g, h]: [&rows::Row; LANES]) -> Extended<Self> {
-        let [low, high] = [[a, b, c, d], [e, f, g, h]].map(|rows| rows::to_limbs(avx2, rows));
-        let [x, y, z, t] = rows::COORDINATES.map(|at| Self {
+        let low = rows::to_limbs(avx2, [a, b, c, d]);
+        let high = rows::to_limbs(avx2, [e, f, g, h]);
+        // Not by `map`, which copies vectors through memory, here and below.
+        let element = |at: usize| Self {
             low: low[at],
             high: high[at],
             avx2,
-        });
+        };
+        let (x, y, z, t) = (element(0), element(1), element(2), element(3));
         Extended { x, y, z, t }
     }
 
     #[inline(always)]
     fn to_rows(points: &Extended<Self>) -> [rows::Row; LANES] {
-        let (avx2, all) = (points.x.avx2, [points.x, points.y, points.z, points.t]);
-        let [a, b, c, d] = rows::of_limbs(avx2, &all.map(|lanes| lanes.low));
-        let [e, f, g, h] = rows::of_limbs(avx2, &all.map(|lanes| lanes.high));
+        let Extended { x, y, z, t } = points;
+        let [a, b, c, d] = rows::of_limbs(x.avx2, [&x.low, &y.low, &z.low, &t.low]);
+        let [e, f, g, h] = rows::of_limbs(x.avx2, [&x.high, &y.high, &z.high, &t.high]);
         [a, b, c, d, e, f, g, h]
     }
 }

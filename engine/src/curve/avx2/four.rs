@@ -319,10 +319,11 @@ impl FourSum {
             *carry = avx2.avx._mm256_sub_pd(above, round);
             *limb = avx2.avx._mm256_sub_pd(*limb, *carry);
         }
-        carries.rotate_right(1);
+        // Named one by one: `rotate_right` is a call that copies through memory, twice in every sum.
+        let [c0, c1, c2, c3, c4] = carries;
         let [round_about, once] = [avx2.float(19.0 / TWO_51), avx2.float(1.0 / TWO_51)];
         let factors = [round_about, once, once, once, once];
-        for ((limb, carry), factor) in limbs.iter_mut().zip(carries).zip(factors) {
+        for ((limb, carry), factor) in limbs.iter_mut().zip([c4, c0, c1, c2, c3]).zip(factors) {
             *limb = avx2.fma._mm256_fmadd_pd(carry, factor, *limb);
         }
         Four { limbs }

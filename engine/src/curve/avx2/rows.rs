@@ -8,9 +8,6 @@ use super::four::Four;
 /// A point: the limbs of x, y, z and t one after the other.
 pub(crate) type Row = [__m256d; 5];
 
-/// Where x, y, z and t stand among four elements.
-pub(super) const COORDINATES: [usize; 4] = [0, 1, 2, 3];
-
 pub(super) fn neutral() -> Row {
     let mut words = [[0.0; 4]; 5];
     // The lowest limbs of y and z, words 5 and 10.
@@ -18,7 +15,7 @@ pub(super) fn neutral() -> Row {
     words.map(pulp::bytemuck::cast)
 }
 
-/// One point a lane.
+/// One point a lane; its x, y, z and t in this order.
 #[inline(always)]
 pub(super) fn to_limbs(avx2: Avx2, [a, b, c, d]: [&Row; 4]) -> [Four; 4] {
     let mut words = [avx2.float(0.0); 20];
@@ -34,9 +31,9 @@ pub(super) fn to_limbs(avx2: Avx2, [a, b, c, d]: [&Row; 4]) -> [Four; 4] {
     elements
 }
 
-/// One point a row.
+/// One point a row, of its x, y, z and t.
 #[inline(always)]
-pub(super) fn of_limbs(avx2: Avx2, elements: &[Four; 4]) -> [Row; 4] {
+pub(super) fn of_limbs(avx2: Avx2, elements: [&Four; 4]) -> [Row; 4] {
     let mut words = [avx2.float(0.0); 20];
     for (element, words) in elements.iter().zip(words.as_chunks_mut::<5>().0) {
         *words = element.limbs;
