@@ -355,7 +355,7 @@ impl Stage for LocalOrderStage {
             opened: placed,
             dropped: 0,
         };
-        self.gauge.look(now, fates, true);
+        self.gauge.look(now, fates, self.steps.proof, true);
         Ok(match taken {
             PORTION_MAX => Polled::Busy,
             _ => Polled::Idle(None),

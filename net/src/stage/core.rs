@@ -524,7 +524,8 @@ impl CoreStage {
             dropped: counters.dropped,
         };
         let is_idle = self.engine.is_drained();
-        self.ports.pressure.look(now, fates, is_idle);
+        let proofs = self.report.steps.proof;
+        self.ports.pressure.look(now, fates, proofs, is_idle);
         let standing = &mut self.report.standing;
         if standing.anchor_us == 0 || counters.anchors > self.report.engine.anchors {
             standing.anchor_us = now.0;

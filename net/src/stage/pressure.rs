@@ -6,7 +6,7 @@
 //! oldest of that has waited, and how fast it opens; the IO stage looks at these before it takes a submission ([`Gate`]).
 //!
 //! Calm, everything is taken: a market's burst is a few thousand envelopes in a second, and the second after it is quiet.
-//! A node is *strained* once a burst is more than [`WINDOW_LEAST`], or once the oldest waits longer than [`LATE_US`] for as
+//! A node is *strained* once a burst is more than its machine opens in a moment ([`Burst`]), or once the oldest waits longer than [`LATE_US`] for as
 //! long (so a slow machine does not live with a standing queue that no burst explains; after CoDel, Nichols and Jacobson,
 //! CACM 2012). It is calm again when nobody was refused for [`CALM_US`]. Strained, the committee's rate is given out: more
 //! than that while less waits than is opened in [`WINDOW_MS`], and less above it, in parts to the clients ([`Parts`]). The law
@@ -19,8 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fairlane_engine::types::TimestampUs;
 
+use self::burst::{BURST_MAX, Burst};
 use self::parts::{Parts, SLOT_US, UNITS};
+use super::stats::Step;
 
+pub mod burst;
 pub mod parts;
 
 /// What the core stage tells the IO stage. Each figure is whole by itself; none leads to another.
@@ -34,6 +37,8 @@ pub struct Pressure {
     rate: AtomicU64,
     /// How long the oldest of what is under way has waited, microseconds.
     delay_us: AtomicU64,
+    /// So many are taken whole.
+    burst: AtomicU64,
 }
 
 impl Pressure {
@@ -44,6 +49,7 @@ impl Pressure {
             in_flight_mean: AtomicU64::new(0),
             rate: AtomicU64::new(0),
             delay_us: AtomicU64::new(0),
+            burst: AtomicU64::new(BURST_MAX),
         })
     }
 }
@@ -78,15 +84,17 @@ pub struct Gauge {
     mean: (TimestampUs, u64),
     /// How much had been taken when, since `before`: from the oldest that is under way on.
     taken: VecDeque<(TimestampUs, u64)>,
+    burst: Burst,
 }
 
 impl Gauge {
     /// For the figures in `shared`.
-    pub const fn new(shared: Arc<Pressure>) -> Self {
+    pub fn new(shared: Arc<Pressure>) -> Self {
         Self {
             shared,
             mean: (TimestampUs(0), 0),
             taken: VecDeque::new(),
+            burst: Burst::default(),
             before: Fates {
                 taken: 0,
                 opened: 0,
@@ -97,11 +105,13 @@ impl Gauge {
         }
     }
 
-    /// Takes the counts as of now; `is_idle`: nothing is under way.
+    /// Takes the counts as of now, `proofs` of all proofs that were checked; `is_idle`: nothing is under way.
     ///
     /// Not every end is counted here (what was taken in another life, or by others while this node was away), so the
     /// difference is set right whenever nothing is under way.
-    pub fn look(&mut self, now: TimestampUs, fates: Fates, is_idle: bool) {
+    pub fn look(&mut self, now: TimestampUs, fates: Fates, proofs: Step, is_idle: bool) {
+        self.burst.look_at_checks(proofs);
+        self.burst.look_at_opened(now, fates.opened);
         let (at, opened_before) = *self.looked.get_or_insert_with(|| {
             // What an earlier life of the node took has no other counts.
             self.before = fates;
@@ -124,9 +134,10 @@ impl Gauge {
         if passed_us >= RATE_SLOT_US {
             let opened = fates.opened - opened_before;
             let rate = opened.saturating_mul(1_000_000) / passed_us;
-            // A mean over some seconds, as batches come in bursts; one that was idle is believed at once.
-            self.rate = match rate > 2 * self.rate {
-                true => rate,
+            // A mean over some seconds, as batches come in bursts. More is believed sooner, but not at once: what was held up
+            // opens at a rate that does not last, as its proofs are checked already.
+            self.rate = match rate > self.rate {
+                true => u64::midpoint(self.rate, rate),
                 false => (3 * self.rate + rate) / 4,
             };
             self.looked = Some((now, fates.opened));
@@ -145,6 +156,7 @@ impl Gauge {
         let oldest = self.taken.front();
         let delay_us = oldest.map_or(0, |(at, _)| now.since_us(*at));
         self.shared.delay_us.store(delay_us, Ordering::Relaxed);
+        (self.shared.burst).store(self.burst.size(), Ordering::Relaxed);
     }
 
     /// What is opened first was taken first, but for what the fair order moves: near enough to tell how long it waited.
@@ -192,11 +204,12 @@ impl Gate {
         let mean = self.shared.in_flight_mean.load(Ordering::Relaxed) + waiting as u64;
         let rate = (self.shared.rate.load(Ordering::Relaxed)).max(RATE_LEAST);
         let window = rate * WINDOW_MS / 1_000;
-        self.look(in_flight, window, now);
+        let burst = window.max(self.shared.burst.load(Ordering::Relaxed));
+        self.look(in_flight, window, burst, now);
         if self.strained.is_none() {
             return true;
         }
-        let is_taken = in_flight < WINDOWS_MAX * window.max(WINDOW_LEAST)
+        let is_taken = in_flight < WINDOWS_MAX * burst
             && (self.parts).takes(conn, bytes, now, || budget(rate, mean, window));
         if !is_taken {
             self.strained = Some(now);
@@ -205,7 +218,7 @@ impl Gate {
     }
 
     /// Whether it is strained as of now.
-    fn look(&mut self, in_flight: u64, window: u64, now: TimestampUs) {
+    fn look(&mut self, in_flight: u64, window: u64, burst: u64, now: TimestampUs) {
         let is_late = self.shared.delay_us.load(Ordering::Relaxed) > LATE_US;
         let late = is_late.then(|| self.late.unwrap_or(now));
         self.late = late;
@@ -213,7 +226,7 @@ impl Gate {
             Some(refused) if in_flight <= window && now.since_us(refused) >= CALM_US => {
                 self.strained = None;
             }
-            None if in_flight >= window.max(WINDOW_LEAST)
+            None if in_flight >= burst
                 || late.is_some_and(|late| now.since_us(late) >= LATE_US) =>
             {
                 self.strained = Some(now);
@@ -232,8 +245,6 @@ fn budget(rate: u64, in_flight: u64, window: u64) -> u64 {
 
 /// Strained, a node aims at having under way what is opened in this time.
 const WINDOW_MS: u64 = 250;
-/// A burst of so many is taken whole: a machine that was idle has opened nothing lately.
-const WINDOW_LEAST: u64 = 8_192;
 /// At so many windows, or bursts, nothing is taken.
 const WINDOWS_MAX: u64 = 4;
 /// A wait of what is under way that no burst explains if it lasts as long.
@@ -289,13 +300,13 @@ mod tests {
     #[test]
     fn a_burst_from_idle_is_taken_whole_up_to_its_bound() {
         let mut gate = gate(&Pressure::new());
-        for waiting in 0..WINDOW_LEAST {
+        for waiting in 0..BURST_MAX {
             assert!(gate.takes(1, &waiting.to_be_bytes(), waiting as usize, at(0)));
         }
-        assert!(taken(&mut gate, 1, 1_000, WINDOW_LEAST, at(10)) <= BUDGET_LEAST * 5 / 4 + 1);
-        assert!(taken(&mut gate, 1, 1_000, WINDOW_LEAST, at(110)) <= BUDGET_LEAST * 5 / 4 + 1);
+        assert!(taken(&mut gate, 1, 1_000, BURST_MAX, at(10)) <= BUDGET_LEAST * 5 / 4 + 1);
+        assert!(taken(&mut gate, 1, 1_000, BURST_MAX, at(110)) <= BUDGET_LEAST * 5 / 4 + 1);
         assert!(
-            taken(&mut gate, 2, 1, WINDOW_LEAST, at(20)) == 1,
+            taken(&mut gate, 2, 1, BURST_MAX, at(20)) == 1,
             "who says little"
         );
     }
@@ -308,7 +319,7 @@ mod tests {
             // 80,000 a second, 15,000 of them always under way.
             let under_way = if second == 0 { 0 } else { 15_000 };
             let counts = fates(under_way + second * 80_000, second * 80_000);
-            gauge.look(at(second * 1_000), counts, false);
+            gauge.look(at(second * 1_000), counts, Step::default(), false);
         }
         // Nearly 20,000 are opened in a quarter of a second.
         assert_eq!(taken(&mut gate, 1, 100, 4_000, at(20_000)), 100);
@@ -323,7 +334,12 @@ mod tests {
         let (mut gauge, mut gate) = (Gauge::new(shared.clone()), gate(&shared));
         // 1,000 a second, two seconds behind.
         let look = |gauge: &mut Gauge, gate: &mut Gate, ms: u64, behind: u64| {
-            gauge.look(at(ms), fates(ms, ms.saturating_sub(behind)), false);
+            gauge.look(
+                at(ms),
+                fates(ms, ms.saturating_sub(behind)),
+                Step::default(),
+                false,
+            );
             gate.takes(1, &ms.to_be_bytes(), 0, at(ms));
             gate.strained.is_some()
         };
@@ -341,10 +357,15 @@ mod tests {
     fn a_burst_that_is_over_in_a_moment_does_not_strain() {
         let shared = Pressure::new();
         let (mut gauge, mut gate) = (Gauge::new(shared.clone()), gate(&shared));
-        gauge.look(at(0), fates(0, 0), false);
+        gauge.look(at(0), fates(0, 0), Step::default(), false);
         for ms in 1..1_900 {
             // 5,000 at once, opened at 2,500 a second.
-            gauge.look(at(ms), fates(5_000, (ms * 5 / 2).min(4_999)), false);
+            gauge.look(
+                at(ms),
+                fates(5_000, (ms * 5 / 2).min(4_999)),
+                Step::default(),
+                false,
+            );
             assert!(gate.takes(1, &ms.to_be_bytes(), 0, at(ms)), "{ms}");
         }
         assert!(gate.strained.is_none());
@@ -353,7 +374,7 @@ mod tests {
     #[test]
     fn far_above_the_window_nobody_is_taken() {
         let shared = Pressure::new();
-        let most = WINDOWS_MAX * WINDOW_LEAST;
+        let most = WINDOWS_MAX * BURST_MAX;
         shared.in_flight.store(most, Ordering::Relaxed);
         assert_eq!(taken(&mut gate(&shared), 1, 10, 0, at(0)), 0);
     }
@@ -363,7 +384,7 @@ mod tests {
         let shared = Pressure::new();
         let mut gauge = Gauge::new(shared.clone());
         let in_flight = || shared.in_flight.load(Ordering::Relaxed);
-        let mut look = |ms, fates, is_idle| gauge.look(at(ms), fates, is_idle);
+        let mut look = |ms, fates, is_idle| gauge.look(at(ms), fates, Step::default(), is_idle);
         look(0, fates(0, 0), false);
         look(0, fates(1_000, 400), false);
         assert_eq!(in_flight(), 600);

@@ -14,6 +14,8 @@ struct Authority {
 struct Committee {
     authorities: Vec<Authority>,
     capacity: u64,
+    /// Checks of proofs, as each has timed them.
+    proofs: Step,
     /// What was taken by any and not opened, by when it was offered.
     queue: VecDeque<u64>,
     union: u64,
@@ -38,6 +40,7 @@ impl Committee {
         Self {
             authorities: (0..n).map(|_| authority()).collect(),
             capacity,
+            proofs: Step::default(),
             queue: VecDeque::new(),
             union: 0,
             opened: 0,
@@ -85,7 +88,8 @@ impl Committee {
             dropped: 0,
         };
         for authority in &mut self.authorities {
-            authority.gauge.look(at(ms), counts, self.queue.is_empty());
+            let is_idle = self.queue.is_empty();
+            authority.gauge.look(at(ms), counts, self.proofs, is_idle);
         }
         fates
     }
@@ -148,6 +152,27 @@ fn clients_of_one_authority_each_are_held_to_what_the_committee_opens() {
     );
     let waits = &committee.waits[COUNTED_FROM_MS as usize / 1_000..];
     assert!(waits.iter().all(|ms| *ms <= 600), "{waits:?}");
+}
+
+/// Five times what is opened, from quiet on: the longest wait of what was opened at all, ms.
+fn longest_wait(capacity: u64, proofs: Step) -> u64 {
+    let mut committee = Committee::new(5, capacity);
+    committee.proofs = proofs;
+    for ms in 0..10_000 {
+        committee.step(ms, &vec![(1, None); (capacity * 5 / 1_000) as usize], 0);
+    }
+    committee.waits.into_iter().max().unwrap()
+}
+
+#[test]
+fn whose_checks_are_slow_takes_no_burst_that_waits_for_more_than_two_seconds() {
+    let slow = Step {
+        items: 1_000,
+        ns: 1_000 * 200_000,
+    };
+    assert!(longest_wait(2_000, slow) <= 2_000);
+    // It is by that that it knows: with all taken whole the last waits for four.
+    assert!(longest_wait(2_000, Step::default()) > 3_500);
 }
 
 #[test]
