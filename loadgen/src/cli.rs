@@ -81,6 +81,7 @@ fn run(load: &Load) -> Result<bool, String> {
     config.live_min = load.live.unwrap_or(authorities).clamp(1, authorities);
     config.connect_timeout = load.connect_timeout;
     config.drain_timeout = load.drain_timeout;
+    config.busy_retries = load.retry_busy.unwrap_or(0);
     config.targets = Some(targets);
     config.hostile = load.hostile.clone().unwrap_or_default();
     config.seed = load.seed;

@@ -57,6 +57,9 @@ pub struct LoadConfig {
     pub coalesce: Duration,
     /// How long the drain goes on without any change.
     pub drain_timeout: Duration,
+    /// How often an envelope is sent again that every authority has told Busy, each time after the longest wait that one of them
+    /// named; its latencies count from its first time. 0: never, and it is refused.
+    pub busy_retries: u32,
 }
 
 /// When and by whom envelopes are sealed.
@@ -111,6 +114,7 @@ impl LoadConfig {
             look_ahead_time: Duration::from_secs(10),
             coalesce: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
+            busy_retries: 0,
         }
     }
 
@@ -171,6 +175,8 @@ impl LoadConfig {
             "a closed loop has 1 to 10000 clients"
         } else if !self.hostile.is_empty() && self.transport == Transport::Udp {
             "hostile traffic goes over TCP alone"
+        } else if self.busy_retries > 0 && self.transport == Transport::Udp {
+            "what is told Busy is sent again over TCP alone: over UDP an answer to the time before may come after it"
         } else if self.open && self.hostile.amount(HostileKind::BadProof) > 0.0 {
             "open envelopes carry no proof that could be bad"
         } else if self

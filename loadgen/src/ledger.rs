@@ -40,6 +40,8 @@ struct Record {
     /// Batch and index, as first heard; the index may be heard later, or never.
     place: Option<Place>,
     is_settled: bool,
+    /// All have refused it, and it is to be sent again.
+    is_held: bool,
 }
 
 /// An envelope that was given to the client.
@@ -176,12 +178,36 @@ impl Ledger {
             first_refusal: None,
             place: None,
             is_settled: false,
+            is_held: false,
         });
         self.open.push(tag);
         if let Some(entry) = envelope.entry
             && !sent.is_empty()
         {
             self.unreceipted.insert(tag, entry);
+        }
+    }
+
+    /// Whether all that `tag` was sent to have refused it.
+    pub(crate) fn is_refused(&self, tag: u64) -> bool {
+        let record = usize::try_from(tag)
+            .ok()
+            .and_then(|at| self.records.get(at));
+        record.is_some_and(|record| matches!(record.class(AuthoritySet::EMPTY), Class::Refused(_)))
+    }
+
+    /// Whether `tag`, which all have refused, is to be sent again: until then it has not come to its end.
+    pub(crate) fn hold(&mut self, tag: u64, is_held: bool) {
+        self.records[tag as usize].is_held = is_held;
+    }
+
+    /// `tag` was queued again for `sent`, whose answers count from now on; if that is nobody, those before do.
+    pub(crate) fn on_sent_again(&mut self, tag: u64, sent: AuthoritySet) {
+        let record = &mut self.records[tag as usize];
+        record.is_held = false;
+        if !sent.is_empty() {
+            record.sent = sent;
+            record.refused = AuthoritySet::EMPTY;
         }
     }
 
@@ -406,7 +432,7 @@ impl Record {
             && !self.is_settled
             && match self.class(killed) {
                 Class::Accepted => goal == Goal::Settled,
-                Class::Refused(_) => false,
+                Class::Refused(_) => self.is_held,
                 Class::Unanswered => true,
             }
     }

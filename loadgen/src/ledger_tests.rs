@@ -123,6 +123,39 @@ fn one_acceptance_outweighs_refusals_and_only_unanimous_refusal_is_refused() {
 }
 
 #[test]
+fn what_is_sent_again_is_open_until_then_and_only_later_answers_count() {
+    let mut ledger = ledger(1);
+    for authority in [0, 1, 2] {
+        assert!(!ledger.is_refused(0));
+        ledger.ack(1, authority, 0, AckCode::Busy);
+    }
+    assert!(ledger.is_refused(0) && ledger.is_over(0));
+    ledger.hold(0, true);
+    assert!(!ledger.is_over(0));
+    assert_eq!(ledger.open_count(set(&[])), 1);
+    ledger.on_sent_again(0, set(&[0, 1]));
+    assert!(!ledger.is_refused(0));
+    assert_eq!(summary(&ledger.tally(set(&[]))), [1, 0, 0, 1, 0, 0]);
+    ledger.ack(2, 2, 0, AckCode::Busy);
+    assert_eq!(ledger.counts.strays, 1, "it was not sent to this one again");
+    ledger.ack(2, 1, 0, AckCode::Busy);
+    ledger.ack(2, 0, 0, AckCode::Accepted);
+    assert_eq!(summary(&ledger.tally(set(&[]))), [1, 1, 0, 0, 0, 1]);
+}
+
+#[test]
+fn what_could_be_sent_to_nobody_again_stays_refused() {
+    let mut ledger = ledger(1);
+    for authority in [0, 1, 2] {
+        ledger.ack(1, authority, 0, AckCode::Busy);
+    }
+    ledger.hold(0, true);
+    ledger.on_sent_again(0, set(&[]));
+    assert_eq!(summary(&ledger.tally(set(&[]))), [1, 0, 1, 0, 0, 0]);
+    assert_eq!(ledger.open_count(set(&[])), 0);
+}
+
+#[test]
 fn what_killed_nodes_said_does_not_count() {
     let mut ledger = ledger(3);
     ledger.ack(1, 2, 0, AckCode::Accepted);

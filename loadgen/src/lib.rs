@@ -11,7 +11,8 @@
 //!
 //! Four latencies an envelope: to the first ack, to the first receipt that verifies, to its place in the order, to the word
 //! that the settlement worker has it on disk. Each envelope ends in one class: offered = accepted + refused + unanswered,
-//! accepted = settled + lost. A refusal counts once every authority that it was sent to has refused it.
+//! accepted = settled + lost. A refusal counts once every authority that it was sent to has refused it. What all told Busy can be
+//! sent again after the wait that they named ([`LoadConfig::busy_retries`]); its latencies go on from its first time.
 //!
 //! Envelopes are sealed ahead on a thread of their own, so that the client's cryptography delays none ([`Sealing::Ahead`]);
 //! [`Sealing::Inline`] puts it into the latencies. The generator watches itself: where one envelope in a hundred left more than
@@ -42,6 +43,7 @@
 //!     --replay trades.csv.gz --speed 20                                            a recorded market
 //!     --rollup 1:3,2:1                                                             two rollups
 //!     --hostile bad-proof=1%,half-open=20                                          beside misbehaving clients
+//!     --retry-busy 20                                                              sends again what all told Busy
 //!     --closed 16                                                                  a closed loop, for comparison
 //!     --json r.json --html r.html --hlog r.hlog --csv r.csv                        the same figures for other tools
 //! fairlane-loadgen sink --committee net/committee.json --authority 0               counts what comes, orders nothing
@@ -78,7 +80,7 @@
 //! - [`config`], [`control`]: what a run is made of, and the caller's hand on it;
 //! - `feed`: where sealed envelopes come from;
 //! - [`run`](mod@run): sends at the planned times and listens;
-//! - `ledger`: the state of every envelope;
+//! - `ledger`: the state of every envelope; `retries`: what is sent again when all told Busy;
 //! - [`latencies`], [`hlog`]: how long things took, second by second, and the log of it;
 //! - [`outcome`]: what became of a run;
 //! - [`sink`]: stands in for authorities, to measure the generator;
@@ -106,6 +108,7 @@ pub mod races;
 pub mod record;
 #[cfg(feature = "command")]
 pub mod report;
+mod retries;
 mod rng;
 pub mod rollups;
 pub mod run;

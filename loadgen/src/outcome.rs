@@ -262,6 +262,12 @@ pub struct LoadOutcome {
     /// Datagrams sent again; 0 over TCP.
     #[serde(default)]
     pub resent: u64,
+    /// Envelopes sent again as every authority had told them Busy.
+    #[serde(default)]
+    pub retried: u64,
+    /// How often, all together.
+    #[serde(default)]
+    pub retries: u64,
     /// By authority.
     pub links: Vec<LinkOutcome>,
     /// Whether every envelope came to its end before the drain timeout.

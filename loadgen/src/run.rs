@@ -28,6 +28,7 @@ use crate::latencies::{Stage, histogram};
 use crate::ledger::{Ledger, Sent};
 use crate::outcome::LoadOutcome;
 use crate::races::Races;
+use crate::retries::Retries;
 
 /// Runs to its end and says what became of every envelope.
 ///
@@ -72,6 +73,9 @@ pub fn run(
         }
     }
     drop(feed);
+    if control.is_stopped() {
+        run.ears.honest.end_retries();
+    }
     let backlog = run.ears.honest.ledger.open_count(control.killed());
     let is_drained = run.drain(config.drain_timeout, progress, control)?;
     let mut outcome = {
@@ -154,6 +158,7 @@ impl Run {
                     ledger: Ledger::new(config.goal, config.rollups.shares().len()),
                     failures: vec![None; addresses.len()],
                     keys: Keys::new(&directory.sealing_key),
+                    retries: Retries::new(config.busy_retries),
                 },
                 hostile,
             },
@@ -336,6 +341,9 @@ impl Run {
             rollup: prepared.rollup,
         });
         honest.keys.count(envelope.label().key_id);
+        if !sent.is_empty() {
+            honest.retries.on_sent(tag, client, envelope);
+        }
         let now_us = honest.now_us();
         if let Some(leg) = prepared.race {
             self.races.on_sent(leg, tag, now_us);
@@ -420,10 +428,29 @@ impl Run {
             self.look_at_the_second();
             progress(&self.progress(phase));
         }
+        self.send_again();
         let first = self.first.take().unwrap_or(0);
-        let timeout = timeout.min(REPORT_TICK);
+        let mut timeout = timeout.min(REPORT_TICK);
+        if let Some(next_us) = self.ears.honest.retries.next_us() {
+            let left_us = next_us.saturating_sub(self.ears.honest.now_us());
+            timeout = timeout.min(Duration::from_micros(left_us));
+        }
         poll_all(&mut self.clients, first, timeout, &mut self.ears)?;
         Ok(())
+    }
+
+    /// Sends again what was told Busy and is due, up to [`SENDS_MAX`].
+    fn send_again(&mut self) {
+        let honest = &mut self.ears.honest;
+        for _ in 0..SENDS_MAX {
+            let Some(again) = honest.retries.take_due(honest.now_us()) else {
+                return;
+            };
+            let sent = self.clients[again.client]
+                .submit_to(again.tag, again.envelope.bytes(), self.targets)
+                .expect("its length has not changed");
+            honest.ledger.on_sent_again(again.tag, sent);
+        }
     }
 
     /// Once a second: what the one before was like.

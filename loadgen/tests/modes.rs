@@ -321,7 +321,7 @@ fn parts_that_do_not_go_together_are_refused_in_a_sentence() {
         Some(ClosedLoop { clients, duration })
     };
     type Change<'a> = &'a dyn Fn(&mut LoadConfig);
-    let cases: [(Change<'_>, &str); 7] = [
+    let cases: [(Change<'_>, &str); 8] = [
         (
             &|config| config.sealing = Sealing::Pool(5),
             "ends with the ack",
@@ -340,6 +340,13 @@ fn parts_that_do_not_go_together_are_refused_in_a_sentence() {
                 config.hostile = "expired=1%".parse().unwrap();
             },
             "over TCP alone",
+        ),
+        (
+            &|config| {
+                config.transport = Transport::Udp;
+                config.busy_retries = 1;
+            },
+            "sent again over TCP alone",
         ),
         (
             &|config| {

@@ -13,13 +13,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fairlane_client::protocol::AckCode;
+use fairlane_client::protocol::{Ack, AckCode, encode_acks};
 use fairlane_engine::seal::{Envelope, EnvelopeKind, EnvelopeVerifier};
 use fairlane_engine::types::{AuthorityIndex, RollupId};
 use fairlane_loadgen::record::TradeRecord;
 use fairlane_loadgen::rollups::RollupMix;
 use fairlane_loadgen::{Control, LoadConfig, LoadError, LoadOutcome, Phase, run};
-use nodes::fake_node::{ROLLUP, key_plan, sealing_key};
+use nodes::fake_node::{FakeNode, ROLLUP, key_plan, sealing_key};
 use nodes::{answer, assert_adds_up, config, key, nodes, order_and_settle, run_all};
 
 #[test]
@@ -125,6 +125,63 @@ fn what_every_node_refuses_is_refused_by_its_code() {
     );
     assert_eq!(outcome.tally.refused_by_code["busy"], offered);
     assert_eq!(outcome.refusals_by_code["busy"], 4 * offered);
+    assert!(outcome.is_drained, "a refusal is an end");
+}
+
+/// Each node tells an envelope Busy the first time that it comes, and the first one names the longest wait.
+fn busy_the_first_time() -> Vec<FakeNode> {
+    const WAIT_US: u64 = 60_000;
+    let seen: [Arc<Mutex<BTreeSet<u64>>>; 4] = Default::default();
+    nodes(move |index, peer, submissions| {
+        let mut seen = seen[usize::from(index)].lock().unwrap();
+        for submission in submissions {
+            if seen.insert(submission.0) {
+                let ack = Ack {
+                    tag: submission.0,
+                    code: AckCode::Busy,
+                    detail: if index == 0 { WAIT_US } else { 1 },
+                };
+                peer.send(|out| encode_acks(out, &[ack]));
+            } else {
+                answer(peer, std::slice::from_ref(submission), AckCode::Accepted);
+                order_and_settle(peer, std::slice::from_ref(submission));
+            }
+        }
+        true
+    })
+}
+
+#[test]
+fn what_all_told_busy_is_sent_again_after_their_wait_if_that_is_asked_for() {
+    let nodes = busy_the_first_time();
+    let outcome = run_all(LoadConfig {
+        busy_retries: 1,
+        ..config(&nodes, 200.0, 300)
+    });
+    assert_adds_up(&outcome);
+    let offered = outcome.tally.offered;
+    assert_eq!((outcome.tally.settled, outcome.tally.refused), (offered, 0));
+    assert_eq!((outcome.retried, outcome.retries), (offered, offered));
+    assert_eq!(outcome.refusals_by_code["busy"], 4 * offered, "as heard");
+    assert!(outcome.is_drained && outcome.stray_notices == 0);
+    // From the first planned time, or the wait would not be in it.
+    assert!(outcome.latency_us.ack.p50 >= 60_000);
+}
+
+#[test]
+fn what_is_told_busy_every_time_is_refused_in_the_end() {
+    let nodes = nodes(|_, peer, submissions| {
+        answer(peer, submissions, AckCode::Busy);
+        true
+    });
+    let outcome = run_all(LoadConfig {
+        busy_retries: 3,
+        ..config(&nodes, 100.0, 200)
+    });
+    assert_adds_up(&outcome);
+    let offered = outcome.tally.offered;
+    assert_eq!(outcome.tally.refused_by_code["busy"], offered);
+    assert_eq!((outcome.retried, outcome.retries), (offered, 3 * offered));
     assert!(outcome.is_drained, "a refusal is an end");
 }
 

@@ -140,6 +140,10 @@ struct LocalnetArguments {
     /// How envelopes travel to the nodes: tcp, or udp, one envelope a datagram.
     #[arg(long, value_name = "tcp|udp", default_value_t = Transport::Tcp)]
     transport: Transport,
+    /// Send what every authority has told Busy again, up to N times, each after the longest wait that one of them named, as a
+    /// client would; its latencies count from its first time [default: never, it is refused].
+    #[arg(long, value_name = "N")]
+    retry_busy: Option<u32>,
     /// Let the committee make its sealing key itself before the load starts, instead of a dealer.
     #[arg(long)]
     dkg: bool,
@@ -321,6 +325,11 @@ impl LocalnetArguments {
                 duration: self.duration.unwrap_or(DURATION_DEFAULT),
             },
         };
+        if self.retry_busy.is_some() && self.rate == Some(Rate::Max) {
+            return Err(Unusable(
+                "--rate max looks for what is taken the first time: leave out --retry-busy".into(),
+            ));
+        }
         if let Some((index, _)) = self.kill.iter().find(|(index, _)| *index >= self.nodes) {
             return Err(Unusable(format!(
                 "--kill {index}@...: there are authorities 0 to {} only",
@@ -356,6 +365,7 @@ impl LocalnetArguments {
             payload_len: self.payload,
             open: self.open,
             transport: self.transport,
+            busy_retries: self.retry_busy.unwrap_or(0),
             dkg: self.dkg,
             new_key_every: self.new_key_every,
             durability: self.durability,
@@ -774,6 +784,10 @@ mod tests {
         assert!(plan(&["--settle-at", "1", "--kill", "1@1s"]).is_err());
         assert!(plan(&["--settle-at", "1", "--kill", "2@1s"]).is_ok());
         assert!(plan(&["--replay", "x.csv.gz", "--rate", "max"]).is_err());
-        assert!(plan(&[]).is_ok());
+        assert!(plan(&["--retry-busy", "3", "--rate", "max"]).is_err());
+        assert!(
+            plan(&["--retry-busy", "3", "--rate", "100"]).is_ok_and(|plan| plan.busy_retries == 3)
+        );
+        assert!(plan(&[]).is_ok_and(|plan| plan.busy_retries == 0));
     }
 }

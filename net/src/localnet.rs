@@ -62,6 +62,8 @@ pub struct LocalnetPlan {
     pub open: bool,
     /// How envelopes travel.
     pub transport: Transport,
+    /// How often an envelope that every node told Busy is sent again.
+    pub busy_retries: u32,
     /// The committee makes its sealing key itself before the load starts.
     pub dkg: bool,
     /// And the next one so long after each, while the load runs.
@@ -543,6 +545,7 @@ fn load_config(
     config.open = plan.open;
     config.transport = plan.transport;
     config.payload_len = plan.payload_len;
+    config.busy_retries = plan.busy_retries;
     // Sealed so shortly before they are sent, envelopes show each change of keys.
     if let Some(every) = plan.new_key_every {
         config.look_ahead_time = LOOK_AHEAD.min(every);

@@ -138,6 +138,10 @@ pub(super) struct Load {
     /// what is acked.
     #[arg(long, value_name = "N", conflicts_with_all = ["closed", "seal_inline", "hostile", "races", "replay", "open"], help_heading = HOW)]
     pub(super) pool: Option<usize>,
+    /// Send what every authority has told Busy again, up to N times, each after the longest wait that one of them named, as a
+    /// client would; its latencies count from its first time [default: never, it is refused].
+    #[arg(long, value_name = "N", conflicts_with = "pool", help_heading = HOW)]
+    pub(super) retry_busy: Option<u32>,
     /// Hostile traffic beside the load, over connections of its own and reported apart: bad-proof=1%, duplicate=, expired=,
     /// wrong-epoch=, one-authority=, oversize= are shares of the load; half-open=20 and slow-readers= are connections.
     #[arg(long, value_name = "KIND=SHARE%,..", help_heading = HOW)]

@@ -63,6 +63,13 @@ impl LoadReport {
         for (code, count) in &tally.refused_by_code {
             writeln!(f, "    refused {code}: {count}")?;
         }
+        if outcome.retried > 0 {
+            let (retried, retries) = (outcome.retried, outcome.retries);
+            writeln!(
+                f,
+                "  told Busy by all and sent again {retried}, {retries} times in all"
+            )?;
+        }
         if self.acks_only {
             writeln!(
                 f,

@@ -11,6 +11,7 @@ use crate::feed::KeyCell;
 use crate::hostile::listener::HostileListener;
 use crate::ledger::Ledger;
 use crate::outcome::KeyUse;
+use crate::retries::Retries;
 
 /// Who hears which client.
 pub(super) struct Ears {
@@ -35,6 +36,8 @@ pub(super) struct Listener {
     /// Why links failed, for the error when too few come up.
     pub(super) failures: Vec<Option<String>>,
     pub(super) keys: Keys,
+    /// What may have to be sent again.
+    pub(super) retries: Retries,
 }
 
 /// The keys of the run.
@@ -84,6 +87,13 @@ impl Listener {
     pub(super) fn now_us(&self) -> u64 {
         duration_us(Instant::now().saturating_duration_since(self.start))
     }
+
+    /// Nothing is sent again from now on: what waits for it is refused.
+    pub(super) fn end_retries(&mut self) {
+        for tag in self.retries.end() {
+            self.ledger.hold(tag, false);
+        }
+    }
 }
 
 impl Observer for Listener {
@@ -100,6 +110,13 @@ impl Observer for Listener {
             Event::KeyRefused { .. } => self.keys.refused += 1,
             _ => {}
         }
-        self.ledger.on_event(self.now_us(), authority, &event);
+        let now_us = self.now_us();
+        self.ledger.on_event(now_us, authority, &event);
+        if let Event::Ack(ack) = &event {
+            let is_refused = self.ledger.is_refused(ack.tag);
+            if self.retries.on_ack(now_us, ack, is_refused) {
+                self.ledger.hold(ack.tag, true);
+            }
+        }
     }
 }

@@ -74,6 +74,8 @@ impl Run {
                 .iter()
                 .map(|client| client.resend_counts().resent)
                 .sum(),
+            retried: self.ears.honest.retries.counts.envelopes,
+            retries: self.ears.honest.retries.counts.times,
             links: authorities
                 .map(|index| self.link(AuthorityIndex(index as u8)))
                 .collect(),

@@ -43,6 +43,12 @@ pub struct Report {
     /// Datagrams that clients sent again; 0 over TCP.
     #[serde(default)]
     pub resent: u64,
+    /// Envelopes that every node told Busy and that were sent again.
+    #[serde(default)]
+    pub retried: u64,
+    /// How often, all together.
+    #[serde(default)]
+    pub retries: u64,
     /// How long the committee took to make its sealing key, from when every node was ready, seconds; none where a dealer
     /// made it.
     #[serde(default)]
@@ -189,6 +195,8 @@ impl Report {
             sealed: !plan.open,
             transport: plan.transport.to_string(),
             resent: outcome.resent,
+            retried: outcome.retried,
+            retries: outcome.retries,
             key_made_s,
             keys: outcome.keys,
             keys_refused: outcome.keys_refused,
@@ -358,6 +366,13 @@ impl fmt::Display for Report {
         )?;
         for (code, count) in &self.refused_by_code {
             writeln!(f, "    refused {code}: {count}")?;
+        }
+        if self.retried > 0 {
+            let (retried, retries) = (self.retried, self.retries);
+            writeln!(
+                f,
+                "  told Busy by all and sent again {retried}, {retries} times in all"
+            )?;
         }
         writeln!(
             f,
